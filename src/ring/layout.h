@@ -174,7 +174,7 @@ struct door {
     uint64_t closed_ns; /* of an orderly close, else 0 */
     uint64_t opens;    /* how often the node was opened: tells one life from the next */
     char program[32];
-    uint64_t zero[20];
+    uint64_t zero[21];
 
     uint32_t asleep;
     uint32_t zero1[15];
