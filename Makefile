@@ -1,0 +1,55 @@
+# The front door. Each target first sees to the packages it needs (tools/need.sh); the work is done
+# by CMake and by the scripts named below.
+
+BUILD ?= build
+JOBS ?= $(shell nproc)
+MINUTES ?= 20
+FILE ?=
+ONLY ?=
+SEED ?=
+
+.PHONY: all build demo check matrix bench soak clean help
+.NOTPARALLEL:
+
+all: build
+
+build:
+	@tools/need.sh build
+	@tools/build.sh $(BUILD)
+
+demo:
+	@tools/need.sh build
+	@tools/build.sh $(BUILD)
+	@TRAM_BUILD=$(BUILD) demo/demo.sh $(FILE)
+
+check:
+	@tools/need.sh build check
+	@tools/check.sh
+
+matrix:
+	@tools/need.sh build check matrix
+	@ONLY="$(ONLY)" tests/matrix.sh
+
+bench:
+	@tools/need.sh build bench
+	@tools/build.sh $(BUILD) -DTRAM_BENCH=ON
+	@TRAM_BUILD=$(BUILD) python3 bench/run.py
+
+soak:
+	@tools/need.sh build check
+	@tools/build.sh $(BUILD)
+	@TRAM_BUILD=$(BUILD) MINUTES="$(MINUTES)" SEED="$(SEED)" tests/soak.sh
+
+# Also what a test left on tmpfs that was itself killed.
+clean:
+	rm -rf build build-*/
+	find /dev/shm -maxdepth 1 -user "$$(id -un)" -name 'tram-test-*' -exec rm -rf {} +
+
+help:
+	@echo 'make                        programs in build/bin, libraries in build/lib'
+	@echo 'make demo [FILE=…]          send a file while both ends are killed dozens of times'
+	@echo 'make check                  all tests, as they are and with ASan and UBSan'
+	@echo 'make matrix [ONLY=musl]     clang, tsan, O0, musl, arm64'
+	@echo 'make bench                  the figures, beside other buses in the same run'
+	@echo 'make soak [MINUTES=20] [SEED=…]   the kill storm, long'
+	@echo 'make clean                  remove all that was built'

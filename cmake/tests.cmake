@@ -1,0 +1,125 @@
+# Finds the tests. Three kinds:
+#
+#   src/FOLDER/NAME_test.c           unit test beside the code      ctest name FOLDER-NAME_test
+#   tests/NAME_test.c                several processes              ctest name NAME_test
+#   tests/NAME_test.sh, NAME_test.py the programs from outside      ctest name NAME_test.sh
+#
+# Programs are built into build/tests. tests/NAME_prog.c is a helper program there, not a test.
+#
+# A comment line near the top of a test may say how it is run:
+#
+#   // test: timeout=120 label=slow serial cpus=2 link=shared       (scripts: # test: …)
+#
+#   timeout=SECONDS  of the whole program (default 30), times TRAM_TIME_SCALE
+#   label=A,B        further ctest labels; 'soak' isn't run by make check, 'noasan', 'notsan' and
+#                    'noclang' … keep a test out of that build
+#   serial           no other test runs at the same time
+#   cpus=N           counts as N running tests
+#   link=shared      a program: link libtram.so and its public symbols only
+
+# test_tags(FILE): sets tag_timeout, tag_labels, tag_serial, tag_cpus and tag_shared.
+macro(test_tags file)
+    set(tag_timeout 30)
+    set(tag_labels "")
+    set(tag_serial OFF)
+    set(tag_cpus 1)
+    set(tag_shared OFF)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(STRINGS ${file} tag_lines LIMIT_COUNT 1 REGEX "^(//|#| \\*) test: ")
+    string(REGEX REPLACE "^(//|#| \\*) test: " "" tag_line "${tag_lines}")
+    string(REGEX MATCHALL "[^ \t]+" tag_words "${tag_line}")
+    foreach(word ${tag_words})
+        if(word MATCHES "^timeout=([0-9]+)$")
+            set(tag_timeout ${CMAKE_MATCH_1})
+        elseif(word MATCHES "^label=(.+)$")
+            string(REPLACE "," ";" tag_labels "${CMAKE_MATCH_1}")
+        elseif(word STREQUAL "serial")
+            set(tag_serial ON)
+        elseif(word MATCHES "^cpus=([0-9]+)$")
+            set(tag_cpus ${CMAKE_MATCH_1})
+        elseif(word STREQUAL "link=shared")
+            set(tag_shared ON)
+        else()
+            message(FATAL_ERROR "${file}: '${word}' in its 'test:' line is unknown")
+        endif()
+    endforeach()
+endmacro()
+
+# test_properties(NAME LABEL…): what all kinds have in common; after test_tags.
+macro(test_properties name)
+    math(EXPR scaled "${tag_timeout} * ${TRAM_TIME_SCALE}")
+    set_tests_properties(${name} PROPERTIES
+        TIMEOUT ${scaled}
+        LABELS "${ARGN};${tag_labels}"
+        RUN_SERIAL ${tag_serial}
+        PROCESSORS ${tag_cpus}
+        SKIP_RETURN_CODE 77
+        ENVIRONMENT "${test_environment}")
+endmacro()
+
+function(test_program name source)
+    add_executable(${name} ${source})
+    set_target_properties(${name} PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_link_libraries(${name} PRIVATE harness)
+    if(tag_shared)
+        target_link_libraries(${name} PRIVATE tram_shared)
+    elseif(source MATCHES "/src/cli/")
+        target_link_libraries(${name} PRIVATE tram_cli)
+    else()
+        target_link_libraries(${name} PRIVATE tram_observe tram_static)
+    endif()
+endfunction()
+
+function(find_tests)
+    set(test_environment
+        TRAM_BIN=${CMAKE_BINARY_DIR}/bin/tram
+        TRAM_BUILD=${CMAKE_BINARY_DIR}
+        TRAM_SRC=${CMAKE_SOURCE_DIR}
+        TRAM_CC=${CMAKE_C_COMPILER}
+        TRAM_SANITIZER=${TRAM_SANITIZE}
+        TRAM_TIME_SCALE=${TRAM_TIME_SCALE}
+        UBSAN_OPTIONS=print_stacktrace=1
+        TSAN_OPTIONS=halt_on_error=1:die_after_fork=0
+        PYTHONDONTWRITEBYTECODE=1)
+
+    add_library(harness STATIC ${CMAKE_SOURCE_DIR}/tests/harness.c)
+    target_link_libraries(harness PUBLIC Threads::Threads)
+
+    file(GLOB_RECURSE unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*_test.c)
+    foreach(source ${unit})
+        cmake_path(GET source STEM stem)
+        cmake_path(GET source PARENT_PATH folder)
+        cmake_path(GET folder FILENAME folder)
+        test_tags(${source})
+        test_program(${folder}-${stem} ${source})
+        add_test(NAME ${folder}-${stem} COMMAND ${folder}-${stem})
+        test_properties(${folder}-${stem} unit ${folder})
+    endforeach()
+
+    file(GLOB programs CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.c
+         ${CMAKE_SOURCE_DIR}/tests/*_prog.c)
+    foreach(source ${programs})
+        cmake_path(GET source STEM stem)
+        test_tags(${source})
+        test_program(${stem} ${source})
+        if(stem MATCHES "_test$")
+            add_test(NAME ${stem} COMMAND ${stem})
+            test_properties(${stem} multi)
+        endif()
+    endforeach()
+
+    file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.sh
+         ${CMAKE_SOURCE_DIR}/tests/*_test.py)
+    foreach(source ${scripts})
+        cmake_path(GET source FILENAME name)
+        test_tags(${source})
+        if(name MATCHES "\\.py$")
+            set(run python3 ${source})
+        else()
+            set(run bash ${source})
+        endif()
+        add_test(NAME ${name} COMMAND bash ${CMAKE_SOURCE_DIR}/tests/private_bus.sh ${run})
+        test_properties(${name} script)
+    endforeach()
+endfunction()
