@@ -25,14 +25,15 @@ enum { EXIT_SKIPPED = 77, MAX_FDS = 1024, MAX_LINES = 64 };
 
 // Shared by the runner and all processes of a test: a failure in a grandchild is one of the test.
 struct verdict {
-    int failed;
-    int empty_dir;
+    bool failed;
+    bool expect_empty_dir;
     char skipped[200];
 };
 
 static struct test *tests;
 static struct verdict *verdict;
 static char bus_dir[64];
+static int files_left;
 static bool verbose;
 
 void test_register(struct test *test)
@@ -66,7 +67,7 @@ __attribute__((format(printf, 1, 2))) static void complain(const char *format, .
     va_start(args, format);
     say(NULL, 0, format, args);
     va_end(args);
-    verdict->failed = 1;
+    verdict->failed = true;
 }
 
 void test_fail(const char *file, int line, const char *format, ...)
@@ -77,7 +78,7 @@ void test_fail(const char *file, int line, const char *format, ...)
     va_start(args, format);
     say(base ? base + 1 : file, line, format, args);
     va_end(args);
-    verdict->failed = 1;
+    verdict->failed = true;
     fflush(NULL);
     _exit(1);
 }
@@ -144,7 +145,7 @@ const char *test_dir(void)
 
 void test_expect_empty_dir(void)
 {
-    verdict->empty_dir = 1;
+    verdict->expect_empty_dir = true;
 }
 
 pid_t test_fork(void (*body)(void *arg), void *arg)
@@ -336,7 +337,7 @@ static int count_one(const char *path, const struct stat *st, int type, struct F
 {
     (void)st;
     if (ftw->level > 0 && type != FTW_D && type != FTW_DP) {
-        verdict->empty_dir += 2;
+        files_left++;
         if (verbose)
             fprintf(stderr, "    left: %s\n", path + strlen(bus_dir) + 1);
     }
@@ -361,11 +362,10 @@ static void make_dir(void)
 
 static void remove_dir(void)
 {
-    bool expect_empty = verdict->empty_dir & 1;
-
+    files_left = 0;
     nftw(bus_dir, count_one, 16, FTW_PHYS);
-    if (expect_empty && verdict->empty_dir > 1)
-        complain("%d files left in the bus directory", verdict->empty_dir / 2);
+    if (verdict->expect_empty_dir && files_left > 0)
+        complain("%d files left in the bus directory", files_left);
     if (nftw(bus_dir, remove_one, 16, FTW_PHYS | FTW_DEPTH) != 0)
         complain("can't remove %s: %s", bus_dir, strerror(errno));
 }
@@ -432,11 +432,15 @@ static pid_t start_child(const struct test *test)
     return pid;
 }
 
-// Runs one test; 0 passed, 1 failed, 77 skipped.
-static int run(const struct test *test)
+enum result { PASSED, FAILED, SKIPPED };
+
+static enum result run(const struct test *test)
 {
+    static const char *const words[] = {"ok", "FAILED", "skip"};
     double start = now_ms();
-    int seconds = test_seconds(test->seconds), status = 0, result;
+    int seconds = test_seconds(test->seconds), status = 0;
+    enum result result;
+    bool skipped = false;
     pid_t pid;
 
     memset(verdict, 0, sizeof *verdict);
@@ -446,20 +450,15 @@ static int run(const struct test *test)
         complain("time-out: not done after %d s", seconds);
     else if (WIFSIGNALED(status))
         complain("killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) == EXIT_SKIPPED && !verdict->failed)
-        verdict->failed = EXIT_SKIPPED;
+    else if (WEXITSTATUS(status) == EXIT_SKIPPED)
+        skipped = true;
     else if (WEXITSTATUS(status) != 0 && !verdict->failed)
         complain("exit code %d", WEXITSTATUS(status));
     kill_rest(pid);
-    result = verdict->failed;
-    verdict->failed = 0;
     remove_dir();
-    if (verdict->failed)
-        result = 1;
-    printf("%-6s %s  %.0f ms%s%s\n",
-           result == 0 ? "ok" : result == EXIT_SKIPPED ? "skip" : "FAILED", test->name,
-           now_ms() - start, result == EXIT_SKIPPED ? "  " : "", verdict->skipped);
-    fflush(stdout);
+    result = verdict->failed ? FAILED : skipped ? SKIPPED : PASSED;
+    printf("%-6s %s  %.0f ms%s%s\n", words[result], test->name, now_ms() - start,
+           result == SKIPPED ? "  " : "", result == SKIPPED ? verdict->skipped : "");
     return result;
 }
 
@@ -497,22 +496,17 @@ static int run_all(int n, char **patterns)
 {
     int count[3] = {0, 0, 0};
 
-    for (struct test *test = tests; test; test = test->next) {
-        int result;
-
-        if (!chosen(test->name, n, patterns))
-            continue;
-        result = run(test);
-        count[result == EXIT_SKIPPED ? 2 : result]++;
-    }
-    if (count[0] + count[1] + count[2] == 0) {
+    for (struct test *test = tests; test; test = test->next)
+        if (chosen(test->name, n, patterns))
+            count[run(test)]++;
+    if (count[PASSED] + count[FAILED] + count[SKIPPED] == 0) {
         fprintf(stderr, "no such test; --list names them\n");
         return 1;
     }
-    printf("%d passed, %d failed, %d skipped\n", count[0], count[1], count[2]);
-    if (count[1])
+    printf("%d passed, %d failed, %d skipped\n", count[PASSED], count[FAILED], count[SKIPPED]);
+    if (count[FAILED])
         return 1;
-    return count[0] ? 0 : EXIT_SKIPPED;
+    return count[PASSED] ? 0 : EXIT_SKIPPED;
 }
 
 // One test in this process, to be looked at in a debugger.
