@@ -47,7 +47,8 @@ void test_register(struct test *test)
 
 // --- Checks ---------------------------------------------------------------------------------------
 
-static void say(const char *file, int line, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void say(const char *file, int line,
+                                                      const char *format, va_list args)
 {
     char text[2000];
 

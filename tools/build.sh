@@ -18,5 +18,6 @@ if [ ! -f "$dir/build.ninja" ] || [ $# -gt 0 ]; then
     grep 'left out' "$dir/configure.log" || true
 fi
 
-status='[%f/%t %es] '
-NINJA_STATUS=$status ninja -C "$dir" --quiet
+quiet=--quiet # but not where somebody waits
+[ -t 1 ] && quiet=
+NINJA_STATUS='[%f/%t %es] ' ninja -C "$dir" ${quiet:+"$quiet"}
