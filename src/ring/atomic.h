@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Access to words that another process reads or writes. Plain 64-bit words in files, never language
+ * atomics: their layout is the file's, not the compiler's. Each use names its partner by a label.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define load_relaxed(word)         __atomic_load_n((word), __ATOMIC_RELAXED)
+#define load_acquire(word)         __atomic_load_n((word), __ATOMIC_ACQUIRE)
+#define store_relaxed(word, value) __atomic_store_n((word), (value), __ATOMIC_RELAXED)
+#define store_release(word, value) __atomic_store_n((word), (value), __ATOMIC_RELEASE)
+
+/* Orders the stores before it with the loads after it: one half of a Dekker pair. */
+static inline void fence(void) {
+#ifdef __SANITIZE_THREAD__
+    /* The thread sanitizer knows no fences; a read-modify-write of one word orders all of them. */
+    extern uint64_t fence_word;
+    (void) __atomic_fetch_add(&fence_word, 1, __ATOMIC_SEQ_CST);
+#else
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+/* Orders what this process has stored as its successor sees it, should it be killed: the kernel orders
+ * the death of one process with the life of the next, so only the compiler has to be held back. */
+static inline void journal_order(void) {
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "ring/rx.h"
+
+#include <string.h>
+
+static const struct record *record_at(const struct ring_rx *rx, uint64_t position) {
+    return (const struct record *) (const void *) (rx->data + (position & rx->mask));
+}
+
+bool ring_rx_look(struct ring_rx *rx) {
+    uint64_t tail = WORD_POSITION(load_acquire(&rx->words->tail)); /* T1 */
+
+    if (tail < rx->tail || tail - rx->base < rx->pos - rx->base)
+        return false;
+    /* The producer never runs further ahead of what we freed than the ring is long. */
+    if (tail - (rx->freed > rx->base ? rx->freed : rx->base) > rx->mask + 1)
+        return false;
+    rx->tail = tail;
+    return true;
+}
+
+enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_view *ret_view) {
+    const struct record *record = record_at(rx, rx->pos);
+    uint64_t left = rx->tail - rx->pos;
+    uint32_t size;
+    uint32_t flags;
+    uint64_t span;
+
+    if (left == 0)
+        return RX_EMPTY;
+    if (left < sizeof(*record))
+        return RX_BAD;
+    size = load_relaxed(&record->size);
+    flags = load_relaxed(&record->flags);
+    span = record_span(size);
+    if (span > left || load_relaxed(&record->seq) != rx->seq + 1 ||
+        load_relaxed(&record->from) != rx->from)
+        return RX_BAD;
+    if (flags != 0) {
+        if (flags != RECORD_LINK || size != 0 || span != left)
+            return RX_BAD;
+        rx->pos += span;
+        return RX_LINK;
+    }
+    rx->pos += span;
+    rx->seq += 1;
+    ret_view->payload = (const uint8_t *) record + sizeof(*record);
+    ret_view->end = rx->pos;
+    ret_view->seq = rx->seq;
+    ret_view->size = size;
+    ret_view->tag = load_relaxed(&record->tag);
+    ret_view->time_ns = load_relaxed(&record->time_ns);
+    memcpy(ret_view->layer, record->layer, sizeof(ret_view->layer));
+    return RX_MESSAGE;
+}
+
+bool ring_rx_init(struct ring_rx *rx, const struct stream *words, const uint8_t *data,
+                  struct head *head, uint32_t from, uint64_t capacity, uint64_t base) {
+    uint64_t committed = load_relaxed(&head->committed);
+    uint64_t handed = load_relaxed(&head->handed);
+
+    *rx = (struct ring_rx){
+        .data = data,
+        .mask = capacity - 1,
+        .pos = WORD_POSITION(committed),
+        .tail = WORD_POSITION(committed),
+        .seq = load_relaxed(&head->consumed[WORD_SLOT(committed)]),
+        .committed = committed,
+        .freed = load_relaxed(&head->head),
+        .lag = capacity / 8,
+        .recovery = handed & 7u,
+        .words = words,
+        .head = head,
+        .from = from,
+        .base = base,
+    };
+    if (rx->freed > rx->pos || rx->freed % LAYOUT_ALIGN != 0 || rx->pos < base)
+        return false;
+    return ring_rx_look(rx);
+}
+
+bool ring_rx_succeed(struct ring_rx *rx, const struct stream *words, const uint8_t *data,
+                     uint64_t capacity, uint64_t base, uint64_t base_seq) {
+    if (base != rx->pos || base_seq != rx->seq)
+        return false;
+    rx->data = data;
+    rx->mask = capacity - 1;
+    rx->lag = capacity / 8;
+    rx->words = words;
+    rx->base = base;
+    rx->tail = base;
+    rx->rung = 0;
+    return ring_rx_look(rx);
+}
+
+uint64_t ring_rx_recover(struct ring_rx *rx, uint64_t handed, bool *ret_more) {
+    uint64_t recovery = (rx->recovery + 1) & 7u;
+    struct ring_rx walk = *rx;
+    struct ring_view view;
+
+    *ret_more = false;
+    while (walk.pos < handed) {
+        enum ring_rx_result result = ring_rx_next(&walk, &view);
+        uint64_t *word = &rx->head->window[walk.seq % LAYOUT_WINDOW];
+        uint64_t old = load_relaxed(word);
+        uint64_t attempts = 1;
+
+        if (result == RX_LINK) {
+            *ret_more = walk.pos < handed;
+            break;
+        }
+        if (result != RX_MESSAGE || walk.pos > handed)
+            return UINT64_MAX;
+        if (WINDOW_SEQ(old) == WINDOW_SEQ(walk.seq)) {
+            attempts = WINDOW_ATTEMPTS(old);
+            if (WINDOW_RECOVERY(old) != recovery || attempts == 0)
+                attempts += attempts < 255;
+        } else {
+            old = 0;
+        }
+        store_relaxed(word, WINDOW_SEQ(walk.seq) | attempts << 48 | recovery << 56 |
+                                (old & WINDOW_RELEASED));
+    }
+    return walk.seq;
+}
+
+void ring_rx_recovered(struct ring_rx *rx) {
+    rx->recovery = (rx->recovery + 1) & 7u;
+    journal_order();
+    store_relaxed(&rx->head->handed, WORD_POSITION(rx->committed) | rx->recovery);
+    journal_order();
+}

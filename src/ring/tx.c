@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "ring/tx.h"
+
+#include <errno.h>
+
+int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const struct head *head) {
+    uint64_t tail = load_relaxed(&words->tail);
+
+    *tx = (struct ring_tx){
+        .data = data,
+        .mask = words->capacity - 1,
+        .pos = WORD_POSITION(tail),
+        .seq = load_relaxed(&words->accepted[WORD_SLOT(tail)]),
+        .last = WORD_POSITION(tail),
+        .tail = tail,
+        .words = words,
+        .head = head,
+        .freed = words->base,
+        .base = words->base,
+    };
+    tx->room = tx->pos;
+    if (tx->pos < tx->base || tx->seq < words->base_seq)
+        return -EBADMSG;
+    return ring_tx_look(tx);
+}
+
+int ring_tx_look(struct ring_tx *tx) {
+    uint64_t head = load_acquire(&tx->head->head); /* H1 */
+    uint64_t published = WORD_POSITION(tx->tail);
+
+    /* A head below our base belongs to earlier generations that are still being drained. */
+    if (head < tx->base)
+        head = tx->base;
+    if (head % LAYOUT_ALIGN != 0 || head < tx->freed || head > published)
+        return -EBADMSG;
+    tx->freed = head;
+    return 0;
+}
+
+int ring_tx_want(struct ring_tx *tx) {
+    uint64_t want = load_relaxed(&tx->words->want);
+
+    if (!(want & ARMED_ON))
+        store_relaxed(&tx->words->want, (want + ARMED_EPOCH) | ARMED_ON);
+    fence(); /* F3 */
+    return ring_tx_look(tx);
+}
+
+void ring_tx_unwant(struct ring_tx *tx) {
+    store_relaxed(&tx->words->want, load_relaxed(&tx->words->want) & ~(uint64_t) ARMED_ON);
+}
+
+uint64_t ring_tx_link(struct ring_tx *tx, uint32_t from) {
+    ring_tx_header(tx, from, 0, RECORD_LINK, 0, 0, NULL);
+    tx->last = tx->pos;
+    tx->pos += LINK_SPAN; /* a link is no message: the count stays */
+    return ring_tx_publish(tx);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/bell.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/clock.h"
+
+int sys_bell_make(int dir, const char *name, uint32_t mode) {
+    if (mkfifoat(dir, name, 0600) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    if (mode != 0600 && fchmodat(dir, name, mode, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+int sys_bell_open(int dir, const char *name) {
+    struct stat st;
+    int fd = openat(dir, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
+        (void) close(fd);
+        return -EPROTO;
+    }
+    return fd;
+}
+
+int sys_bell_ring(int fd) {
+    ssize_t put;
+
+    do
+        put = write(fd, "!", 1);
+    while (put < 0 && errno == EINTR);
+    return put < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+void sys_bell_drain(int fd) {
+    char bytes[64];
+    ssize_t got;
+
+    do
+        got = read(fd, bytes, sizeof(bytes));
+    while (got == (ssize_t) sizeof(bytes) || (got < 0 && errno == EINTR));
+}
+
+int sys_wait_readable(int fd, uint64_t deadline) {
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    struct timespec left = {0};
+    int rc;
+
+    if (deadline != UINT64_MAX && deadline != 0) {
+        uint64_t now = sys_now();
+        uint64_t ns = deadline > now ? deadline - now : 0;
+
+        left.tv_sec = (time_t) (ns / SYS_SECOND);
+        left.tv_nsec = (long) (ns % SYS_SECOND);
+    }
+    rc = ppoll(&entry, 1, deadline == UINT64_MAX ? NULL : &left, NULL);
+    if (rc < 0)
+        return errno == EINTR ? 0 : -errno;
+    return rc;
+}
+
+int sys_set_new(void) {
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
+int sys_set_add(int set, int fd) {
+    struct epoll_event event = {.events = EPOLLIN};
+
+    return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int sys_set_remove(int set, int fd) {
+    struct epoll_event event = {0};
+
+    return epoll_ctl(set, EPOLL_CTL_DEL, fd, &event) < 0 ? -errno : 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bells: FIFOs that everybody opens for reading and writing, so that they outlive any process and
+ * never signal. A byte in it wakes; how many there are means nothing. And the waiting for it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Make the FIFO if it is missing. */
+int sys_bell_make(int dir, const char *name, uint32_t mode);
+int sys_bell_open(int dir, const char *name);
+
+/* Put a byte in. A full FIFO is as good as a rung one. */
+int sys_bell_ring(int fd);
+/* Take all bytes out. */
+void sys_bell_drain(int fd);
+
+/* Wait until the descriptor is readable (1) or the deadline has passed (0); a signal wakes as well
+ * (0). */
+int sys_wait_readable(int fd, uint64_t deadline);
+
+/* A set of descriptors that is itself readable while one of them is. */
+int sys_set_new(void);
+int sys_set_add(int set, int fd);
+int sys_set_remove(int set, int fd);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/cleanup.h"
+
+/* The result of a system call as our functions return it. */
+static int result(int rc) {
+    return rc < 0 ? -errno : rc;
+}
+
+static void fill_stat(const struct stat *st, struct sys_stat *ret_stat) {
+    *ret_stat = (struct sys_stat){
+        .size = (uint64_t) st->st_size,
+        .memory = (uint64_t) st->st_blocks * 512,
+        .inode = (uint64_t) st->st_ino,
+        .mode = st->st_mode & 07777u,
+        .owner = st->st_uid,
+        .links = (uint32_t) st->st_nlink,
+        .is_directory = S_ISDIR(st->st_mode),
+        .is_symlink = S_ISLNK(st->st_mode),
+    };
+}
+
+int sys_stat_fd(int fd, struct sys_stat *ret_stat) {
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    fill_stat(&st, ret_stat);
+    return 0;
+}
+
+int sys_stat_at(int dir, const char *name, struct sys_stat *ret_stat) {
+    struct stat st;
+
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    fill_stat(&st, ret_stat);
+    return 0;
+}
+
+uint32_t sys_user(void) {
+    return geteuid();
+}
+
+int sys_dir_open(int dir, const char *name) {
+    return result(openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+int sys_dir_make(int dir, const char *name, uint32_t mode) {
+    if (mkdirat(dir, name, 0700) < 0)
+        return -errno;
+    if (mode != 0700 && fchmodat(dir, name, mode, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+int sys_dir_remove(int dir, const char *name) {
+    return result(unlinkat(dir, name, AT_REMOVEDIR));
+}
+
+int sys_dir_each(int dir, int (*entry)(void *context, const char *name, uint64_t inode),
+                 void *context) {
+    OWNS_FD int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream;
+    int rc = 0;
+
+    if (fd < 0)
+        return -errno;
+    stream = fdopendir(fd);
+    if (!stream)
+        return -errno;
+    (void) take_fd(&fd); /* closedir() closes it */
+    for (;;) {
+        struct dirent *found;
+
+        errno = 0;
+        found = readdir(stream);
+        if (!found) {
+            rc = -errno;
+            break;
+        }
+        if (strcmp(found->d_name, ".") == 0 || strcmp(found->d_name, "..") == 0)
+            continue;
+        rc = entry(context, found->d_name, (uint64_t) found->d_ino);
+        if (rc != 0)
+            break;
+    }
+    (void) closedir(stream);
+    return rc;
+}
+
+int sys_file_make(int dir, const char *name, uint32_t mode, uint64_t size) {
+    OWNS_FD int fd = openat(dir, name, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -errno;
+    if (mode != 0600 && fchmod(fd, mode) < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t) size) < 0)
+        return -errno;
+    return take_fd(&fd);
+}
+
+int sys_file_open(int dir, const char *name, bool writable) {
+    return result(openat(dir, name,
+                         (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+}
+
+int sys_file_open_or_make(int dir, const char *name, uint32_t mode) {
+    OWNS_FD int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -errno;
+    if (mode != 0600 && fchmod(fd, mode) < 0)
+        return -errno;
+    return take_fd(&fd);
+}
+
+int sys_rename(int dir, const char *from, const char *to) {
+    return result(renameat(dir, from, dir, to));
+}
+
+int sys_link(int dir, const char *from, const char *to) {
+    return result(linkat(dir, from, dir, to, 0));
+}
+
+int sys_unlink(int dir, const char *name) {
+    return result(unlinkat(dir, name, 0));
+}
+
+int sys_file_reserve(int fd, uint64_t offset, uint64_t length) {
+    int rc;
+
+    do
+        rc = fallocate(fd, 0, (off_t) offset, (off_t) length);
+    while (rc < 0 && errno == EINTR);
+    return result(rc);
+}
+
+int sys_file_punch(int fd, uint64_t offset, uint64_t length) {
+    int rc;
+
+    do
+        rc = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset,
+                       (off_t) length);
+    while (rc < 0 && errno == EINTR);
+    return result(rc);
+}
+
+int sys_file_read(int fd, void *buffer, uint64_t length, uint64_t offset) {
+    uint8_t *at = buffer;
+
+    while (length > 0) {
+        ssize_t got = pread(fd, at, length, (off_t) offset);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            return -ENODATA;
+        at += got;
+        offset += (uint64_t) got;
+        length -= (uint64_t) got;
+    }
+    return 0;
+}
+
+int sys_file_write(int fd, const void *buffer, uint64_t length, uint64_t offset) {
+    const uint8_t *at = buffer;
+
+    while (length > 0) {
+        ssize_t put = pwrite(fd, at, length, (off_t) offset);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return -errno;
+        at += put;
+        offset += (uint64_t) put;
+        length -= (uint64_t) put;
+    }
+    return 0;
+}
+
+int sys_random(void *buffer, uint64_t length) {
+    uint8_t *at = buffer;
+
+    while (length > 0) {
+        ssize_t got = getrandom(at, length, 0);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        at += got;
+        length -= (uint64_t) got;
+    }
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What happens when a peer cuts a mapped file short: a load or store behind its end is a SIGBUS. The
+ * guard is one handler for the process, chained to the one that was there, that knows the library's
+ * own ranges: it puts private zero pages where the file ended, notes that the range is torn, and lets
+ * the access go on. Whoever reads zeros there fails its checks; whoever wrote looks at the note before it
+ * says that anything was accepted. A fault anywhere else goes to the handler that was there.
+ *
+ * The handler is installed with the first range and stays.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Guard a range; *ret_guard is for the calls below. -ENOMEM. */
+int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guard);
+
+/* After the range was unmapped. 0 is ignored. */
+void sys_guard_remove(uint32_t guard);
+
+/* Was the file found cut short? False for 0. */
+bool sys_guard_torn(uint32_t guard);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/map.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "sys/guard.h"
+
+#ifndef MADV_POPULATE_READ /* Linux 5.14 */
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+uint64_t sys_page_size(void) {
+    return (uint64_t) sysconf(_SC_PAGESIZE);
+}
+
+static int map_parts(int fd, uint8_t *base, uint64_t length, uint64_t twice, int protection) {
+    if (mmap(base, length, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        return -errno;
+    if (twice > 0 && mmap(base + length, twice, protection, MAP_SHARED | MAP_FIXED, fd,
+                          (off_t) (length - twice)) == MAP_FAILED)
+        return -errno;
+    return 0;
+}
+
+int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_map *ret_map) {
+    int protection = PROT_READ | ((flags & SYS_MAP_WRITE) ? PROT_WRITE : 0);
+    struct sys_map map = {.length = length + twice};
+    int rc;
+
+    /* Address space first, then both views over it: nobody else can get in between. */
+    map.base = mmap(NULL, map.length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map.base == MAP_FAILED)
+        return -errno;
+    rc = map_parts(fd, map.base, length, twice, protection);
+    if (rc == 0 && (flags & SYS_MAP_GUARD))
+        rc = sys_guard_add(map.base, map.length, (flags & SYS_MAP_WRITE) != 0, &map.guard);
+    if (rc < 0) {
+        (void) munmap(map.base, map.length);
+        return rc;
+    }
+    (void) madvise(map.base, map.length, MADV_DONTDUMP); /* a refusal costs disk space only */
+    *ret_map = map;
+    return 0;
+}
+
+void sys_unmap(struct sys_map *map) {
+    if (!map->base)
+        return;
+    (void) munmap(map->base, map->length); /* fails only for a range that is no mapping of ours */
+    sys_guard_remove(map->guard);
+    *map = (struct sys_map){0};
+}
+
+bool sys_map_torn(const struct sys_map *map) {
+    return sys_guard_torn(map->guard);
+}
+
+int sys_map_populate(const struct sys_map *map, uint64_t offset, uint64_t length, uint32_t flags) {
+    uint8_t *at = (uint8_t *) map->base + offset;
+    int advice = (flags & SYS_MAP_WRITE) ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+
+    if (madvise(at, length, advice) < 0 && errno != EINVAL)
+        return -errno;
+    if ((flags & SYS_MAP_LOCK) && mlock(at, length) < 0)
+        return -errno;
+    return 0;
+}

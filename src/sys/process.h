@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Processes: who we are, who a peer is, and its end.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__has_include) && !defined(__SANITIZE_THREAD__)
+#if __has_include(<sys/single_threaded.h>) /* glibc 2.32 */
+#include <sys/single_threaded.h>
+#define SYS_KNOWS_THREADS 1
+#endif
+#endif
+
+uint32_t sys_pid(void);
+
+/* Start time of a process in clock ticks since boot, which tells it from a later one with the same
+ * pid; 0 if there is none. */
+uint64_t sys_start_time(uint32_t pid);
+
+/* Short name of this program, cut to fit. */
+void sys_program(char *buffer, size_t size);
+
+/* A descriptor that becomes readable when the process ends. -ESRCH; -ENOSYS before Linux 5.3. */
+int sys_process_watch(uint32_t pid);
+
+/* Has this process one thread only, as far as the C library knows? Then nothing else can be inside. */
+static inline bool sys_single_threaded(void) {
+#if SYS_KNOWS_THREADS
+    return __libc_single_threaded;
+#else
+    return false;
+#endif
+}
+
+/* Call `child` in the child after each fork() of this process. Once for all. */
+int sys_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
