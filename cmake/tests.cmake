@@ -83,7 +83,9 @@ function(find_tests)
         TSAN_OPTIONS=halt_on_error=1:die_after_fork=0
         PYTHONDONTWRITEBYTECODE=1)
 
-    add_library(harness STATIC ${CMAKE_SOURCE_DIR}/tests/harness.c)
+    # What several tests share lies in tests/support/.
+    file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
+    add_library(harness STATIC ${CMAKE_SOURCE_DIR}/tests/harness.c ${support})
     target_link_libraries(harness PUBLIC Threads::Threads)
 
     file(GLOB_RECURSE unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*_test.c)
