@@ -5,6 +5,7 @@
 #   tests/NAME_test.sh, NAME_test.py the programs from outside      ctest name NAME_test.sh
 #
 # Programs are built into build/tests. tests/NAME_prog.c is a helper program there, not a test.
+# What several tests share lies in tests/support/*.c, in the library of the harness.
 #
 # A comment line near the top of a test may say how it is run:
 #

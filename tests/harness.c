@@ -1,6 +1,9 @@
-// The harness: harness.h says what it does. The runner forks a child per test, and is itself the
-// reaper of every orphan below, so that it can kill and wait for all of them before it removes the
-// bus directory. The child counts its own descriptors and mappings before and after the body.
+/* SPDX-License-Identifier: MIT
+ *
+ * The harness: harness.h says what it does. The runner forks a child per test, and is itself the
+ * reaper of every orphan below, so that it can kill and wait for all of them before it removes the
+ * bus directory. The child counts its own descriptors and mappings before and after the body.
+ */
 
 #include "harness.h"
 
@@ -23,7 +26,7 @@
 
 enum { EXIT_SKIPPED = 77, MAX_FDS = 1024, MAX_LINES = 64 };
 
-// Shared by the runner and all processes of a test: a failure in a grandchild is one of the test.
+/* Shared by the runner and all processes of a test: what fails in a grandchild fails the test. */
 struct verdict {
     bool failed;
     bool expect_empty_dir;
@@ -36,8 +39,7 @@ static char bus_dir[64];
 static int files_left;
 static bool verbose;
 
-void test_register(struct test *test)
-{
+void test_register(struct test *test) {
     struct test **end = &tests;
 
     while (*end)
@@ -45,11 +47,10 @@ void test_register(struct test *test)
     *end = test;
 }
 
-// --- Checks ---------------------------------------------------------------------------------------
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 0))) static void say(const char *file, int line,
-                                                      const char *format, va_list args)
-{
+                                                      const char *format, va_list args) {
     char text[2000];
 
     vsnprintf(text, sizeof text, format, args);
@@ -60,9 +61,8 @@ __attribute__((format(printf, 3, 0))) static void say(const char *file, int line
     fflush(stderr);
 }
 
-// Something is wrong; the test goes on, but has failed.
-__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
-{
+/* Something is wrong; the test goes on, but has failed. */
+__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...) {
     va_list args;
 
     va_start(args, format);
@@ -71,8 +71,7 @@ __attribute__((format(printf, 1, 2))) static void complain(const char *format, .
     verdict->failed = true;
 }
 
-void test_fail(const char *file, int line, const char *format, ...)
-{
+void test_fail(const char *file, int line, const char *format, ...) {
     const char *base = strrchr(file, '/');
     va_list args;
 
@@ -84,31 +83,27 @@ void test_fail(const char *file, int line, const char *format, ...)
     _exit(1);
 }
 
-void test_skip(const char *reason)
-{
+void test_skip(const char *reason) {
     snprintf(verdict->skipped, sizeof verdict->skipped, "%s", reason);
     fflush(NULL);
     _exit(EXIT_SKIPPED);
 }
 
 void test_check_eq(const char *file, int line, const char *a_text, const char *b_text, long long a,
-                   long long b)
-{
+                   long long b) {
     if (a != b)
         test_fail(file, line, "%s == %s: %lld, not %lld", a_text, b_text, a, b);
 }
 
 void test_check_str(const char *file, int line, const char *a_text, const char *b_text,
-                    const char *a, const char *b)
-{
+                    const char *a, const char *b) {
     if (!a || !b || strcmp(a, b) != 0)
         test_fail(file, line, "%s == %s: \"%s\", not \"%s\"", a_text, b_text, a ? a : "(null)",
                   b ? b : "(null)");
 }
 
 void test_check_mem(const char *file, int line, const char *a_text, const char *b_text,
-                    const void *a, const void *b, size_t size)
-{
+                    const void *a, const void *b, size_t size) {
     const unsigned char *x = a, *y = b;
 
     for (size_t i = 0; i < size; i++)
@@ -117,40 +112,34 @@ void test_check_mem(const char *file, int line, const char *a_text, const char *
                       i, size, x[i], y[i]);
 }
 
-static const char *error_text(long long rc)
-{
-    return rc < 0 && rc > -4096 ? strerror((int)-rc) : "not an error";
+static const char *error_text(long long rc) {
+    return rc < 0 && rc > -4096 ? strerror((int) -rc) : "not an error";
 }
 
-int test_check_ok(const char *file, int line, const char *text, long long rc)
-{
+int test_check_ok(const char *file, int line, const char *text, long long rc) {
     if (rc < 0)
         test_fail(file, line, "%s: %lld (%s%s%s)", text, rc, error_text(rc),
                   rc == -1 ? "; errno: " : "", rc == -1 ? strerror(errno) : "");
-    return (int)rc;
+    return (int) rc;
 }
 
-void test_check_err(const char *file, int line, const char *text, long long rc, int error)
-{
+void test_check_err(const char *file, int line, const char *text, long long rc, int error) {
     if (rc != error)
         test_fail(file, line, "%s: %lld (%s), not %d (%s)", text, rc, error_text(rc), error,
                   error_text(error));
 }
 
-// --- What a test may ask for ----------------------------------------------------------------------
+/* ---- What a test may ask for ----------------------------------------------------------------- */
 
-const char *test_dir(void)
-{
+const char *test_dir(void) {
     return bus_dir;
 }
 
-void test_expect_empty_dir(void)
-{
+void test_expect_empty_dir(void) {
     verdict->expect_empty_dir = true;
 }
 
-pid_t test_fork(void (*body)(void *arg), void *arg)
-{
+pid_t test_fork(void (*body)(void *arg), void *arg) {
     pid_t pid;
 
     fflush(NULL);
@@ -165,28 +154,25 @@ pid_t test_fork(void (*body)(void *arg), void *arg)
     return pid;
 }
 
-void test_join(const char *file, int line, pid_t pid)
-{
+void test_join(const char *file, int line, pid_t pid) {
     int status = 0;
 
     while (waitpid(pid, &status, 0) != pid)
         if (errno != EINTR)
-            test_fail(file, line, "waitpid(%d): %s", (int)pid, strerror(errno));
+            test_fail(file, line, "waitpid(%d): %s", (int) pid, strerror(errno));
     if (WIFSIGNALED(status))
-        test_fail(file, line, "child %d: %s", (int)pid, strsignal(WTERMSIG(status)));
+        test_fail(file, line, "child %d: %s", (int) pid, strsignal(WTERMSIG(status)));
     if (WEXITSTATUS(status) != 0)
-        test_fail(file, line, "child %d: exit code %d", (int)pid, WEXITSTATUS(status));
+        test_fail(file, line, "child %d: exit code %d", (int) pid, WEXITSTATUS(status));
 }
 
-void test_kill(pid_t pid)
-{
+void test_kill(pid_t pid) {
     kill(pid, SIGKILL);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
 }
 
-const char *test_program(const char *name)
-{
+const char *test_program(const char *name) {
     static char path[PATH_MAX + 64];
     ssize_t size = readlink("/proc/self/exe", path, PATH_MAX);
     char *slash;
@@ -195,12 +181,11 @@ const char *test_program(const char *name)
         test_fail(__FILE__, __LINE__, "/proc/self/exe: %s", strerror(errno));
     path[size] = 0;
     slash = strrchr(path, '/');
-    snprintf(slash + 1, sizeof path - (size_t)(slash + 1 - path), "%s", name);
+    snprintf(slash + 1, sizeof path - (size_t) (slash + 1 - path), "%s", name);
     return path;
 }
 
-int test_seconds(int seconds)
-{
+int test_seconds(int seconds) {
     const char *scale = getenv("TRAM_TIME_SCALE");
     int factor = scale ? atoi(scale) : 1;
 
@@ -223,23 +208,21 @@ int test_seconds(int seconds)
 #define BUILT_FOR ""
 #endif
 
-const char *test_sanitizer(void)
-{
+const char *test_sanitizer(void) {
     return BUILT_FOR;
 }
 
-// --- In the child: what was there before, what is there after -------------------------------------
+/* ---- In the child: what was there before, what is there after -------------------------------- */
 
-// The state of a process that a test must put back.
+/* The state of a process that a test must put back. */
 struct inventory {
     bool open[MAX_FDS];
     int n_maps;
     char *maps[MAX_LINES];
 };
 
-// The start of a line of /proc/self/maps is its address: with it two mappings of a file differ.
-static void list_maps(struct inventory *inv)
-{
+/* The start of a line of /proc/self/maps is its address: with it two mappings of a file differ. */
+static void list_maps(struct inventory *inv) {
     FILE *file = fopen("/proc/self/maps", "re");
     char line[PATH_MAX + 100];
 
@@ -253,8 +236,7 @@ static void list_maps(struct inventory *inv)
     fclose(file);
 }
 
-static void list_fds(struct inventory *inv)
-{
+static void list_fds(struct inventory *inv) {
     DIR *dir = opendir("/proc/self/fd");
     struct dirent *entry;
 
@@ -269,29 +251,25 @@ static void list_fds(struct inventory *inv)
     closedir(dir);
 }
 
-static void inventory_init(struct inventory *inv)
-{
+static void inventory_init(struct inventory *inv) {
     memset(inv, 0, sizeof *inv);
     list_fds(inv);
     list_maps(inv);
 }
 
-static void inventory_deinit(struct inventory *inv)
-{
+static void inventory_deinit(struct inventory *inv) {
     for (int i = 0; i < inv->n_maps; i++)
         free(inv->maps[i]);
 }
 
-static bool has_map(const struct inventory *inv, const char *line)
-{
+static bool has_map(const struct inventory *inv, const char *line) {
     for (int i = 0; i < inv->n_maps; i++)
         if (strcmp(inv->maps[i], line) == 0)
             return true;
     return false;
 }
 
-static void compare(const struct inventory *before, const struct inventory *after)
-{
+static void compare(const struct inventory *before, const struct inventory *after) {
     for (int fd = 0; fd < MAX_FDS; fd++) {
         char link[64], target[PATH_MAX];
         ssize_t size;
@@ -309,9 +287,8 @@ static void compare(const struct inventory *before, const struct inventory *afte
             complain("leaked mapping: %s", after->maps[i]);
 }
 
-// Leaves by exit(), so that leaks of memory are looked for where that is built in.
-static void run_child(const struct test *test)
-{
+/* Leaves by exit(), so that leaks of memory are looked for where that is built in. */
+static void run_child(const struct test *test) {
     static struct inventory before, after;
 
     inventory_init(&before);
@@ -324,19 +301,17 @@ static void run_child(const struct test *test)
     exit(verdict->failed ? 1 : 0);
 }
 
-// --- In the runner --------------------------------------------------------------------------------
+/* ---- In the runner --------------------------------------------------------------------------- */
 
-static double now_ms(void)
-{
+static double now_ms(void) {
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+    return (double) ts.tv_sec * 1e3 + (double) ts.tv_nsec / 1e6;
 }
 
-static int count_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
+static int count_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+    (void) st;
     if (ftw->level > 0 && type != FTW_D && type != FTW_DP) {
         files_left++;
         if (verbose)
@@ -345,14 +320,12 @@ static int count_one(const char *path, const struct stat *st, int type, struct F
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+    (void) st, (void) type, (void) ftw;
     return remove(path);
 }
 
-static void make_dir(void)
-{
+static void make_dir(void) {
     strcpy(bus_dir, "/dev/shm/tram-test-XXXXXX");
     if (!mkdtemp(bus_dir)) {
         perror(bus_dir);
@@ -361,8 +334,7 @@ static void make_dir(void)
     setenv("TRAM_DIR", bus_dir, 1);
 }
 
-static void remove_dir(void)
-{
+static void remove_dir(void) {
     files_left = 0;
     nftw(bus_dir, count_one, 16, FTW_PHYS);
     if (verdict->expect_empty_dir && files_left > 0)
@@ -371,14 +343,13 @@ static void remove_dir(void)
         complain("can't remove %s: %s", bus_dir, strerror(errno));
 }
 
-// Kills and reaps what the test left: its group, then orphans that left the group (daemons), which
-// the kernel made children of ours.
-static void kill_rest(pid_t group)
-{
+/* Kills and reaps what the test left: its group, then orphans that left the group (daemons), which
+ * the kernel made children of ours. */
+static void kill_rest(pid_t group) {
     char path[64];
 
     kill(-group, SIGKILL);
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int) getpid());
     for (;;) {
         FILE *file = fopen(path, "re");
         int pid;
@@ -392,16 +363,16 @@ static void kill_rest(pid_t group)
     }
 }
 
-// Waits for the test to end; false when its time is up. SIGCHLD is blocked and so waits for us.
-static bool wait_until(pid_t pid, double end_ms, int *status)
-{
+/* Waits for the test to end; false when its time is up. SIGCHLD is blocked and so waits for us. */
+static bool wait_until(pid_t pid, double end_ms, int *status) {
     sigset_t chld;
 
     sigemptyset(&chld);
     sigaddset(&chld, SIGCHLD);
     for (;;) {
         double left = end_ms - now_ms();
-        struct timespec ts = {(time_t)(left / 1e3), (long)(left > 0 ? left : 0) % 1000 * 1000000};
+        struct timespec ts = { (time_t) (left / 1e3),
+                               (long) (left > 0 ? left : 0) % 1000 * 1000000 };
 
         if (waitpid(pid, status, WNOHANG) == pid)
             return true;
@@ -411,8 +382,7 @@ static bool wait_until(pid_t pid, double end_ms, int *status)
     }
 }
 
-static pid_t start_child(const struct test *test)
-{
+static pid_t start_child(const struct test *test) {
     sigset_t none;
     pid_t pid;
 
@@ -435,9 +405,8 @@ static pid_t start_child(const struct test *test)
 
 enum result { PASSED, FAILED, SKIPPED };
 
-static enum result run(const struct test *test)
-{
-    static const char *const words[] = {"ok", "FAILED", "skip"};
+static enum result run(const struct test *test) {
+    static const char *const words[] = { "ok", "FAILED", "skip" };
     double start = now_ms();
     int seconds = test_seconds(test->seconds), status = 0;
     enum result result;
@@ -463,22 +432,20 @@ static enum result run(const struct test *test)
     return result;
 }
 
-// --- Command line ---------------------------------------------------------------------------------
+/* ---- Command line ---------------------------------------------------------------------------- */
 
-static bool chosen(const char *name, int n, char **patterns)
-{
+static bool chosen(const char *name, int n, char **patterns) {
     for (int i = 0; i < n; i++)
         if (fnmatch(patterns[i], name, 0) == 0)
             return true;
     return n == 0;
 }
 
-static void set_up(void)
-{
+static void set_up(void) {
     sigset_t chld;
 
-    verdict = mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                   0);
+    verdict =
+        mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (verdict == MAP_FAILED) {
         perror("mmap");
         exit(1);
@@ -489,13 +456,12 @@ static void set_up(void)
     signal(SIGCHLD, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
     setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
-static int run_all(int n, char **patterns)
-{
-    int count[3] = {0, 0, 0};
+static int run_all(int n, char **patterns) {
+    int count[3] = { 0, 0, 0 };
 
     for (struct test *test = tests; test; test = test->next)
         if (chosen(test->name, n, patterns))
@@ -510,9 +476,8 @@ static int run_all(int n, char **patterns)
     return count[PASSED] ? 0 : EXIT_SKIPPED;
 }
 
-// One test in this process, to be looked at in a debugger.
-static int run_here(int n, char **patterns)
-{
+/* One test in this process, to be looked at in a debugger. */
+static int run_here(int n, char **patterns) {
     for (struct test *test = tests; test; test = test->next)
         if (n > 0 && chosen(test->name, n, patterns)) {
             make_dir();
@@ -524,8 +489,7 @@ static int run_here(int n, char **patterns)
     return 1;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int first = 1;
 
     for (; first < argc && argv[first][0] == '-'; first++) {

@@ -1,5 +1,8 @@
-// Tests that go wrong in each way the harness knows. harness_test.c runs them one at a time and
-// looks at what the harness says.
+/* SPDX-License-Identifier: MIT
+ *
+ * Tests that go wrong in each way the harness knows. harness_test.c runs them one at a time and
+ * looks at what the harness says.
+ */
 
 #include "harness.h"
 
@@ -12,55 +15,47 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int make_file(const char *name)
-{
+static int make_file(const char *name) {
     char path[200];
 
     snprintf(path, sizeof path, "%s/%s", test_dir(), name);
     return CHECK_OK(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
 }
 
-static void pause_for_ever(void *arg)
-{
-    (void)arg;
+static void pause_for_ever(void *arg) {
+    (void) arg;
     for (;;)
         pause();
 }
 
-// Tells its pid to whoever runs this program, then that it did so to the test; and stays.
-static void report_and_pause(int told, bool own_session)
-{
+/* Tells its pid to whoever runs this program, then that it did so to the test; and stays. */
+static void report_and_pause(int told, bool own_session) {
     if (own_session)
         setsid();
-    printf("pid %d\n", (int)getpid());
+    printf("pid %d\n", (int) getpid());
     fflush(stdout);
     CHECK_EQ(write(told, "", 1), 1);
     pause_for_ever(NULL);
 }
 
-static void pause_in_group(void *told)
-{
-    report_and_pause(*(int *)told, false);
+static void pause_in_group(void *told) {
+    report_and_pause(*(int *) told, false);
 }
 
-static void pause_in_session(void *told)
-{
-    report_and_pause(*(int *)told, true);
+static void pause_in_session(void *told) {
+    report_and_pause(*(int *) told, true);
 }
 
-static void do_nothing(void *arg)
-{
-    (void)arg;
+static void do_nothing(void *arg) {
+    (void) arg;
 }
 
-static void fail_a_check(void *arg)
-{
-    (void)arg;
+static void fail_a_check(void *arg) {
+    (void) arg;
     CHECK_EQ(1 + 1, 3);
 }
 
-TEST(good)
-{
+TEST(good) {
     struct stat st;
     int fd;
 
@@ -75,18 +70,15 @@ TEST(good)
     close(fd);
 }
 
-TEST(leaks_fd)
-{
+TEST(leaks_fd) {
     make_file("open");
 }
 
-TEST(closes_fd)
-{
+TEST(closes_fd) {
     close(0);
 }
 
-TEST(leaks_mapping)
-{
+TEST(leaks_mapping) {
     int fd = make_file("mapped");
 
     CHECK_OK(ftruncate(fd, 4096));
@@ -94,73 +86,60 @@ TEST(leaks_mapping)
     close(fd);
 }
 
-TEST(leaves_file)
-{
+TEST(leaves_file) {
     test_expect_empty_dir();
     close(make_file("left"));
 }
 
-TEST_TIMEOUT(hangs, 0)
-{
+TEST_TIMEOUT(hangs, 0) {
     pause_for_ever(NULL);
 }
 
-TEST(crashes)
-{
+TEST(crashes) {
     raise(SIGSEGV);
 }
 
-TEST(aborts)
-{
+TEST(aborts) {
     signal(SIGABRT, SIG_DFL);
     abort();
 }
 
-TEST(exits)
-{
+TEST(exits) {
     _exit(3);
 }
 
-TEST(fails_eq)
-{
+TEST(fails_eq) {
     CHECK_EQ(2 + 2, 5);
 }
 
-TEST(fails_str)
-{
+TEST(fails_str) {
     CHECK_STR("a", "b");
 }
 
-TEST(fails_ok)
-{
+TEST(fails_ok) {
     CHECK_OK(-ENOENT);
 }
 
-TEST(fails_err)
-{
+TEST(fails_err) {
     CHECK_ERR(-ENOENT, -EAGAIN);
 }
 
-TEST(fails_in_child_nobody_asks)
-{
+TEST(fails_in_child_nobody_asks) {
     CHECK(waitpid(test_fork(fail_a_check, NULL), NULL, 0) > 0);
 }
 
-TEST(fails_in_child)
-{
+TEST(fails_in_child) {
     JOIN(test_fork(fail_a_check, NULL));
 }
 
-TEST(joins_killed_child)
-{
+TEST(joins_killed_child) {
     pid_t pid = test_fork(pause_for_ever, NULL);
 
     kill(pid, SIGTERM);
     JOIN(pid);
 }
 
-TEST(leaves_processes)
-{
+TEST(leaves_processes) {
     int fd[2];
     char byte;
 
@@ -173,7 +152,6 @@ TEST(leaves_processes)
     close(fd[1]);
 }
 
-TEST(skips)
-{
+TEST(skips) {
     SKIP("not today");
 }

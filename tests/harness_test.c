@@ -1,5 +1,8 @@
-// The harness itself: every way in which a test can go wrong is noticed and named. The samples are
-// in harness_bad_prog.c.
+/* SPDX-License-Identifier: MIT
+ *
+ * The harness itself: every way in which a test can go wrong is noticed and named. The samples are
+ * in harness_bad_prog.c.
+ */
 
 #include "harness.h"
 
@@ -13,9 +16,8 @@
 
 static char said[20000];
 
-// Runs one sample, keeps what it says, gives its exit code.
-static int sample(const char *arguments)
-{
+/* Runs one sample, keeps what it says, gives its exit code. */
+static int sample(const char *arguments) {
     char command[5000];
     size_t size;
     FILE *pipe;
@@ -32,14 +34,12 @@ static int sample(const char *arguments)
     return WEXITSTATUS(status);
 }
 
-static void expect_text(const char *text)
-{
+static void expect_text(const char *text) {
     if (!strstr(said, text))
         FAIL("'%s' is missing in:\n%s", text, said);
 }
 
-static void expect_failure(const char *name, const char *text)
-{
+static void expect_failure(const char *name, const char *text) {
     CHECK_EQ(sample(name), 1);
     expect_text("FAILED ");
     expect_text(name);
@@ -47,56 +47,47 @@ static void expect_failure(const char *name, const char *text)
     expect_text("0 passed, 1 failed, 0 skipped");
 }
 
-TEST(good_test_passes)
-{
+TEST(good_test_passes) {
     CHECK_EQ(sample("good"), 0);
     expect_text("ok     good");
     expect_text("1 passed, 0 failed, 0 skipped");
 }
 
-TEST(leaked_descriptor)
-{
+TEST(leaked_descriptor) {
     expect_failure("leaks_fd", "leaked descriptor");
     expect_text("/open");
 }
 
-TEST(closed_descriptor)
-{
+TEST(closed_descriptor) {
     expect_failure("closes_fd", "descriptor 0 was closed");
 }
 
-TEST(leaked_mapping)
-{
+TEST(leaked_mapping) {
     expect_failure("leaks_mapping", "leaked mapping");
     expect_text("/mapped");
 }
 
-TEST(left_file)
-{
+TEST(left_file) {
     expect_failure("leaves_file", "1 files left");
     sample("-v leaves_file");
     expect_text("left: left");
 }
 
-TEST(time_out)
-{
+TEST(time_out) {
     expect_failure("hangs", "time-out");
 }
 
-TEST(crash)
-{
-    // A sanitizer turns the signal into a report and an exit code.
+TEST(crash) {
+    /* A sanitizer turns the signal into a report and an exit code. */
     expect_failure("crashes", *test_sanitizer() ? "exit code" : "killed by signal 11");
 }
 
-TEST(abort_and_exit)
-{
+TEST(abort_and_exit) {
     expect_failure("aborts", *test_sanitizer() ? "FAILED" : "killed by signal 6");
     expect_failure("exits", "exit code 3");
 }
 
-TEST(failed_checks)
-{
+TEST(failed_checks) {
     expect_failure("fails_eq", "harness_bad_prog.c:");
     expect_text("2 + 2 == 5: 4, not 5");
     expect_failure("fails_str", "\"a\", not \"b\"");
@@ -104,15 +95,13 @@ TEST(failed_checks)
     expect_failure("fails_err", "not -11");
 }
 
-TEST(failure_in_child)
-{
+TEST(failure_in_child) {
     expect_failure("fails_in_child", "exit code 1");
     expect_failure("fails_in_child_nobody_asks", "1 + 1 == 3");
     expect_failure("joins_killed_child", "Terminated");
 }
 
-TEST(left_processes_are_killed)
-{
+TEST(left_processes_are_killed) {
     const char *at = said;
     int n = 0;
 
@@ -126,8 +115,7 @@ TEST(left_processes_are_killed)
     CHECK_EQ(n, 2);
 }
 
-TEST(skipped)
-{
+TEST(skipped) {
     CHECK_EQ(sample("skips"), 77);
     expect_text("skip   skips");
     expect_text("not today");
@@ -135,8 +123,7 @@ TEST(skipped)
     expect_text("1 passed, 0 failed, 1 skipped");
 }
 
-TEST(names)
-{
+TEST(names) {
     CHECK_EQ(sample("--list"), 0);
     expect_text("good\n");
     expect_text("skips\n");
@@ -147,14 +134,13 @@ TEST(names)
     CHECK_EQ(sample("--nonsense"), 2);
 }
 
-TEST(bus_directory_is_removed)
-{
+TEST(bus_directory_is_removed) {
     char path[300];
     const char *at;
 
     CHECK_EQ(sample("leaks_fd"), 1);
     at = strstr(said, "/dev/shm/tram-test-");
     CHECK(at);
-    snprintf(path, sizeof path, "%.*s", (int)strcspn(at + 9, "/") + 9, at);
+    snprintf(path, sizeof path, "%.*s", (int) strcspn(at + 9, "/") + 9, at);
     CHECK_EQ(access(path, F_OK), -1);
 }

@@ -3,7 +3,7 @@
 # 'N passed, N failed', summed over both, and the exit code is 0 only when none failed.
 
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 jobs=$(nproc)
 start=$SECONDS
 passed=0 failed=0 skipped=0

@@ -27,7 +27,9 @@ group()
             echo qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
         fi
         ;;
-    bench) echo python3 libzmq3-dev libnng-dev iceoryx libiceoryx-posh-dev libiceoryx-binding-c-dev ;;
+    bench)
+        echo python3 libzmq3-dev libnng-dev iceoryx libiceoryx-posh-dev libiceoryx-binding-c-dev
+        ;;
     *)
         echo "need.sh: unknown group '$1'" >&2
         return 1
