@@ -48,10 +48,11 @@ endmacro()
 
 # test_properties(NAME LABEL…): what all kinds have in common; after test_tags.
 macro(test_properties name)
+    set(labels ${ARGN} ${tag_labels})
     math(EXPR scaled "${tag_timeout} * ${TRAM_TIME_SCALE}")
     set_tests_properties(${name} PROPERTIES
         TIMEOUT ${scaled}
-        LABELS "${ARGN};${tag_labels}"
+        LABELS "${labels}"
         RUN_SERIAL ${tag_serial}
         PROCESSORS ${tag_cpus}
         SKIP_RETURN_CODE 77

@@ -11,7 +11,7 @@
  *
  * A test fails when a CHECK fails in it or in any process it forked, when it crashes, exceeds its
  * time, or leaves open descriptors or shared mappings behind. What it leaves running is killed, and
- * so is what left its process group; its bus directory (TRAM_DIR, fresh, 0700, on tmpfs) is removed.
+ * so is what left its process group; its bus directory (TRAM_DIR, fresh, 0700, tmpfs) is removed.
  *
  * A program without arguments runs all its tests; arguments are names (or parts with a '*') of
  * those to run; --list lists them; -v tells about each test's leftover files, too. Exit code: 0

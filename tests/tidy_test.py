@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=60
+# test: timeout=60 label=noasan,notsan
 """The house rules, run over the tree: who may include whom, sizes of files and functions, lines,
 words that mark unfinished work, paths of one machine, and what libtram.so shows, needs and weighs.
 

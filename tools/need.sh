@@ -11,8 +11,8 @@ set -u
 clang_rt()
 {
     local version
-    version=$(apt-cache depends clang 2>/dev/null |
-        sed -n 's/.*Depends: clang-\([0-9][0-9]*\)$/\1/p' | head -1)
+    version=$({ dpkg-query -W -f 'Depends: ${Depends}\n' clang || apt-cache depends clang; } \
+        2>/dev/null | sed -n 's/.*Depends:.* *clang-\([0-9][0-9]*\).*/\1/p' | head -1)
     echo "libclang-rt-${version:-14}-dev"
 }
 
