@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Channels as they stand: counts, positions, memory, one word for the state.
+ *
+ * The receiver's words are read before the sender's: what was consumed by then had been accepted
+ * before, so that a busy channel never seems to have consumed more than it accepted; and when the
+ * files say so, they are damaged.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "observe/files.h"
+#include "sys/cleanup.h"
+
+/* A growing ring takes files away while we open them. */
+#define LIST_TRIES 8
+
+const char *observe_state_name(enum observe_state state) {
+    switch (state) {
+    case OBSERVE_IDLE:
+        return "idle";
+    case OBSERVE_SLEEPING:
+        return "sleeping";
+    case OBSERVE_FLOWING:
+        return "flowing";
+    case OBSERVE_WAITING:
+        return "waiting";
+    case OBSERVE_FULL:
+        return "full";
+    case OBSERVE_CLOSED:
+        return "closed";
+    case OBSERVE_BROKEN:
+        return "broken";
+    case OBSERVE_DAMAGED:
+        return "damaged";
+    }
+    return "?";
+}
+
+static void damaged(struct observe_channel *channel, const char *note) {
+    channel->state = OBSERVE_DAMAGED;
+    if (channel->note[0] == '\0')
+        (void) snprintf(channel->note, sizeof(channel->note), "%s", note);
+}
+
+/* Take in one generation; they come in order. */
+static int channel_add_stream(int dir, const struct file_name *name,
+                              struct observe_channel *channel, bool *ret_wanted) {
+    struct stream_view stream;
+    char note[OBSERVE_NOTE];
+    int rc = stream_open(dir, name, channel->to, &stream, note);
+
+    if (rc == -ENOENT)
+        return rc;
+    if (rc < 0) {
+        damaged(channel, note);
+        return 0;
+    }
+    stream_close(&stream);
+    if (channel->id != 0 && channel->id != stream.id)
+        damaged(channel, "its files belong to different streams");
+    if (stream.base < channel->position || stream.base_seq < channel->accepted)
+        damaged(channel, "its streams do not follow each other");
+    channel->id = stream.id;
+    channel->streams++;
+    channel->accepted = stream.accepted;
+    channel->position = stream.tail;
+    channel->capacity = stream.capacity;
+    channel->memory += stream.memory;
+    *ret_wanted = stream.wanted;
+    return 0;
+}
+
+static void channel_judge(struct observe_channel *channel, const struct head_view *head,
+                          const struct observe_node *receiver, bool wanted) {
+    if (head->consumed > channel->accepted || head->committed > channel->position) {
+        damaged(channel, "more was consumed than accepted");
+    } else {
+        channel->waiting = channel->accepted - head->consumed;
+        channel->waiting_bytes = channel->position - head->committed;
+    }
+    if (channel->state == OBSERVE_DAMAGED)
+        return;
+    if (head->armed & ARMED_BROKEN)
+        channel->state = OBSERVE_BROKEN;
+    else if (head->armed & ARMED_CLOSED)
+        channel->state = OBSERVE_CLOSED;
+    else if (channel->waiting > 0 && wanted)
+        channel->state = OBSERVE_FULL;
+    else if (channel->waiting > 0)
+        channel->state = receiver->up ? OBSERVE_FLOWING : OBSERVE_WAITING;
+    else if (receiver->up && receiver->asleep && (head->armed & ARMED_ON))
+        channel->state = OBSERVE_SLEEPING;
+    else
+        channel->state = OBSERVE_IDLE;
+}
+
+/* The channel that these files are. -ENOENT: one of them is gone meanwhile. */
+static int channel_look(int dir, const struct observe_node *receiver,
+                        const struct file_name *names, size_t count,
+                        struct observe_channel *ret_channel) {
+    struct observe_channel channel = { .from = names->peer, .to = receiver->id };
+    struct head_view head = { 0 };
+    char note[OBSERVE_NOTE];
+    bool wanted = false;
+    OWNS_FD int file = head_open(dir, channel.from, channel.to, note);
+    int rc = file;
+
+    if (file >= 0)
+        rc = head_look(file, channel.from, channel.to, &head, note);
+    if (rc < 0 && rc != -ENOENT)
+        damaged(&channel, note);
+    channel.id = head.id;
+    channel.consumed = head.consumed;
+    channel.aside_ever = head.aside;
+    channel.memory = head.memory;
+    for (size_t i = 0; i < count; i++) {
+        rc = 0;
+        if (names[i].kind == FILE_STREAM)
+            rc = channel_add_stream(dir, &names[i], &channel, &wanted);
+        else if (names[i].kind == FILE_ASIDE)
+            channel.aside++;
+        else if (names[i].kind == FILE_RETRY)
+            channel.retries++;
+        if (rc < 0)
+            return rc;
+    }
+    if (channel.streams > 0)
+        channel_judge(&channel, &head, receiver, wanted);
+    channel.aside += channel.retries;
+    *ret_channel = channel;
+    return 0;
+}
+
+struct channel_list {
+    struct observe_channel *channels;
+    size_t count, room;
+};
+
+static int channel_list_room(struct channel_list *list) {
+    size_t room = list->room * 2 + 16;
+    struct observe_channel *channels;
+
+    if (list->count < list->room)
+        return 0;
+    channels = realloc(list->channels, room * sizeof(*channels));
+    if (!channels)
+        return -ENOMEM;
+    list->channels = channels;
+    list->room = room;
+    return 0;
+}
+
+/* The channels of one directory listing. -ENOENT: it is out of date. */
+static int channels_of_names(int dir, const struct observe_node *receiver,
+                             const struct file_name *names, size_t count,
+                             struct channel_list *list) {
+    for (size_t first = 0, end; first < count; first = end) {
+        int rc;
+
+        for (end = first; end < count && names[end].peer == names[first].peer; end++)
+            continue;
+        rc = channel_list_room(list);
+        if (rc == 0)
+            rc = channel_look(dir, receiver, names + first, end - first,
+                              &list->channels[list->count]);
+        if (rc < 0)
+            return rc;
+        list->count++;
+    }
+    return 0;
+}
+
+/* Add the channels to one node; from one peer, if that is not 0. */
+static int channels_to(struct observe *observe, tram_id peer, tram_id to,
+                       struct channel_list *list) {
+    OWNS_FD int dir = node_dir(observe, to);
+    struct observe_node receiver;
+    size_t before = list->count;
+    int rc;
+
+    if (dir < 0)
+        return dir;
+    rc = observe_node(observe, to, &receiver);
+    for (int i = 0; rc == 0 && i < LIST_TRIES; i++) {
+        OWNS_MEMORY struct file_name *names = NULL;
+        size_t count;
+
+        rc = files_list(dir, peer, &names, &count);
+        if (rc < 0)
+            break;
+        rc = channels_of_names(dir, &receiver, names, count, list);
+        if (rc != -ENOENT)
+            break;
+        list->count = before;
+        rc = i + 1 < LIST_TRIES ? 0 : -EBUSY;
+    }
+    return rc;
+}
+
+static int channels_of_bus(struct observe *observe, struct channel_list *list) {
+    OWNS_MEMORY struct observe_node *nodes = NULL;
+    size_t count;
+    int rc = observe_nodes(observe, &nodes, &count);
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = channels_to(observe, 0, nodes[i].id, list);
+        if (rc == -ENOENT || rc == -ENOTDIR || rc == -EACCES)
+            rc = 0; /* removed meanwhile, or another user's: the node's note says it */
+    }
+    return rc;
+}
+
+int observe_channels(struct observe *observe, tram_id to, struct observe_channel **ret_channels,
+                     size_t *ret_count) {
+    struct channel_list list = { 0 };
+    int rc = to == 0 ? channels_of_bus(observe, &list) : channels_to(observe, 0, to, &list);
+
+    if (rc < 0) {
+        free(list.channels);
+        return rc;
+    }
+    *ret_channels = list.channels;
+    *ret_count = list.count;
+    return 0;
+}
+
+int observe_channel(struct observe *observe, tram_id from, tram_id to,
+                    struct observe_channel *ret_channel) {
+    struct channel_list list = { 0 };
+    int rc = channels_to(observe, from, to, &list);
+
+    if (rc == 0 && list.count == 0)
+        rc = -ENOENT;
+    if (rc == 0)
+        *ret_channel = list.channels[0];
+    free(list.channels);
+    return rc;
+}
