@@ -89,6 +89,7 @@ function(find_tests)
     file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
     add_library(harness STATIC ${CMAKE_SOURCE_DIR}/tests/harness.c ${support})
     target_link_libraries(harness PUBLIC Threads::Threads)
+    set_target_properties(harness PROPERTIES ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/inside)
 
     file(GLOB_RECURSE unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*_test.c)
     foreach(source ${unit})

@@ -59,8 +59,8 @@ def system_headers(path, lines):
         return
     if not path.startswith(("src/", "include/")) or path.startswith(("src/sys/", "src/cli/")):
         return
-    for number, _, name in includes(lines):
-        if not name.startswith(("sys/", "linux/", "asm/")) or name.startswith("sys/") and _ == '"':
+    for number, kind, name in includes(lines):
+        if kind == '"' or not name.startswith(("sys/", "linux/", "asm/")):
             continue
         if path.startswith("include/") and name in PUBLIC_SYSTEM_HEADERS:
             continue
