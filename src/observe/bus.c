@@ -99,7 +99,7 @@ static int entry_is_node(void *context, const char *name, uint64_t inode) {
 
     (void) context;
     (void) inode;
-    return node_name_parse(name, &id);
+    return look_id_parse(name, &id);
 }
 
 struct bus_search {
@@ -139,7 +139,7 @@ int observe_buses(const char *path, char ***ret_names, size_t *ret_count) {
 
 /* The bytes of the lock file; see layout.h. */
 #define LOCK_IDENTITY 0
-#define LOCK_CUSTODY  1
+#define LOCK_CUSTODY 1
 
 static void look_at_lock(int dir, struct observe_node *node) {
     OWNS_FD int file = sys_file_open(dir, "lock", false);
@@ -151,7 +151,7 @@ static void look_at_lock(int dir, struct observe_node *node) {
 }
 
 int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_node) {
-    OWNS_FD int dir = node_dir(observe, id);
+    OWNS_FD int dir = look_node_dir(observe, id);
     struct observe_node node = { .id = id };
     struct door_view door;
     int rc;
@@ -159,7 +159,7 @@ int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_n
     if (dir < 0)
         return dir;
     look_at_lock(dir, &node);
-    rc = door_look(dir, id, &door, node.note);
+    rc = look_door(dir, id, &door, node.note);
     if (rc == 0) {
         node.pid = (int32_t) door.pid;
         node.ephemeral = (door.flags & DOOR_EPHEMERAL) != 0;
@@ -187,7 +187,7 @@ static int node_entry(void *context, const char *name, uint64_t inode) {
     int rc;
 
     (void) inode;
-    if (!node_name_parse(name, &id))
+    if (!look_id_parse(name, &id))
         return 0;
     if (search->count == search->room) {
         size_t room = search->room * 2 + 16;

@@ -50,7 +50,7 @@ static int channel_add_stream(int dir, const struct file_name *name,
                               struct observe_channel *channel, bool *ret_wanted) {
     struct stream_view stream;
     char note[OBSERVE_NOTE];
-    int rc = stream_open(dir, name, channel->to, &stream, note);
+    int rc = look_stream_open(dir, name, channel->to, &stream, note);
 
     if (rc == -ENOENT)
         return rc;
@@ -58,7 +58,7 @@ static int channel_add_stream(int dir, const struct file_name *name,
         damaged(channel, note);
         return 0;
     }
-    stream_close(&stream);
+    look_stream_close(&stream);
     if (channel->id != 0 && channel->id != stream.id)
         damaged(channel, "its files belong to different streams");
     if (stream.base < channel->position || stream.base_seq < channel->accepted)
@@ -98,18 +98,17 @@ static void channel_judge(struct observe_channel *channel, const struct head_vie
 }
 
 /* The channel that these files are. -ENOENT: one of them is gone meanwhile. */
-static int channel_look(int dir, const struct observe_node *receiver,
-                        const struct file_name *names, size_t count,
-                        struct observe_channel *ret_channel) {
+static int channel_look(int dir, const struct observe_node *receiver, const struct file_name *names,
+                        size_t count, struct observe_channel *ret_channel) {
     struct observe_channel channel = { .from = names->peer, .to = receiver->id };
     struct head_view head = { 0 };
     char note[OBSERVE_NOTE];
     bool wanted = false;
-    OWNS_FD int file = head_open(dir, channel.from, channel.to, note);
+    OWNS_FD int file = look_head_open(dir, channel.from, channel.to, note);
     int rc = file;
 
     if (file >= 0)
-        rc = head_look(file, channel.from, channel.to, &head, note);
+        rc = look_head(file, channel.from, channel.to, &head, note);
     if (rc < 0 && rc != -ENOENT)
         damaged(&channel, note);
     channel.id = head.id;
@@ -176,7 +175,7 @@ static int channels_of_names(int dir, const struct observe_node *receiver,
 /* Add the channels to one node; from one peer, if that is not 0. */
 static int channels_to(struct observe *observe, tram_id peer, tram_id to,
                        struct channel_list *list) {
-    OWNS_FD int dir = node_dir(observe, to);
+    OWNS_FD int dir = look_node_dir(observe, to);
     struct observe_node receiver;
     size_t before = list->count;
     int rc;
@@ -188,7 +187,7 @@ static int channels_to(struct observe *observe, tram_id peer, tram_id to,
         OWNS_MEMORY struct file_name *names = NULL;
         size_t count;
 
-        rc = files_list(dir, peer, &names, &count);
+        rc = look_names(dir, peer, &names, &count);
         if (rc < 0)
             break;
         rc = channels_of_names(dir, &receiver, names, count, list);

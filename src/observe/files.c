@@ -19,7 +19,7 @@
 #include "sys/file.h"
 
 #define POSITION(word) ((word) & ~(uint64_t) (LAYOUT_ALIGN - 1))
-#define SLOT(word)     ((word) & 1)
+#define SLOT(word) ((word) &1)
 
 /* A writer that publishes 50 million times a second may outrun each of our reads. Then the last
  * pair is as good as any: it was true within the time of the read, give or take a message. */
@@ -62,7 +62,7 @@ static int bad_magic(char note[OBSERVE_NOTE], const char *what, uint64_t magic, 
 
 /* ---- doors ---------------------------------------------------------------------------------- */
 
-int door_look(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE_NOTE]) {
+int look_door(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE_NOTE]) {
     OWNS_FD int file = sys_file_open(dir, "door", false);
     struct door door;
     int rc;
@@ -92,22 +92,22 @@ int door_look(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE
 
 /* ---- the consumer's words ------------------------------------------------------------------- */
 
-int head_open(int dir, tram_id from, tram_id to, char note[OBSERVE_NOTE]) {
+int look_head_open(int dir, tram_id from, tram_id to, char note[OBSERVE_NOTE]) {
     struct file_name name = { .peer = from, .kind = FILE_HEAD };
     char text[FILE_NAME_TEXT];
     OWNS_FD int file = -1;
     struct head_view ignored;
     int rc;
 
-    file_name_format(&name, text);
+    look_name_format(&name, text);
     file = sys_file_open(dir, text, false);
     if (file < 0)
         return bad_read(note, text, file);
-    rc = head_look(file, from, to, &ignored, note);
+    rc = look_head(file, from, to, &ignored, note);
     return rc < 0 ? rc : take_fd(&file);
 }
 
-int head_look(int file, tram_id from, tram_id to, struct head_view *ret_head,
+int look_head(int file, tram_id from, tram_id to, struct head_view *ret_head,
               char note[OBSERVE_NOTE]) {
     struct sys_stat st;
     struct head head;
@@ -142,7 +142,7 @@ int head_look(int file, tram_id from, tram_id to, struct head_view *ret_head,
     return 0;
 }
 
-uint64_t head_window(int file, uint64_t seq) {
+uint64_t look_head_window(int file, uint64_t seq) {
     uint64_t offset = offsetof(struct head, window) + seq % LAYOUT_WINDOW * sizeof(uint64_t);
     uint64_t word;
 
@@ -204,8 +204,8 @@ static int stream_take(struct stream_view *stream, const struct stream *words,
     return 0;
 }
 
-int stream_open(int dir, const struct file_name *name, tram_id to, struct stream_view *ret_stream,
-                char note[OBSERVE_NOTE]) {
+int look_stream_open(int dir, const struct file_name *name, tram_id to,
+                     struct stream_view *ret_stream, char note[OBSERVE_NOTE]) {
     char text[FILE_NAME_TEXT];
     OWNS_FD int file = -1;
     struct stream_view stream = { .file = -1 };
@@ -213,7 +213,7 @@ int stream_open(int dir, const struct file_name *name, tram_id to, struct stream
     struct sys_stat st;
     int rc;
 
-    file_name_format(name, text);
+    look_name_format(name, text);
     file = sys_file_open(dir, text, false);
     if (file < 0)
         return bad_read(note, text, file);
@@ -238,7 +238,7 @@ int stream_open(int dir, const struct file_name *name, tram_id to, struct stream
     return 0;
 }
 
-int stream_look(struct stream_view *stream, char note[OBSERVE_NOTE]) {
+int look_stream(struct stream_view *stream, char note[OBSERVE_NOTE]) {
     struct stream words;
     struct sys_stat st;
     int rc = sys_stat_fd(stream->file, &st);
@@ -254,7 +254,8 @@ int stream_look(struct stream_view *stream, char note[OBSERVE_NOTE]) {
     return stream_take(stream, &words, &st, note);
 }
 
-int stream_read(const struct stream_view *stream, uint64_t position, void *buffer, size_t size) {
+int look_stream_read(const struct stream_view *stream, uint64_t position, void *buffer,
+                     size_t size) {
     uint64_t at = position & (stream->capacity - 1);
     uint64_t first = stream->capacity - at < size ? stream->capacity - at : size;
     int rc = sys_file_read(stream->file, buffer, first, LAYOUT_DATA + at);
@@ -264,22 +265,22 @@ int stream_read(const struct stream_view *stream, uint64_t position, void *buffe
     return rc;
 }
 
-void stream_close(struct stream_view *stream) {
+void look_stream_close(struct stream_view *stream) {
     cleanup_fd(&stream->file);
     stream->file = -1;
 }
 
 /* ---- set aside ------------------------------------------------------------------------------ */
 
-int aside_open(int dir, const struct file_name *name, struct record *ret_record,
-               uint64_t *ret_offset, char note[OBSERVE_NOTE]) {
+int look_aside_open(int dir, const struct file_name *name, struct record *ret_record,
+                    uint64_t *ret_offset, char note[OBSERVE_NOTE]) {
     char text[FILE_NAME_TEXT];
     OWNS_FD int file = -1;
     struct sys_stat st;
     struct record record;
     int rc;
 
-    file_name_format(name, text);
+    look_name_format(name, text);
     file = sys_file_open(dir, text, false);
     if (file < 0)
         return bad_read(note, text, file);

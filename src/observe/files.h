@@ -31,16 +31,16 @@ struct file_name {
 #define FILE_NAME_TEXT 64
 
 /* "1.2.3.4", to the end of the string. */
-bool node_name_parse(const char *text, tram_id *ret_id);
-void node_name_format(tram_id id, char text[FILE_NAME_TEXT]);
-void file_name_format(const struct file_name *name, char text[FILE_NAME_TEXT]);
+bool look_id_parse(const char *text, tram_id *ret_id);
+void look_id_format(tram_id id, char text[FILE_NAME_TEXT]);
+void look_name_format(const struct file_name *name, char text[FILE_NAME_TEXT]);
 
 /* The directory of a node. A descriptor, or -ENOENT … */
-int node_dir(const struct observe *observe, tram_id id);
+int look_node_dir(const struct observe *observe, tram_id id);
 
 /* The channel files in a node's directory, by peer, kind and number; of one peer only, if
  * `peer` is not 0. Other names are passed over. free(*ret_names). */
-int files_list(int dir, tram_id peer, struct file_name **ret_names, size_t *ret_count);
+int look_names(int dir, tram_id peer, struct file_name **ret_names, size_t *ret_count);
 
 /* ---- contents ------------------------------------------------------------------------------- */
 
@@ -55,7 +55,7 @@ struct door_view {
     char program[33];
 };
 
-int door_look(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE_NOTE]);
+int look_door(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE_NOTE]);
 
 struct head_view {
     uint64_t id;
@@ -68,39 +68,40 @@ struct head_view {
     uint64_t memory;
 };
 
-int head_open(int dir, tram_id from, tram_id to, char note[OBSERVE_NOTE]);
-int head_look(int file, tram_id from, tram_id to, struct head_view *ret_head,
+int look_head_open(int dir, tram_id from, tram_id to, char note[OBSERVE_NOTE]);
+int look_head(int file, tram_id from, tram_id to, struct head_view *ret_head,
               char note[OBSERVE_NOTE]);
 
 /* The word of the window for this message; 0 if it has none. */
-uint64_t head_window(int file, uint64_t seq);
+uint64_t look_head_window(int file, uint64_t seq);
 
 struct stream_view {
     int file;
     uint32_t generation;
     uint64_t id;
-    uint64_t base;      /* position of the first record */
-    uint64_t base_seq;  /* messages before it */
+    uint64_t base;     /* position of the first record */
+    uint64_t base_seq; /* messages before it */
     uint64_t capacity;
-    uint64_t tail;      /* position, and … */
-    uint64_t accepted;  /* … messages before it */
-    uint64_t kept;      /* data before this position may be gone */
+    uint64_t tail;     /* position, and … */
+    uint64_t accepted; /* … messages before it */
+    uint64_t kept;     /* data before this position may be gone */
     uint64_t memory;
-    bool wanted;        /* the sender waits for space */
+    bool wanted; /* the sender waits for space */
 };
 
-/* The file stays open: stream_close(). */
-int stream_open(int dir, const struct file_name *name, tram_id to, struct stream_view *ret_stream,
-                char note[OBSERVE_NOTE]);
+/* The file stays open: look_stream_close(). */
+int look_stream_open(int dir, const struct file_name *name, tram_id to,
+                     struct stream_view *ret_stream, char note[OBSERVE_NOTE]);
 
 /* Read the words that change again. */
-int stream_look(struct stream_view *stream, char note[OBSERVE_NOTE]);
+int look_stream(struct stream_view *stream, char note[OBSERVE_NOTE]);
 
 /* Copy bytes of the data area, from a position on. */
-int stream_read(const struct stream_view *stream, uint64_t position, void *buffer, size_t size);
+int look_stream_read(const struct stream_view *stream, uint64_t position, void *buffer,
+                     size_t size);
 
-void stream_close(struct stream_view *stream);
+void look_stream_close(struct stream_view *stream);
 
 /* The header of a message set aside; its payload follows at *ret_offset. The file stays open. */
-int aside_open(int dir, const struct file_name *name, struct record *ret_record,
-               uint64_t *ret_offset, char note[OBSERVE_NOTE]);
+int look_aside_open(int dir, const struct file_name *name, struct record *ret_record,
+                    uint64_t *ret_offset, char note[OBSERVE_NOTE]);

@@ -51,7 +51,7 @@ static bool id_read(const char **at, tram_id *ret_id) {
     return true;
 }
 
-bool node_name_parse(const char *text, tram_id *ret_id) {
+bool look_id_parse(const char *text, tram_id *ret_id) {
     tram_id id;
 
     if (!id_read(&text, &id) || *text != '\0')
@@ -60,7 +60,7 @@ bool node_name_parse(const char *text, tram_id *ret_id) {
     return true;
 }
 
-void node_name_format(tram_id id, char text[FILE_NAME_TEXT]) {
+void look_id_format(tram_id id, char text[FILE_NAME_TEXT]) {
     (void) snprintf(text, FILE_NAME_TEXT, "%u.%u.%u.%u", id >> 24, id >> 16 & 255, id >> 8 & 255,
                     id & 255);
 }
@@ -104,11 +104,11 @@ static bool file_name_parse(const char *text, struct file_name *ret_name) {
     return false;
 }
 
-void file_name_format(const struct file_name *name, char text[FILE_NAME_TEXT]) {
+void look_name_format(const struct file_name *name, char text[FILE_NAME_TEXT]) {
     char peer[FILE_NAME_TEXT];
     size_t i = 0;
 
-    node_name_format(name->peer, peer);
+    look_id_format(name->peer, peer);
     while (file_kinds[i].kind != name->kind)
         i++;
     if (file_kinds[i].before_number && name->number > 0)
@@ -118,10 +118,10 @@ void file_name_format(const struct file_name *name, char text[FILE_NAME_TEXT]) {
         (void) snprintf(text, FILE_NAME_TEXT, "%s%.15s", file_kinds[i].prefix, peer);
 }
 
-int node_dir(const struct observe *observe, tram_id id) {
+int look_node_dir(const struct observe *observe, tram_id id) {
     char text[FILE_NAME_TEXT];
 
-    node_name_format(id, text);
+    look_id_format(id, text);
     return sys_dir_open(observe->dir, text);
 }
 
@@ -161,7 +161,7 @@ static int by_peer_kind_number(const void *left, const void *right) {
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
-int files_list(int dir, tram_id peer, struct file_name **ret_names, size_t *ret_count) {
+int look_names(int dir, tram_id peer, struct file_name **ret_names, size_t *ret_count) {
     struct listing listing = { .peer = peer };
     int rc = sys_dir_each(dir, listing_entry, &listing);
 

@@ -37,14 +37,14 @@ int observe_buses(const char *path, char ***ret_names, size_t *ret_count);
 
 struct observe_node {
     tram_id id;
-    int32_t pid;          /* of the holder if up, else of the last one; 0: never opened */
-    bool up;              /* byte 0 of the lock is held: the node runs */
-    bool custody;         /* byte 1 is held: somebody acts for it (the node itself, when up) */
-    bool asleep;          /* it waits for its bell, as it says itself */
+    int32_t pid;  /* of the holder if up, else of the last one; 0: never opened */
+    bool up;      /* byte 0 of the lock is held: the node runs */
+    bool custody; /* byte 1 is held: somebody acts for it (the node itself, when up) */
+    bool asleep;  /* it waits for its bell, as it says itself */
     bool ephemeral;
-    uint64_t opens;       /* how often it was opened; 0: others sent to it, it never ran */
-    uint64_t opened_ns;   /* CLOCK_REALTIME of the last open, or 0 */
-    uint64_t closed_ns;   /* of the orderly close that followed, or 0: it runs, or was killed */
+    uint64_t opens;     /* how often it was opened; 0: others sent to it, it never ran */
+    uint64_t opened_ns; /* CLOCK_REALTIME of the last open, or 0 */
+    uint64_t closed_ns; /* of the orderly close that followed, or 0: it runs, or was killed */
     char program[33];
     char note[OBSERVE_NOTE]; /* what does not hold in its files; "": nothing */
 };
@@ -101,11 +101,11 @@ int observe_channel(struct observe *observe, tram_id from, tram_id to,
 /* ---- records -------------------------------------------------------------------------------- */
 
 enum observe_where {
-    OBSERVE_KEPT,     /* consumed, not yet overwritten */
-    OBSERVE_IN_HAND,  /* handed out, not released */
-    OBSERVE_QUEUED,   /* not handed out yet */
-    OBSERVE_ASIDE,    /* set aside */
-    OBSERVE_RETRY,    /* set aside, to be tried again */
+    OBSERVE_KEPT,    /* consumed, not yet overwritten */
+    OBSERVE_IN_HAND, /* handed out, not released */
+    OBSERVE_QUEUED,  /* not handed out yet */
+    OBSERVE_ASIDE,   /* set aside */
+    OBSERVE_RETRY,   /* set aside, to be tried again */
 };
 
 const char *observe_where_name(enum observe_where where);
@@ -114,14 +114,14 @@ struct observe_record {
     tram_id from, to;
     enum observe_where where;
     uint32_t tag;
-    uint32_t attempts;   /* how often it was handed out, as far as the files tell */
+    uint32_t attempts; /* how often it was handed out, as far as the files tell */
     uint64_t seq;
-    uint64_t size;       /* of the message */
-    uint64_t position;   /* in the channel; 0 for one that was set aside */
-    uint64_t time_ns;    /* CLOCK_REALTIME, or 0 */
+    uint64_t size;     /* of the message */
+    uint64_t position; /* in the channel; 0 for one that was set aside */
+    uint64_t time_ns;  /* CLOCK_REALTIME, or 0 */
     uint8_t layer[16];
-    const void *data;    /* a private copy, until the next call with the same reader */
-    size_t data_size;    /* bytes of it: `size`, or the reader's limit */
+    const void *data; /* a private copy, until the next call with the same reader */
+    size_t data_size; /* bytes of it: `size`, or the reader's limit */
 };
 
 struct observe_reader;
@@ -132,7 +132,7 @@ struct observe_reader;
 int observe_read(struct observe *observe, tram_id from, tram_id to, size_t limit,
                  struct observe_reader **ret_reader);
 
-/* The messages of the channel that were set aside, by sequence number. from == 0: of all senders. */
+/* Those of its messages that were set aside, by sequence number. from == 0: of all senders. */
 int observe_read_aside(struct observe *observe, tram_id from, tram_id to, size_t limit,
                        struct observe_reader **ret_reader);
 

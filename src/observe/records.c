@@ -25,8 +25,8 @@
 #include "sys/cleanup.h"
 #include "sys/file.h"
 
-#define KEPT_MAX  (UINT64_C(1) << 20) /* records behind the head that are looked for */
-#define SCAN_MAX  (UINT64_C(1) << 26) /* bytes that are searched for the start of one */
+#define KEPT_MAX (UINT64_C(1) << 20) /* records behind the head that are looked for */
+#define SCAN_MAX (UINT64_C(1) << 26) /* bytes that are searched for the start of one */
 #define SCAN_STEP 65536u
 
 struct place {
@@ -85,7 +85,7 @@ struct observe_reader *observe_read_end(struct observe_reader *reader) {
     if (!reader)
         return NULL;
     for (size_t i = 0; i < reader->stream_count; i++)
-        stream_close(&reader->streams[i]);
+        look_stream_close(&reader->streams[i]);
     cleanup_fd(&reader->dir);
     cleanup_fd(&reader->head_file);
     free(reader->streams);
@@ -120,7 +120,7 @@ static bool record_get(const struct observe_reader *reader, const struct stream_
 
     if (end - position < sizeof(record) || end - position > stream->capacity)
         return false;
-    if (stream_read(stream, position, &record, sizeof(record)) < 0)
+    if (look_stream_read(stream, position, &record, sizeof(record)) < 0)
         return false;
     if (!record_fits(reader, &record, seq, end - position))
         return false;
@@ -173,7 +173,7 @@ static bool scan(const struct observe_reader *reader, const struct stream_view *
         uint64_t low = high - floor > SCAN_STEP ? high - SCAN_STEP : floor;
         size_t size = high - low + sizeof(struct record) - LAYOUT_ALIGN;
 
-        if (stream_read(stream, low, bytes, size) < 0)
+        if (look_stream_read(stream, low, bytes, size) < 0)
             return false;
         if (scan_step(reader, bytes, low, high, end, seq, ret_position))
             return true;
@@ -182,8 +182,7 @@ static bool scan(const struct observe_reader *reader, const struct stream_view *
     return false;
 }
 
-static int kept_add(struct observe_reader *reader, uint64_t position, uint64_t seq,
-                    size_t stream) {
+static int kept_add(struct observe_reader *reader, uint64_t position, uint64_t seq, size_t stream) {
     if (reader->kept_count == reader->kept_room) {
         size_t room = reader->kept_room * 2 + 256;
         struct place *kept = realloc(reader->kept, room * sizeof(*kept));
@@ -263,7 +262,7 @@ static int kept_find(struct observe_reader *reader) {
 static int streams_open(struct observe_reader *reader) {
     OWNS_MEMORY struct file_name *names = NULL;
     size_t count;
-    int rc = files_list(reader->dir, reader->from, &names, &count);
+    int rc = look_names(reader->dir, reader->from, &names, &count);
 
     if (rc < 0)
         return rc;
@@ -275,8 +274,8 @@ static int streams_open(struct observe_reader *reader) {
     for (size_t i = 0; i < count; i++) {
         if (names[i].kind != FILE_STREAM)
             continue;
-        rc = stream_open(reader->dir, &names[i], reader->to,
-                         &reader->streams[reader->stream_count], reader->note);
+        rc = look_stream_open(reader->dir, &names[i], reader->to,
+                              &reader->streams[reader->stream_count], reader->note);
         if (rc == -ENOENT)
             continue; /* drained and given back since we listed it */
         if (rc < 0)
@@ -298,7 +297,7 @@ static size_t stream_of(const struct observe_reader *reader, uint64_t position) 
 static int head_again(struct observe_reader *reader) {
     if (reader->head_file < 0)
         return 0;
-    return head_look(reader->head_file, reader->from, reader->to, &reader->head, reader->note);
+    return look_head(reader->head_file, reader->from, reader->to, &reader->head, reader->note);
 }
 
 static int bad(struct observe_reader *reader, const char *text) {
@@ -311,7 +310,7 @@ static int reader_start(struct observe_reader *reader) {
     const struct stream_view *newest;
 
     /* The receiver's words first: see channel.c. */
-    reader->head_file = head_open(reader->dir, reader->from, reader->to, reader->note);
+    reader->head_file = look_head_open(reader->dir, reader->from, reader->to, reader->note);
     if (reader->head_file < 0 && reader->head_file != -ENOENT)
         return reader->head_file;
     int rc = head_again(reader);
@@ -339,7 +338,7 @@ static int reader_start(struct observe_reader *reader) {
 
 static int reader_new(struct observe *observe, tram_id from, tram_id to, size_t limit,
                       struct observe_reader **ret_reader) {
-    int dir = node_dir(observe, to);
+    int dir = look_node_dir(observe, to);
     struct observe_reader *reader;
 
     if (dir < 0)
@@ -398,7 +397,7 @@ static int take_data(struct observe_reader *reader, const struct record *record,
     };
     memcpy(ret_record->layer, record->layer, sizeof(ret_record->layer));
     if (stream)
-        return stream_read(stream, position + sizeof(*record), reader->data, size);
+        return look_stream_read(stream, position + sizeof(*record), reader->data, size);
     return 0;
 }
 
@@ -411,12 +410,12 @@ static bool still_there(struct observe_reader *reader, const struct stream_view 
         return false;
     if (position >= reader->head.head && reader->head_file >= 0)
         return true;
-    return stream_read(stream, position, &again, sizeof(again)) == 0 &&
+    return look_stream_read(stream, position, &again, sizeof(again)) == 0 &&
            memcmp(&again, record, sizeof(again)) == 0;
 }
 
 static void tell_where(struct observe_reader *reader, struct observe_record *record) {
-    uint64_t window = head_window(reader->head_file, record->seq);
+    uint64_t window = look_head_window(reader->head_file, record->seq);
 
     record->attempts = WINDOW_ATTEMPTS(window);
     if (record->seq <= reader->head.consumed) {
@@ -511,7 +510,7 @@ int observe_read_aside(struct observe *observe, tram_id from, tram_id to, size_t
     int rc = reader_new(observe, from, to, limit, &reader);
 
     if (rc == 0)
-        rc = files_list(reader->dir, from, &reader->aside, &reader->aside_count);
+        rc = look_names(reader->dir, from, &reader->aside, &reader->aside_count);
     if (rc < 0)
         return rc;
     *ret_reader = reader;
@@ -529,7 +528,7 @@ static int next_aside(struct observe_reader *reader, struct observe_record *ret_
 
         if (name->kind != FILE_ASIDE && name->kind != FILE_RETRY)
             continue;
-        file = aside_open(reader->dir, name, &record, &offset, reader->note);
+        file = look_aside_open(reader->dir, name, &record, &offset, reader->note);
         if (file == -ENOENT || file == -EBADMSG) {
             reader->missed++;
             continue;
