@@ -1,6 +1,8 @@
-/* `tram bench`: the options, and the verbs below it. One file each: bench_rtt.c, bench_stream.c … */
-#ifndef TRAM_CLI_BENCH_H
-#define TRAM_CLI_BENCH_H
+/* SPDX-License-Identifier: MIT
+ *
+ * `tram bench`: the options, and the verbs below it. One file each: bench_rtt.c, bench_stream.c …
+ */
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,19 +15,19 @@
 #define BENCH_TIMEOUT_S 300u
 
 struct bench_opts {
-    const char *floor;  /* floor: which one; NULL: all */
-    const char *dir;    /* where the buses of this run lie */
-    size_t size;        /* 0: the verb's own choice, likewise for the next ones */
+    const char *floor; /* floor: which one; NULL: all */
+    const char *dir;   /* where the buses of this run lie */
+    size_t size;       /* 0: the verb's own choice, likewise for the next ones */
     uint64_t count;
-    unsigned batch;     /* messages staged before a flush, and received at once */
-    unsigned senders;   /* fanin, mix: how many; nodes of mix */
-    bool sleep;         /* never spin; none of the three: what suits the verb */
-    bool dflt;          /* wait as one does who asks for nothing: spin a little, then sleep */
-    bool spin;          /* never sleep */
-    bool threads;       /* threads of one process, a node each */
-    bool claim;         /* written in place, viewed in place */
-    bool quiet;         /* no text, JSON only */
-    bool list;          /* text only: the caller prints the JSON */
+    unsigned batch;   /* messages staged before a flush, and received at once */
+    unsigned senders; /* fanin, mix: how many; nodes of mix */
+    bool sleep;       /* never spin; none of the three: what suits the verb */
+    bool dflt;        /* wait as one does who asks for nothing: spin a little, then sleep */
+    bool spin;        /* never sleep */
+    bool threads;     /* threads of one process, a node each */
+    bool claim;       /* written in place, viewed in place */
+    bool quiet;       /* no text, JSON only */
+    bool list;        /* text only: the caller prints the JSON */
     int cpu[2];
 };
 
@@ -44,5 +46,3 @@ extern const char bench_floor_names[];
 /* Runs `run` within one class, prints, and turns what went wrong into an exit code and a line. */
 int bench_report(const struct bench_opts *o, int (*run)(void *arg, struct bench_result *r),
                  void *arg, struct bench_result *r);
-
-#endif

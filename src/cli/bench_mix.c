@@ -1,7 +1,8 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * Everything at once: N nodes, each sends to all (itself included) messages of 8 B to 16 KiB, the
- * receiver and the size chosen at random, and receives in between. Nobody waits in a send: who finds
- * a ring full receives first, so that no circle of waiting can close.
+ * receiver and the size chosen at random, and receives in between. Nobody waits in a send: who
+ * finds a ring full receives first, so that no circle of waiting can close.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,24 +42,21 @@ struct mix_node {
 };
 
 /* What identifies a message, and what its size follows from: a byte each for the ends. */
-static uint64_t mix_key(unsigned from, unsigned to, uint64_t seq)
-{
-    return (uint64_t)from << 56 | (uint64_t)to << 48 | seq;
+static uint64_t mix_key(unsigned from, unsigned to, uint64_t seq) {
+    return (uint64_t) from << 56 | (uint64_t) to << 48 | seq;
 }
 
 /* Evenly spread over the powers of two rather than the bytes: small ones are usual. */
-static size_t mix_size(uint64_t key)
-{
+static size_t mix_size(uint64_t key) {
     uint64_t r = bench_random(&key);
-    size_t top = (size_t)8 << (r % 12);
+    size_t top = (size_t) 8 << (r % 12);
 
-    return top >= MIX_MAX ? MIX_MAX : top + (size_t)(r >> 32) % top;
+    return top >= MIX_MAX ? MIX_MAX : top + (size_t) (r >> 32) % top;
 }
 
-static int mix_take(struct mix_node *m, int64_t timeout)
-{
+static int mix_take(struct mix_node *m, int64_t timeout) {
     static _Thread_local struct tram_msg msgs[512];
-    int n = tram_recv_batch(m->node, msgs, (int)m->f->batch, 0, timeout);
+    int n = tram_recv_batch(m->node, msgs, (int) m->f->batch, 0, timeout);
 
     for (int i = 0; i < n; i++) {
         unsigned from = msgs[i].from - NODE(0);
@@ -78,12 +76,11 @@ static int mix_take(struct mix_node *m, int64_t timeout)
     return n;
 }
 
-static int mix_send(struct mix_node *m)
-{
+static int mix_send(struct mix_node *m) {
     uint32_t flags = TRAM_NOWAIT | (m->f->batch > 1 ? TRAM_MORE : 0);
 
     for (uint64_t i = 0; i < m->f->count; i++) {
-        unsigned to = (unsigned)(bench_random(&m->random) % m->f->nodes);
+        unsigned to = (unsigned) (bench_random(&m->random) % m->f->nodes);
         uint64_t key = mix_key(m->self, to, m->sent[to]);
         const void *data = bench_pattern_make_any(&m->pattern, key);
         int ret;
@@ -103,8 +100,7 @@ static int mix_send(struct mix_node *m)
     return tram_flush(m->node);
 }
 
-static bool mix_complete(const struct mix_node *m)
-{
+static bool mix_complete(const struct mix_node *m) {
     if (atomic_load(&m->f->finished) < m->f->nodes)
         return false;
     for (unsigned from = 0; from < m->f->nodes; from++)
@@ -113,8 +109,7 @@ static bool mix_complete(const struct mix_node *m)
     return true;
 }
 
-static int mix_work(struct mix_node *m)
-{
+static int mix_work(struct mix_node *m) {
     int ret = mix_send(m);
 
     if (ret < 0)
@@ -130,16 +125,15 @@ static int mix_work(struct mix_node *m)
     return 0;
 }
 
-static int mix_member(void *arg, unsigned who)
-{
+static int mix_member(void *arg, unsigned who) {
     struct mix_run *f = arg;
     struct mix_node *m = calloc(1, sizeof(*m));
     int ret = -ENOMEM;
 
     if (!m)
         return -ENOMEM;
-    (void)bench_pin(f->o->cpu[who & 1]);
-    *m = (struct mix_node){.f = f, .self = who, .random = who + 1, .ok = true};
+    (void) bench_pin(f->o->cpu[who & 1]);
+    *m = (struct mix_node){ .f = f, .self = who, .random = who + 1, .ok = true };
     if (bench_pattern_init(&m->pattern, MIX_MAX) == 0 &&
         bench_pattern_init(&m->expect, MIX_MAX) == 0)
         m->node = bench_open(&f->bus, NODE(who), f->wait, MIX_MAX);
@@ -159,15 +153,14 @@ static int mix_member(void *arg, unsigned who)
     return ret;
 }
 
-static int mix_run(void *arg, struct bench_result *r)
-{
+static int mix_run(void *arg, struct bench_result *r) {
     static struct bench_hist hist;
     struct mix_run *f = arg;
-    struct bench_team team = {.n = f->nodes,
-                              .threads = f->o->threads,
-                              .timeout_s = BENCH_TIMEOUT_S,
-                              .fn = mix_member,
-                              .arg = f};
+    struct bench_team team = { .n = f->nodes,
+                               .threads = f->o->threads,
+                               .timeout_s = BENCH_TIMEOUT_S,
+                               .fn = mix_member,
+                               .arg = f };
     uint64_t begin = UINT64_MAX, end = 0, bytes = 0;
     int ret;
 
@@ -191,19 +184,18 @@ static int mix_run(void *arg, struct bench_result *r)
         bench_hist_add(&hist, (f->end_ns[i] - f->begin_ns[i]) * 1000 / f->count);
     }
     r->count = f->count * f->nodes;
-    r->size = (size_t)(bytes / r->count);
-    r->msgs_per_s = (double)r->count * 1e9 / (double)(end - begin);
-    r->bytes_per_s = (double)bytes * 1e9 / (double)(end - begin);
-    (void)snprintf(r->extra, sizeof(r->extra), ",\"nodes\":%u,\"channels\":%u", f->nodes,
-                   f->nodes * f->nodes);
+    r->size = (size_t) (bytes / r->count);
+    r->msgs_per_s = (double) r->count * 1e9 / (double) (end - begin);
+    r->bytes_per_s = (double) bytes * 1e9 / (double) (end - begin);
+    (void) snprintf(r->extra, sizeof(r->extra), ",\"nodes\":%u,\"channels\":%u", f->nodes,
+                    f->nodes * f->nodes);
     bench_result_times(r, &hist, BENCH_SLICE_UNIT);
     return 0;
 }
 
-int bench_mix(const struct bench_opts *o)
-{
+int bench_mix(const struct bench_opts *o) {
     struct mix_run *f = bench_shared(sizeof(*f));
-    struct bench_result r = {.bench = "mix", .subject = "tram"};
+    struct bench_result r = { .bench = "mix", .subject = "tram" };
     char mode[64];
     int ret;
 
@@ -218,8 +210,8 @@ int bench_mix(const struct bench_opts *o)
     f->wait = bench_wait_of(o, BENCH_DEFAULT);
     f->count = o->count ? o->count / f->nodes + 1 : 2000000 / f->nodes;
     f->batch = o->batch ? o->batch : 16;
-    (void)snprintf(mode, sizeof(mode), "%u x %u nodes, 8 B to 16 KiB, batch %u, %s%s", f->nodes,
-                   f->nodes, f->batch, bench_wait_name(f->wait), o->threads ? ", threads" : "");
+    (void) snprintf(mode, sizeof(mode), "%u x %u nodes, 8 B to 16 KiB, batch %u, %s%s", f->nodes,
+                    f->nodes, f->batch, bench_wait_name(f->wait), o->threads ? ", threads" : "");
     r.mode = mode;
     ret = bench_report(o, mix_run, f, &r);
     bench_unshare(f, sizeof(*f));

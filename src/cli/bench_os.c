@@ -1,4 +1,4 @@
-#define _GNU_SOURCE
+/* SPDX-License-Identifier: MIT */
 #include "bench_os.h"
 
 #include <errno.h>
@@ -24,24 +24,22 @@
 /* ---- cores -------------------------------------------------------------------------------- */
 
 /* Text that is the same for the threads of one core; empty if the kernel doesn't say. */
-static void core_name(int cpu, char *buf, size_t size)
-{
+static void core_name(int cpu, char *buf, size_t size) {
     char path[96];
     FILE *f;
 
     buf[0] = 0;
-    (void)snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list",
-                   cpu);
+    (void) snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list",
+                    cpu);
     f = fopen(path, "re");
     if (!f)
         return;
-    if (!fgets(buf, (int)size, f))
+    if (!fgets(buf, (int) size, f))
         buf[0] = 0;
-    (void)fclose(f);
+    (void) fclose(f);
 }
 
-void bench_cpus(int cpu[2])
-{
+void bench_cpus(int cpu[2]) {
     const char *wish = getenv("BENCH_CPUS");
     char first[64] = "", other[64];
     cpu_set_t set;
@@ -52,7 +50,7 @@ void bench_cpus(int cpu[2])
     if (sched_getaffinity(0, sizeof(set), &set) < 0)
         return;
     for (int i = 0; i < CPU_SETSIZE; i++) {
-        if (!CPU_ISSET((size_t)i, &set))
+        if (!CPU_ISSET((size_t) i, &set))
             continue;
         if (cpu[0] < 0) {
             cpu[0] = i;
@@ -68,49 +66,45 @@ void bench_cpus(int cpu[2])
     cpu[0] = cpu[1] = -1;
 }
 
-bool bench_pin(int cpu)
-{
+bool bench_pin(int cpu) {
     cpu_set_t set;
 
     if (cpu < 0)
         return false;
     CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
+    CPU_SET((size_t) cpu, &set);
     return sched_setaffinity(0, sizeof(set), &set) == 0;
 }
 
-bool bench_pin_elsewhere(int cpu)
-{
+bool bench_pin_elsewhere(int cpu) {
     cpu_set_t set;
 
     if (cpu < 0 || sched_getaffinity(0, sizeof(set), &set) < 0)
         return false;
-    CPU_CLR((size_t)cpu, &set);
+    CPU_CLR((size_t) cpu, &set);
     return CPU_COUNT(&set) > 0 && sched_setaffinity(0, sizeof(set), &set) == 0;
 }
 
-void bench_pause(uint64_t ns)
-{
-    struct timespec t = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+void bench_pause(uint64_t ns) {
+    struct timespec t = { .tv_sec = (time_t) (ns / 1000000000u),
+                          .tv_nsec = (long) (ns % 1000000000u) };
 
-    (void)nanosleep(&t, NULL);
+    (void) nanosleep(&t, NULL);
 }
 
-uint64_t bench_preempted(void)
-{
+uint64_t bench_preempted(void) {
     struct rusage u;
 
     if (getrusage(RUSAGE_THREAD, &u) < 0)
         return 0;
-    return (uint64_t)u.ru_nivcsw;
+    return (uint64_t) u.ru_nivcsw;
 }
 
-uint64_t bench_cpu_time(void)
-{
+uint64_t bench_cpu_time(void) {
     struct timespec t;
 
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    (void) clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
 }
 
 /* ---- the placement class ------------------------------------------------------------------ */
@@ -125,8 +119,7 @@ struct probe {
     uint64_t ns[PROBE_BURSTS];
 };
 
-static int probe_run(void *arg, unsigned who)
-{
+static int probe_run(void *arg, unsigned who) {
     struct probe *p = arg;
     uint32_t turn = who;
 
@@ -146,16 +139,14 @@ static int probe_run(void *arg, unsigned who)
     return 0;
 }
 
-static int compare_u64(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+static int compare_u64(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
 
     return x < y ? -1 : x > y;
 }
 
-double bench_class_probe(const int cpu[2])
-{
-    struct bench_team team = {.n = 2, .timeout_s = 20, .fn = probe_run};
+double bench_class_probe(const int cpu[2]) {
+    struct bench_team team = { .n = 2, .timeout_s = 20, .fn = probe_run };
     struct probe *p;
     double ret = 0;
 
@@ -169,7 +160,7 @@ double bench_class_probe(const int cpu[2])
     team.arg = p;
     if (bench_team_run(&team) == 0 && p->pinned[0] && p->pinned[1]) {
         qsort(p->ns, PROBE_BURSTS, sizeof(*p->ns), compare_u64);
-        ret = (double)p->ns[PROBE_BURSTS / 2];
+        ret = (double) p->ns[PROBE_BURSTS / 2];
     }
     bench_unshare(p, sizeof(*p));
     return ret;
@@ -177,22 +168,19 @@ double bench_class_probe(const int cpu[2])
 
 /* ---- memory ------------------------------------------------------------------------------- */
 
-void *bench_shared(size_t size)
-{
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+void *bench_shared(size_t size) {
+    void *at =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
     return at == MAP_FAILED ? NULL : at;
 }
 
-void bench_unshare(void *at, size_t size)
-{
+void bench_unshare(void *at, size_t size) {
     if (at)
-        (void)munmap(at, size);
+        (void) munmap(at, size);
 }
 
-void *bench_ring_map(size_t size)
-{
+void *bench_ring_map(size_t size) {
     int fd = memfd_create("tram-bench", MFD_CLOEXEC);
     unsigned char *at;
 
@@ -200,40 +188,36 @@ void *bench_ring_map(size_t size)
         return NULL;
     at = MAP_FAILED;
     /* Allocated before anybody stores: on a full tmpfs a store to a hole is a SIGBUS. */
-    if (ftruncate(fd, (off_t)size) == 0 && fallocate(fd, 0, 0, (off_t)size) == 0)
+    if (ftruncate(fd, (off_t) size) == 0 && fallocate(fd, 0, 0, (off_t) size) == 0)
         at = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (unsigned i = 0; i < 2 && at != MAP_FAILED; i++) {
         void *half = mmap(at + i * size, size, PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0);
 
         if (half == MAP_FAILED) {
-            (void)munmap(at, 2 * size);
+            (void) munmap(at, 2 * size);
             at = MAP_FAILED;
         }
     }
-    (void)close(fd);
+    (void) close(fd);
     return at == MAP_FAILED ? NULL : at;
 }
 
-void bench_ring_unmap(void *at, size_t size)
-{
+void bench_ring_unmap(void *at, size_t size) {
     if (at)
-        (void)munmap(at, 2 * size);
+        (void) munmap(at, 2 * size);
 }
 
-void bench_futex_wait(_Atomic uint32_t *word, uint32_t value)
-{
+void bench_futex_wait(_Atomic uint32_t *word, uint32_t value) {
     /* Interrupted or too late: the caller looks at the word again, so the result says nothing. */
-    (void)syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
+    (void) syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
 }
 
-void bench_futex_wake(_Atomic uint32_t *word)
-{
-    (void)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+void bench_futex_wake(_Atomic uint32_t *word) {
+    (void) syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-void bench_barrier(struct bench_barrier *b, unsigned n)
-{
+void bench_barrier(struct bench_barrier *b, unsigned n) {
     uint32_t round = atomic_load(&b->round);
 
     if (atomic_fetch_add(&b->here, 1) + 1 == n) {
@@ -243,7 +227,7 @@ void bench_barrier(struct bench_barrier *b, unsigned n)
     }
     /* Yield: there may be more of us than cores. */
     while (atomic_load(&b->round) == round)
-        (void)sched_yield();
+        (void) sched_yield();
 }
 
 /* ---- teams -------------------------------------------------------------------------------- */
@@ -254,24 +238,22 @@ struct member {
     int result;
 };
 
-static void *member_thread(void *arg)
-{
+static void *member_thread(void *arg) {
     struct member *m = arg;
 
     m->result = m->team->fn(m->team->arg, m->who);
     return NULL;
 }
 
-static int team_threads(const struct bench_team *team)
-{
+static int team_threads(const struct bench_team *team) {
     pthread_t *threads = calloc(team->n, sizeof(*threads));
     struct member *members = calloc(team->n, sizeof(*members));
     int ret = threads && members ? 0 : -ENOMEM;
 
     /* A thread can't be killed alone: the alarm ends the worker, and the supervisor cleans up. */
-    (void)alarm(team->timeout_s);
+    (void) alarm(team->timeout_s);
     for (unsigned i = 0; i < team->n && !ret; i++) {
-        members[i] = (struct member){.team = team, .who = i};
+        members[i] = (struct member){ .team = team, .who = i };
         ret = -pthread_create(&threads[i], NULL, member_thread, &members[i]);
         if (ret) {
             fprintf(stderr, "bench: no thread: %s\n", strerror(-ret));
@@ -279,40 +261,37 @@ static int team_threads(const struct bench_team *team)
         }
     }
     for (unsigned i = 0; i < team->n && threads && members; i++) {
-        (void)pthread_join(threads[i], NULL);
+        (void) pthread_join(threads[i], NULL);
         if (!ret)
             ret = members[i].result;
     }
-    (void)alarm(0);
+    (void) alarm(0);
     free(threads);
     free(members);
     return ret;
 }
 
-static void member_process(const struct bench_team *team, unsigned who, pid_t parent)
-{
+static void member_process(const struct bench_team *team, unsigned who, pid_t parent) {
     int ret;
 
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
-    (void)signal(SIGALRM, SIG_DFL);
-    (void)alarm(team->timeout_s);
+    (void) signal(SIGALRM, SIG_DFL);
+    (void) alarm(team->timeout_s);
     ret = team->fn(team->arg, who);
-    (void)fflush(NULL);
-    /* An exit code has a byte, and errno values fit into one. */
-    _exit(ret < 0 ? -ret & 0xff : 0);
+    /* An exit code has a byte, and errno values fit into one. Not _exit: some peers sign off in
+       their destructors. */
+    exit(ret < 0 ? -ret & 0xff : 0);
 }
 
-static int member_verdict(int status)
-{
+static int member_verdict(int status) {
     if (WIFEXITED(status))
         return -WEXITSTATUS(status);
     return WTERMSIG(status) == SIGALRM ? -ETIMEDOUT : -ECHILD;
 }
 
-static int team_processes(const struct bench_team *team)
-{
+static int team_processes(const struct bench_team *team) {
     pid_t *pids = calloc(team->n, sizeof(*pids)), self = getpid();
     unsigned left = 0;
     int ret = pids ? 0 : -ENOMEM;
@@ -332,7 +311,7 @@ static int team_processes(const struct bench_team *team)
 
         for (unsigned i = 0; i < team->n && ret && pids; i++)
             if (pids[i] > 0)
-                (void)kill(pids[i], SIGKILL);
+                (void) kill(pids[i], SIGKILL);
         pid = waitpid(-1, &status, 0);
         if (pid < 0 && errno == EINTR)
             continue;
@@ -352,9 +331,8 @@ static int team_processes(const struct bench_team *team)
     return ret;
 }
 
-int bench_team_run(const struct bench_team *team)
-{
-    (void)fflush(NULL);
+int bench_team_run(const struct bench_team *team) {
+    (void) fflush(NULL);
     return team->threads ? team_threads(team) : team_processes(team);
 }
 
@@ -364,19 +342,17 @@ static volatile sig_atomic_t supervise_signal;
 static volatile pid_t supervise_worker;
 
 /* Kills from here, not from the loop: a signal just before the wait must not be forgotten. */
-static void supervise_handler(int sig)
-{
+static void supervise_handler(int sig) {
     supervise_signal = sig;
     if (supervise_worker > 0)
-        (void)kill(supervise_worker, SIGKILL);
+        (void) kill(supervise_worker, SIGKILL);
 }
 
-int bench_dir_make(char *buf, size_t size)
-{
-    static const char *const places[] = {"/dev/shm", "/tmp"};
+int bench_dir_make(char *buf, size_t size) {
+    static const char *const places[] = { "/dev/shm", "/tmp" };
 
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-        if (snprintf(buf, size, "%s/tram-bench-XXXXXX", places[i]) >= (int)size)
+        if (snprintf(buf, size, "%s/tram-bench-XXXXXX", places[i]) >= (int) size)
             return -ENAMETOOLONG;
         /* mkdtemp makes it 0700. */
         if (access(places[i], W_OK) == 0 && mkdtemp(buf))
@@ -385,24 +361,21 @@ int bench_dir_make(char *buf, size_t size)
     return -errno;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+    (void) st;
+    (void) type;
+    (void) ftw;
     /* Go on over what can't be removed: the rest should still go. */
-    (void)remove(path);
+    (void) remove(path);
     return 0;
 }
 
-void bench_dir_remove(const char *dir)
-{
-    (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+void bench_dir_remove(const char *dir) {
+    (void) nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* Waits for the worker and for all that it left behind. */
-static int supervise_wait(pid_t worker)
-{
+static int supervise_wait(pid_t worker) {
     int status = 0, ret = 1;
     pid_t pid;
 
@@ -418,28 +391,26 @@ static int supervise_wait(pid_t worker)
     return supervise_signal ? 128 + supervise_signal : ret;
 }
 
-static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 #define ENDS (sizeof(ends) / sizeof(*ends))
 
 static void worker_process(int (*fn)(void *arg, const char *dir), void *arg, const char *dir,
-                           pid_t parent, const sigset_t *mask)
-{
+                           pid_t parent, const sigset_t *mask) {
     int ret;
 
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
     for (size_t i = 0; i < ENDS; i++)
-        (void)signal(ends[i], SIG_DFL);
-    (void)sigprocmask(SIG_SETMASK, mask, NULL);
+        (void) signal(ends[i], SIG_DFL);
+    (void) sigprocmask(SIG_SETMASK, mask, NULL);
     ret = fn(arg, dir);
-    (void)fflush(NULL);
+    (void) fflush(NULL);
     _exit(ret);
 }
 
-int bench_supervise(int (*fn)(void *arg, const char *dir), void *arg)
-{
-    struct sigaction sa = {.sa_handler = supervise_handler};
+int bench_supervise(int (*fn)(void *arg, const char *dir), void *arg) {
+    struct sigaction sa = { .sa_handler = supervise_handler };
     pid_t worker, self = getpid();
     sigset_t block, mask;
     char dir[64];
@@ -451,21 +422,21 @@ int bench_supervise(int (*fn)(void *arg, const char *dir), void *arg)
     }
     /* What the worker leaves when it dies comes to us: nothing touches the directory any more when
        it is removed. */
-    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-    (void)sigemptyset(&block);
+    (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
+    (void) sigemptyset(&block);
     for (size_t i = 0; i < ENDS; i++) {
-        (void)sigaddset(&block, ends[i]);
-        (void)sigaction(ends[i], &sa, NULL);
+        (void) sigaddset(&block, ends[i]);
+        (void) sigaction(ends[i], &sa, NULL);
     }
-    (void)sigprocmask(SIG_BLOCK, &block, &mask);
-    (void)fflush(NULL);
+    (void) sigprocmask(SIG_BLOCK, &block, &mask);
+    (void) fflush(NULL);
     worker = fork();
     if (worker == 0)
         worker_process(fn, arg, dir, self, &mask);
     if (worker < 0)
         fprintf(stderr, "bench: can't fork: %s\n", strerror(errno));
     supervise_worker = worker;
-    (void)sigprocmask(SIG_SETMASK, &mask, NULL);
+    (void) sigprocmask(SIG_SETMASK, &mask, NULL);
     ret = worker < 0 ? 1 : supervise_wait(worker);
     bench_dir_remove(dir);
     return ret;

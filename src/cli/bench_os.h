@@ -1,12 +1,12 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * Processes, cores and memory for benchmarks: the only benchmark file that talks to the kernel.
  *
  * A benchmark runs in a worker process that a supervisor waits for; the worker starts a team of
  * processes (or threads) that do the job. Whoever dies takes those below along, and the supervisor
  * removes the bus directory in every case but its own kill -9.
  */
-#ifndef TRAM_CLI_BENCH_OS_H
-#define TRAM_CLI_BENCH_OS_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -34,8 +34,7 @@ uint64_t bench_preempted(void);
 /* Processor time of the calling thread so far, ns. */
 uint64_t bench_cpu_time(void);
 
-static inline void bench_relax(void)
-{
+static inline void bench_relax(void) {
     /* No `pause` on purpose: on newer processors it takes up to 140 cycles, more than the round
        trip that is measured. */
     atomic_signal_fence(memory_order_seq_cst);
@@ -63,10 +62,10 @@ void bench_futex_wake(_Atomic uint32_t *word);
 
 struct bench_team {
     unsigned n;
-    bool threads;          /* threads of this process, not processes */
-    unsigned timeout_s;    /* whoever takes longer is killed */
+    bool threads;                       /* threads of this process, not processes */
+    unsigned timeout_s;                 /* whoever takes longer is killed */
     int (*fn)(void *arg, unsigned who); /* returns 0 or a negative errno */
-    void *arg;             /* in shared memory if processes are to write to it */
+    void *arg;                          /* in shared memory if processes are to write to it */
 };
 
 /* Runs fn(arg, 0) … fn(arg, n - 1) at once and waits for all. 0; the first error; -ETIMEDOUT; or
@@ -89,5 +88,3 @@ int bench_supervise(int (*fn)(void *arg, const char *dir), void *arg);
 /* A private directory, and away with it and all that is in it. 0 or negative errno. */
 int bench_dir_make(char *buf, size_t size);
 void bench_dir_remove(const char *dir);
-
-#endif

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * What every benchmark shares: a clock cheap enough to read per round trip, a histogram, and the
  * one way a result is printed. (Messages that can be checked: bench_pattern.h; processes, cores
  * and memory: bench_os.h.)
@@ -6,8 +7,7 @@
  * The floors, tram's own benchmarks and the peers in bench/peers all use these three, so that they
  * do the same job: nobody wins by checking less.
  */
-#ifndef TRAM_CLI_BENCH_UTIL_H
-#define TRAM_CLI_BENCH_UTIL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,12 +49,13 @@ uint64_t bench_hist_at(const struct bench_hist *h, double q);
 /* ---- a stream's time ------------------------------------------------------------------------ */
 
 /* The receiver of a stream counts here. The clock is read at the start (after `warm` messages, when
-   everything is attached and touched) and some 200 times on the way: a rate, and how even it was. */
+   all is attached and touched) and some 200 times on the way: a rate, and how even it was. */
 struct bench_slices {
-    struct bench_hist *hist;  /* picoseconds per message, slice by slice */
+    struct bench_hist *hist; /* picoseconds per message, slice by slice */
     uint64_t warm, end, step;
-    uint64_t next;            /* count at which to read the clock */
-    uint64_t begin_ns, begin; /* of the measured part: may begin after `warm` if many come at once */
+    uint64_t next; /* count at which to read the clock */
+    uint64_t begin_ns,
+        begin; /* of the measured part: may begin after `warm` if many come at once */
     uint64_t last_ns, last;
 };
 
@@ -64,8 +65,7 @@ void bench_slices_init(struct bench_slices *s, struct bench_hist *hist, uint64_t
                        uint64_t count);
 void bench_slices_mark(struct bench_slices *s, uint64_t done);
 
-static inline void bench_slices_count(struct bench_slices *s, uint64_t done)
-{
+static inline void bench_slices_count(struct bench_slices *s, uint64_t done) {
     if (__builtin_expect(done >= s->next, 0))
         bench_slices_mark(s, done);
 }
@@ -79,12 +79,12 @@ uint64_t bench_stream_count(size_t size);
 /* ---- results ------------------------------------------------------------------------------ */
 
 struct bench_result {
-    const char *bench;      /* rtt, stream, … */
-    const char *subject;    /* tram, floor name, peer name */
-    const char *mode;       /* spin, sleep, batch 64, … */
+    const char *bench;   /* rtt, stream, … */
+    const char *subject; /* tram, floor name, peer name */
+    const char *mode;    /* spin, sleep, batch 64, … */
     size_t size;
     uint64_t count;
-    double min_ns;          /* of a round trip; of a stream: per message, in slices of it */
+    double min_ns; /* of a round trip; of a stream: per message, in slices of it */
     double p50_ns;
     double p99_ns;
     double p999_ns;
@@ -92,13 +92,13 @@ struct bench_result {
     double msgs_per_s;
     double bytes_per_s;
     bool verified;
-    double class_ns;        /* round trip of a cache line before … */
-    double class_after_ns;  /* … and after */
-    unsigned disturbed;     /* attempts thrown away because the two differed */
-    uint64_t preempted;     /* how often the kernel took a core from us */
+    double class_ns;       /* round trip of a cache line before … */
+    double class_after_ns; /* … and after */
+    unsigned disturbed;    /* attempts thrown away because the two differed */
+    uint64_t preempted;    /* how often the kernel took a core from us */
     bool pinned;
-    char extra[512];        /* further members, each with a leading comma; or empty */
-    char extra_text[256];   /* the same for people; or empty */
+    char extra[512];      /* further members, each with a leading comma; or empty */
+    char extra_text[256]; /* the same for people; or empty */
 };
 
 /* Fills the percentiles out of a histogram of which 1 stands for unit_ns, and the rate when it is
@@ -124,5 +124,3 @@ uint64_t bench_random(uint64_t *state);
 
 /* "64k", "1M", "4096"; false if it is none of that. */
 bool bench_parse_size(const char *text, uint64_t *ret);
-
-#endif

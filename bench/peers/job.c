@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "job.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+
+#define JOB_TIMEOUT_S 300u
+
+struct job_call {
+    const struct job_ops *ops;
+    int (*end)(void *job, unsigned who);
+    struct job *job;
+    struct job_opts o;
+};
+
+static void job_help(const struct job_ops *ops, FILE *out) {
+    fprintf(out,
+            "usage: peer-%s rtt|stream [--size S] [--count N] [--sleep] [--each] [--json]\n\n"
+            "  --size S   bytes of a message (k, M behind the number; default 32)\n"
+            "  --count N  messages or round trips\n"
+            "  --sleep    round trips: both sides block; else both spin\n"
+            "  --each     streams: a system call per message, where packing is possible\n"
+            "  --json     nothing but the JSON object on the last line\n\n%s\n",
+            ops->name, ops->modes);
+}
+
+static bool job_options(struct job_call *call, int argc, char **argv) {
+    static const struct option options[] = {
+        { "size", required_argument, NULL, 's' },
+        { "count", required_argument, NULL, 'n' },
+        { "sleep", no_argument, NULL, 'w' },
+        { "each", no_argument, NULL, 'e' },
+        { "json", no_argument, NULL, 'j' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    uint64_t n = 32;
+    int opt;
+
+    call->o.size = n;
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (opt == 'h') {
+            job_help(call->ops, stdout);
+            exit(0);
+        }
+        if (opt == '?')
+            return false;
+        if ((opt == 's' || opt == 'n') && (!bench_parse_size(optarg, &n) || n < 1))
+            return false;
+        if (opt == 's')
+            call->o.size = n < BENCH_SIZE_MIN ? BENCH_SIZE_MIN : n;
+        if (opt == 'n')
+            call->o.count = n;
+        call->o.sleep |= opt == 'w';
+        call->o.each |= opt == 'e';
+        call->o.quiet |= opt == 'j';
+    }
+    if (optind + 1 != argc)
+        return false;
+    call->o.stream = strcmp(argv[optind], "stream") == 0;
+    return call->o.stream || strcmp(argv[optind], "rtt") == 0;
+}
+
+static int job_run(void *arg, struct bench_result *r) {
+    struct job_call *call = arg;
+    struct job *j = call->job;
+    struct bench_team team = {
+        .n = 2, .timeout_s = JOB_TIMEOUT_S, .fn = call->end, .arg = call->job
+    };
+    int ret;
+
+    memset(j, 0, sizeof(*j));
+    j->o = call->o;
+    ret = call->ops->setup ? call->ops->setup(&call->o) : 0;
+    if (ret == 0)
+        ret = bench_team_run(&team);
+    if (call->ops->teardown)
+        call->ops->teardown();
+    if (ret < 0)
+        return ret;
+    r->count = j->o.count;
+    r->verified = j->ok[0] && j->ok[1];
+    r->preempted = j->preempted[0] + j->preempted[1];
+    r->msgs_per_s = j->rate;
+    r->bytes_per_s = j->rate * (double) j->o.size;
+    bench_result_times(r, &j->hist, j->o.stream ? BENCH_SLICE_UNIT : 1);
+    return 0;
+}
+
+static int job_worker(void *arg, const char *dir) {
+    struct job_call *call = arg;
+    struct bench_result r = { .bench = call->o.stream ? "stream" : "rtt",
+                              .subject = call->ops->name,
+                              .size = call->o.size };
+    int ret;
+
+    call->o.dir = dir;
+    bench_cpus(call->o.cpu);
+    bench_clock_init();
+    call->job = bench_shared(sizeof(*call->job));
+    if (!call->job)
+        return 1;
+    if (call->o.stream)
+        r.mode = !call->ops->packs ? "as it is" : call->o.each ? "each" : "packed";
+    else
+        r.mode = call->o.sleep ? "sleep" : "spin";
+    ret = bench_measure(call->o.cpu, job_run, call, &r);
+    bench_unshare(call->job, sizeof(*call->job));
+    if (ret < 0) {
+        fprintf(stderr, "peer-%s: %s\n", call->ops->name, strerror(-ret));
+        return 1;
+    }
+    if (!call->o.quiet)
+        bench_result_text(&r);
+    bench_result_json(&r, stdout);
+    printf("\n");
+    return r.verified ? 0 : 1;
+}
+
+int job_main(int argc, char **argv, const struct job_ops *ops,
+             int (*end)(void *job, unsigned who)) {
+    struct job_call call = { .ops = ops, .end = end };
+
+    if (!job_options(&call, argc, argv)) {
+        job_help(ops, stderr);
+        return 2;
+    }
+    if (!call.o.count && call.o.stream)
+        call.o.count = bench_stream_count(call.o.size) / 4;
+    else if (!call.o.count)
+        call.o.count = call.o.sleep || call.o.size > 4096 ? 20000 : 100000;
+    call.o.warm = call.o.count / 10 + 1;
+    return bench_supervise(job_worker, &call);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Peer: ZeroMQ over ipc. PAIR sockets for round trips, PUSH and PULL for streams; each process
+ * and its I/O thread are pinned to the same core. Spinning yields between looks, since nothing
+ * comes unless the I/O thread runs: that is faster than not to, or than other cores.
+ */
+// needs: libzmq
+#include <sched.h>
+#include <stdlib.h>
+#include <zmq.h>
+
+#include "job.h"
+
+/* Messages on the way: enough for the I/O threads to pack large writes, not without end. */
+#define HIGH_WATER 10000
+#define HIGH_WATER_BYTES (64u << 20)
+
+struct zmq_end {
+    void *context, *socket;
+    zmq_msg_t msg;
+    bool spin;
+};
+
+static void end_close(void *end) {
+    struct zmq_end *e = end;
+
+    if (!e)
+        return;
+    (void) zmq_msg_close(&e->msg);
+    if (e->socket)
+        (void) zmq_close(e->socket);
+    if (e->context)
+        (void) zmq_ctx_term(e->context);
+    free(e);
+}
+
+static bool end_connect(struct zmq_end *e, const struct job_opts *o, unsigned who) {
+    int water = HIGH_WATER, linger = 0;
+    char address[128];
+
+    if ((uint64_t) water * o->size > HIGH_WATER_BYTES)
+        water = (int) (HIGH_WATER_BYTES / o->size);
+    (void) snprintf(address, sizeof(address), "ipc://%s/zmq", o->dir);
+    return zmq_setsockopt(e->socket, ZMQ_SNDHWM, &water, sizeof(water)) == 0 &&
+           zmq_setsockopt(e->socket, ZMQ_RCVHWM, &water, sizeof(water)) == 0 &&
+           zmq_setsockopt(e->socket, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
+           (who ? zmq_bind(e->socket, address) : zmq_connect(e->socket, address)) == 0;
+}
+
+static void *end_open(const struct job_opts *o, unsigned who) {
+    struct zmq_end *e = calloc(1, sizeof(*e));
+
+    if (!e)
+        return NULL;
+    (void) zmq_msg_init(&e->msg);
+    e->spin = !o->stream && !o->sleep;
+    e->context = zmq_ctx_new();
+    if (e->context)
+        e->socket = zmq_socket(e->context, !o->stream ? ZMQ_PAIR : who ? ZMQ_PULL : ZMQ_PUSH);
+    if (!e->socket || !end_connect(e, o, who)) {
+        fprintf(stderr, "peer-zmq: %s\n", zmq_strerror(zmq_errno()));
+        end_close(e);
+        return NULL;
+    }
+    return e;
+}
+
+static int end_send(void *end, const void *data, size_t size) {
+    struct zmq_end *e = end;
+
+    return zmq_send(e->socket, data, size, 0) < 0 ? -zmq_errno() : 0;
+}
+
+static int end_flush(void *end) {
+    (void) end;
+    return 0;
+}
+
+static int end_recv(void *end, const void **ret_data, size_t *ret_size) {
+    struct zmq_end *e = end;
+    int ret;
+
+    while ((ret = zmq_msg_recv(&e->msg, e->socket, e->spin ? ZMQ_DONTWAIT : 0)) < 0 &&
+           zmq_errno() == EAGAIN)
+        (void) sched_yield();
+    if (ret < 0)
+        return -zmq_errno();
+    *ret_data = zmq_msg_data(&e->msg);
+    *ret_size = zmq_msg_size(&e->msg);
+    return 0;
+}
+
+static const struct job_ops zmq_ops = {
+    .name = "zmq",
+    .modes = "ZeroMQ over ipc, PAIR sockets for round trips, PUSH and PULL for streams.",
+    .open = end_open,
+    .send = end_send,
+    .flush = end_flush,
+    .recv = end_recv,
+    .close = end_close,
+};
+
+JOB_MAIN(zmq_ops)
