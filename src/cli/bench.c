@@ -1,4 +1,7 @@
-/* `tram bench`: which benchmark, and how. */
+/* SPDX-License-Identifier: MIT
+ *
+ * `tram bench`: which benchmark, and how.
+ */
 #include "bench.h"
 
 #include <errno.h>
@@ -16,18 +19,17 @@ struct bench_verb {
 };
 
 static const struct bench_verb verbs[] = {
-    {"rtt", bench_rtt, "round trips between two nodes"},
-    {"stream", bench_stream, "one to one, as fast as it goes"},
-    {"fanin", bench_fanin, "many senders to one node; total, and the slowest one's share"},
-    {"wake", bench_wake, "one message at a time to a receiver that sleeps"},
-    {"mix", bench_mix, "sizes 8 B to 16 KiB at random between N x N nodes"},
-    {"first", bench_first, "the first message to a new node, until it is received"},
-    {"floor", bench_floor, "what the machine allows: cache line, ideal rings, futex"},
+    { "rtt", bench_rtt, "round trips between two nodes" },
+    { "stream", bench_stream, "one to one, as fast as it goes" },
+    { "fanin", bench_fanin, "many senders to one node; total, and the slowest one's share" },
+    { "wake", bench_wake, "one message at a time to a receiver that sleeps" },
+    { "mix", bench_mix, "sizes 8 B to 16 KiB at random between N x N nodes" },
+    { "first", bench_first, "the first message to a new node, until it is received" },
+    { "floor", bench_floor, "what the machine allows: cache line, ideal rings, futex" },
 };
 #define VERBS (sizeof(verbs) / sizeof(*verbs))
 
-static void bench_help(FILE *out)
-{
+static void bench_help(FILE *out) {
     fprintf(out, "usage: tram bench VERB [OPTIONS]\n\nVerbs:\n");
     for (size_t i = 0; i < VERBS; i++)
         fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].what);
@@ -59,37 +61,46 @@ static void bench_help(FILE *out)
             bench_floor_names);
 }
 
-enum { OPT_SIZE = 1, OPT_COUNT, OPT_BATCH, OPT_SENDERS, OPT_SLEEP, OPT_SPIN, OPT_DEFAULT, OPT_THREADS,
-       OPT_CLAIM, OPT_JSON, OPT_HELP };
+enum {
+    OPT_SIZE = 1,
+    OPT_COUNT,
+    OPT_BATCH,
+    OPT_SENDERS,
+    OPT_SLEEP,
+    OPT_SPIN,
+    OPT_DEFAULT,
+    OPT_THREADS,
+    OPT_CLAIM,
+    OPT_JSON,
+    OPT_HELP
+};
 
 static const struct option options[] = {
-    {"size", required_argument, NULL, OPT_SIZE},
-    {"count", required_argument, NULL, OPT_COUNT},
-    {"batch", required_argument, NULL, OPT_BATCH},
-    {"senders", required_argument, NULL, OPT_SENDERS},
-    {"sleep", no_argument, NULL, OPT_SLEEP},
-    {"spin", no_argument, NULL, OPT_SPIN},
-    {"default", no_argument, NULL, OPT_DEFAULT},
-    {"threads", no_argument, NULL, OPT_THREADS},
-    {"claim", no_argument, NULL, OPT_CLAIM},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0},
+    { "size", required_argument, NULL, OPT_SIZE },
+    { "count", required_argument, NULL, OPT_COUNT },
+    { "batch", required_argument, NULL, OPT_BATCH },
+    { "senders", required_argument, NULL, OPT_SENDERS },
+    { "sleep", no_argument, NULL, OPT_SLEEP },
+    { "spin", no_argument, NULL, OPT_SPIN },
+    { "default", no_argument, NULL, OPT_DEFAULT },
+    { "threads", no_argument, NULL, OPT_THREADS },
+    { "claim", no_argument, NULL, OPT_CLAIM },
+    { "json", no_argument, NULL, OPT_JSON },
+    { "help", no_argument, NULL, OPT_HELP },
+    { NULL, 0, NULL, 0 },
 };
 
 /* A number between 1 and max. */
-static bool option_number(const char *name, const char *text, uint64_t max, uint64_t *ret)
-{
+static bool option_number(const char *name, const char *text, uint64_t max, uint64_t *ret) {
     if (bench_parse_size(text, ret) && *ret >= 1 && *ret <= max)
         return true;
     fprintf(stderr, "tram bench: --%s is a number from 1 to %llu, not '%s'\n", name,
-            (unsigned long long)max, text);
+            (unsigned long long) max, text);
     return false;
 }
 
 /* One option; false if its value is nonsense. */
-static bool option_take(struct bench_opts *o, int opt, const char *text)
-{
+static bool option_take(struct bench_opts *o, int opt, const char *text) {
     uint64_t n = 0;
 
     switch (opt) {
@@ -106,12 +117,12 @@ static bool option_take(struct bench_opts *o, int opt, const char *text)
     case OPT_BATCH:
         if (!option_number("batch", text, 512, &n))
             return false;
-        o->batch = (unsigned)n;
+        o->batch = (unsigned) n;
         return true;
     case OPT_SENDERS:
         if (!option_number("senders", text, 1024, &n))
             return false;
-        o->senders = (unsigned)n;
+        o->senders = (unsigned) n;
         return true;
     default:
         break;
@@ -130,8 +141,7 @@ struct bench_call {
     struct bench_opts opts;
 };
 
-static int bench_worker(void *arg, const char *dir)
-{
+static int bench_worker(void *arg, const char *dir) {
     struct bench_call *call = arg;
 
     call->opts.dir = dir;
@@ -141,8 +151,7 @@ static int bench_worker(void *arg, const char *dir)
 }
 
 int bench_report(const struct bench_opts *o, int (*run)(void *arg, struct bench_result *r),
-                 void *arg, struct bench_result *r)
-{
+                 void *arg, struct bench_result *r) {
     int ret = bench_measure(o->cpu, run, arg, r);
 
     if (ret < 0) {
@@ -156,15 +165,14 @@ int bench_report(const struct bench_opts *o, int (*run)(void *arg, struct bench_
         bench_result_json(r, stdout);
         printf("\n");
     }
-    (void)fflush(stdout);
+    (void) fflush(stdout);
     if (!r->verified)
         fprintf(stderr, "tram bench: a message was not what had been sent\n");
     return r->verified ? 0 : 1;
 }
 
-int verb_bench(int argc, char **argv)
-{
-    struct bench_call call = {0};
+int verb_bench(int argc, char **argv) {
+    struct bench_call call = { 0 };
     int opt;
 
     optind = 1;

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * Many senders to one node. All send as fast as they are let; when the receiver has had `count`
  * messages in all it stops the clock. The slowest sender's share is what it got delivered of an
  * equal part, 1 being fair.
@@ -34,14 +35,13 @@ struct fanin_from {
     uint64_t begin; /* of these before the clock ran */
 };
 
-static int fanin_send(struct fanin_run *f, tram_node *node, struct bench_pattern *pattern)
-{
+static int fanin_send(struct fanin_run *f, tram_node *node, struct bench_pattern *pattern) {
     unsigned staged = 0;
 
     for (uint64_t seq = 0; !atomic_load_explicit(&f->stop, memory_order_relaxed); seq++) {
         const void *data = bench_pattern_make(pattern, seq);
         uint32_t flags = TRAM_MORE | TRAM_NOWAIT;
-        struct iovec all = {.iov_base = (void *)(uintptr_t)data, .iov_len = f->size};
+        struct iovec all = { .iov_base = (void *) (uintptr_t) data, .iov_len = f->size };
         int ret;
 
         if (++staged >= f->batch) {
@@ -64,8 +64,7 @@ static int fanin_send(struct fanin_run *f, tram_node *node, struct bench_pattern
 }
 
 static bool fanin_check(struct fanin_run *f, struct bench_pattern *patterns,
-                        struct fanin_from *from, const struct tram_msg *msg)
-{
+                        struct fanin_from *from, const struct tram_msg *msg) {
     tram_id first = SENDER(1);
     unsigned i = msg->from - first;
 
@@ -75,12 +74,11 @@ static bool fanin_check(struct fanin_run *f, struct bench_pattern *patterns,
     return bench_pattern_check(&patterns[i], msg->data, msg->size, from[i].seq++);
 }
 
-static void fanin_shares(struct fanin_run *f, const struct fanin_from *from, uint64_t total)
-{
-    f->slowest = (double)f->senders;
+static void fanin_shares(struct fanin_run *f, const struct fanin_from *from, uint64_t total) {
+    f->slowest = (double) f->senders;
     f->fastest = 0;
     for (unsigned i = 0; i < f->senders; i++) {
-        double share = (double)(from[i].seq - from[i].begin) * f->senders / (double)total;
+        double share = (double) (from[i].seq - from[i].begin) * f->senders / (double) total;
 
         f->slowest = share < f->slowest ? share : f->slowest;
         f->fastest = share > f->fastest ? share : f->fastest;
@@ -88,11 +86,10 @@ static void fanin_shares(struct fanin_run *f, const struct fanin_from *from, uin
 }
 
 static int fanin_receive(struct fanin_run *f, tram_node *node, struct bench_pattern *patterns,
-                         struct fanin_from *from)
-{
+                         struct fanin_from *from) {
     static struct bench_hist hist;
     static struct tram_msg msgs[512];
-    int max = f->batch > 1 ? (int)f->batch : 64;
+    int max = f->batch > 1 ? (int) f->batch : 64;
     uint64_t done = 0, began = 0;
     struct bench_slices slices;
     bool ok = true;
@@ -106,7 +103,7 @@ static int fanin_receive(struct fanin_run *f, tram_node *node, struct bench_patt
             break;
         for (int i = 0; i < n; i++)
             ok &= fanin_check(f, patterns, from, &msgs[i]);
-        done += (uint64_t)n;
+        done += (uint64_t) n;
         bench_slices_count(&slices, done);
         if (!began && done >= f->warm) {
             began = done;
@@ -124,8 +121,7 @@ static int fanin_receive(struct fanin_run *f, tram_node *node, struct bench_patt
 }
 
 /* The receiver checks each sender against a pattern of its own, which keeps the place. */
-static int fanin_receiver(struct fanin_run *f)
-{
+static int fanin_receiver(struct fanin_run *f) {
     struct bench_pattern *patterns = calloc(f->senders, sizeof(*patterns));
     struct fanin_from *from = calloc(f->senders, sizeof(*from));
     tram_node *node = NULL;
@@ -154,18 +150,17 @@ static int fanin_receiver(struct fanin_run *f)
     return ret;
 }
 
-static int fanin_member(void *arg, unsigned who)
-{
+static int fanin_member(void *arg, unsigned who) {
     struct fanin_run *f = arg;
     struct bench_pattern pattern;
     tram_node *node;
     int ret = -EIO;
 
     if (who == 0) {
-        (void)bench_pin(f->o->cpu[0]);
+        (void) bench_pin(f->o->cpu[0]);
         return fanin_receiver(f);
     }
-    (void)bench_pin_elsewhere(f->o->cpu[0]);
+    (void) bench_pin_elsewhere(f->o->cpu[0]);
     if (bench_pattern_init(&pattern, f->size) < 0)
         return -ENOMEM;
     node = bench_open(&f->bus, SENDER(who), BENCH_DEFAULT, f->size);
@@ -178,14 +173,13 @@ static int fanin_member(void *arg, unsigned who)
     return ret;
 }
 
-static int fanin_run(void *arg, struct bench_result *r)
-{
+static int fanin_run(void *arg, struct bench_result *r) {
     struct fanin_run *f = arg;
-    struct bench_team team = {.n = f->senders + 1,
-                              .threads = f->o->threads,
-                              .timeout_s = BENCH_TIMEOUT_S,
-                              .fn = fanin_member,
-                              .arg = f};
+    struct bench_team team = { .n = f->senders + 1,
+                               .threads = f->o->threads,
+                               .timeout_s = BENCH_TIMEOUT_S,
+                               .fn = fanin_member,
+                               .arg = f };
     int ret;
 
     memset(&f->barrier, 0, sizeof(f->barrier));
@@ -198,23 +192,22 @@ static int fanin_run(void *arg, struct bench_result *r)
         return ret;
     r->count = f->count;
     r->msgs_per_s = f->rate;
-    r->bytes_per_s = f->rate * (double)f->size;
+    r->bytes_per_s = f->rate * (double) f->size;
     r->verified = f->ok;
     r->preempted = f->preempted;
-    (void)snprintf(r->extra, sizeof(r->extra),
-                   ",\"senders\":%u,\"slowest_share\":%.3f,\"fastest_share\":%.3f", f->senders,
-                   f->slowest, f->fastest);
-    (void)snprintf(r->extra_text, sizeof(r->extra_text),
-                   "; of an equal share the slowest got %.2f, the fastest %.2f", f->slowest,
-                   f->fastest);
+    (void) snprintf(r->extra, sizeof(r->extra),
+                    ",\"senders\":%u,\"slowest_share\":%.3f,\"fastest_share\":%.3f", f->senders,
+                    f->slowest, f->fastest);
+    (void) snprintf(r->extra_text, sizeof(r->extra_text),
+                    "; of an equal share the slowest got %.2f, the fastest %.2f", f->slowest,
+                    f->fastest);
     bench_result_times(r, &f->hist, BENCH_SLICE_UNIT);
     return 0;
 }
 
-int bench_fanin(const struct bench_opts *o)
-{
+int bench_fanin(const struct bench_opts *o) {
     struct fanin_run *f = bench_shared(sizeof(*f));
-    struct bench_result r = {.bench = "fanin", .subject = "tram"};
+    struct bench_result r = { .bench = "fanin", .subject = "tram" };
     char mode[64];
     int ret;
 
@@ -227,8 +220,8 @@ int bench_fanin(const struct bench_opts *o)
     f->count = o->count ? o->count : 2 * bench_stream_count(f->size);
     f->warm = f->count / 5 + 1;
     f->batch = o->batch ? o->batch : 1;
-    (void)snprintf(mode, sizeof(mode), "%u senders, batch %u, %s%s", f->senders, f->batch,
-                   bench_wait_name(f->wait), o->threads ? ", threads" : "");
+    (void) snprintf(mode, sizeof(mode), "%u senders, batch %u, %s%s", f->senders, f->batch,
+                    bench_wait_name(f->wait), o->threads ? ", threads" : "");
     r.mode = mode;
     r.size = f->size;
     ret = bench_report(o, fanin_run, f, &r);

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * The first message to a new node: the receiver has just opened an ID that nobody ever wrote to,
  * and waits; the sender sends one message, which makes the channel's files, attaches and rings.
  * One way, until the message was received and checked.
@@ -10,7 +11,7 @@
 #include "bench_tram.h"
 
 #define SENDER BENCH_NODE(1)
-#define FRESH(i) BENCH_NODE(2 + (unsigned)(i))
+#define FRESH(i) BENCH_NODE(2 + (unsigned) (i))
 
 /* Until the receiver is in its receive. */
 #define QUIET_NS 50000u
@@ -30,8 +31,7 @@ struct first_run {
     struct bench_hist open; /* what opening took */
 };
 
-static int first_send(struct first_run *f, struct bench_pattern *pattern)
-{
+static int first_send(struct first_run *f, struct bench_pattern *pattern) {
     tram_node *node = bench_open(&f->bus, SENDER, f->wait, f->size);
     int ret = node ? 0 : -EIO;
 
@@ -44,7 +44,7 @@ static int first_send(struct first_run *f, struct bench_pattern *pattern)
         atomic_store(&f->sent_ns, bench_now());
         ret = tram_send(node, FRESH(i), 0, data, f->size, 0);
         if (ret < 0)
-            (void)bench_fail(node, "send", ret);
+            (void) bench_fail(node, "send", ret);
     }
     /* The last message is on its way: the channel is there whether or not we are. */
     tram_close(node);
@@ -52,8 +52,7 @@ static int first_send(struct first_run *f, struct bench_pattern *pattern)
 }
 
 static int first_receive_one(struct first_run *f, struct bench_pattern *pattern, uint64_t i,
-                             struct bench_hist hist[2])
-{
+                             struct bench_hist hist[2]) {
     uint64_t start = bench_now(), opened, now;
     tram_node *node = bench_open(&f->bus, FRESH(i), f->wait, f->size);
     struct tram_msg msg;
@@ -73,20 +72,19 @@ static int first_receive_one(struct first_run *f, struct bench_pattern *pattern,
             bench_hist_add(&hist[1], opened);
         }
     } else {
-        (void)bench_fail(node, "receive", ret);
+        (void) bench_fail(node, "receive", ret);
     }
     tram_close(node);
     return ret;
 }
 
-static int first_member(void *arg, unsigned who)
-{
+static int first_member(void *arg, unsigned who) {
     static struct bench_hist hist[2];
     struct first_run *f = arg;
     struct bench_pattern pattern;
     int ret = 0;
 
-    (void)bench_pin(f->o->cpu[who]);
+    (void) bench_pin(f->o->cpu[who]);
     if (bench_pattern_init(&pattern, f->size) < 0)
         return -ENOMEM;
     bench_barrier(&f->barrier, 2);
@@ -105,14 +103,11 @@ static int first_member(void *arg, unsigned who)
     return ret;
 }
 
-static int first_run(void *arg, struct bench_result *r)
-{
+static int first_run(void *arg, struct bench_result *r) {
     struct first_run *f = arg;
-    struct bench_team team = {.n = 2,
-                              .threads = f->o->threads,
-                              .timeout_s = BENCH_TIMEOUT_S,
-                              .fn = first_member,
-                              .arg = f};
+    struct bench_team team = {
+        .n = 2, .threads = f->o->threads, .timeout_s = BENCH_TIMEOUT_S, .fn = first_member, .arg = f
+    };
     double open_us;
     int ret;
 
@@ -128,17 +123,16 @@ static int first_run(void *arg, struct bench_result *r)
     r->verified = f->ok;
     r->preempted = f->preempted;
     bench_result_times(r, &f->hist, 1);
-    open_us = (double)bench_hist_at(&f->open, 0.5) / 1e3;
-    (void)snprintf(r->extra, sizeof(r->extra), ",\"open_p50_ns\":%.0f", open_us * 1e3);
-    (void)snprintf(r->extra_text, sizeof(r->extra_text), "; opening the node took %.1f µs (p50)",
-                   open_us);
+    open_us = (double) bench_hist_at(&f->open, 0.5) / 1e3;
+    (void) snprintf(r->extra, sizeof(r->extra), ",\"open_p50_ns\":%.0f", open_us * 1e3);
+    (void) snprintf(r->extra_text, sizeof(r->extra_text), "; opening the node took %.1f µs (p50)",
+                    open_us);
     return 0;
 }
 
-int bench_first(const struct bench_opts *o)
-{
+int bench_first(const struct bench_opts *o) {
     struct first_run *f = bench_shared(sizeof(*f));
-    struct bench_result r = {.bench = "first", .subject = "tram"};
+    struct bench_result r = { .bench = "first", .subject = "tram" };
     char mode[64];
     int ret;
 
@@ -149,8 +143,8 @@ int bench_first(const struct bench_opts *o)
     f->wait = bench_wait_of(o, BENCH_SLEEP);
     f->count = o->count ? o->count : 1000;
     f->warm = f->count / 10 + 1;
-    (void)snprintf(mode, sizeof(mode), "one way, new channel, %s%s", bench_wait_name(f->wait),
-                   o->threads ? ", threads" : "");
+    (void) snprintf(mode, sizeof(mode), "one way, new channel, %s%s", bench_wait_name(f->wait),
+                    o->threads ? ", threads" : "");
     r.mode = mode;
     r.size = f->size;
     ret = bench_report(o, first_run, f, &r);

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * The floors: what the machine allows, measured in the same run as everything else. See
  * docs/PERFORMANCE.md for what each stands for.
  */
@@ -17,19 +18,19 @@ enum floor_kind { FLOOR_LINE, FLOOR_RTT, FLOOR_FUTEX, FLOOR_STREAM };
 struct floor {
     const char *name;
     enum floor_kind kind;
-    uint64_t ring;     /* bytes */
-    bool batch;        /* publish in batches */
-    bool away;         /* the consumer looks away for a while when it has drained */
+    uint64_t ring; /* bytes */
+    bool batch;    /* publish in batches */
+    bool away;     /* the consumer looks away for a while when it has drained */
     const char *mode;
 };
 
 static const struct floor floors[] = {
-    {"line", FLOOR_LINE, 0, false, false, "one cache line there and back"},
-    {"rtt", FLOOR_RTT, RTT_RING, false, false, "ideal ring, spinning"},
-    {"futex", FLOOR_FUTEX, RTT_RING, false, false, "ideal ring, both asleep on a futex"},
-    {"each", FLOOR_STREAM, 1u << 20, false, false, "ideal 1 MiB ring, each published"},
-    {"batch", FLOOR_STREAM, 4u << 20, true, false, "ideal 4 MiB ring, in batches"},
-    {"away", FLOOR_STREAM, 4u << 20, true, true, "ideal 4 MiB ring, in batches, looks away"},
+    { "line", FLOOR_LINE, 0, false, false, "one cache line there and back" },
+    { "rtt", FLOOR_RTT, RTT_RING, false, false, "ideal ring, spinning" },
+    { "futex", FLOOR_FUTEX, RTT_RING, false, false, "ideal ring, both asleep on a futex" },
+    { "each", FLOOR_STREAM, 1u << 20, false, false, "ideal 1 MiB ring, each published" },
+    { "batch", FLOOR_STREAM, 4u << 20, true, false, "ideal 4 MiB ring, in batches" },
+    { "away", FLOOR_STREAM, 4u << 20, true, true, "ideal 4 MiB ring, in batches, looks away" },
 };
 #define FLOORS (sizeof(floors) / sizeof(*floors))
 
@@ -52,17 +53,15 @@ struct floor_run {
     struct bench_hist hist;
 };
 
-static struct ideal floor_ring(struct floor_run *f, unsigned direction)
-{
-    return (struct ideal){.words = &f->words[direction],
-                          .data = f->data[direction],
-                          .size = f->floor->ring};
+static struct ideal floor_ring(struct floor_run *f, unsigned direction) {
+    return (struct ideal){ .words = &f->words[direction],
+                           .data = f->data[direction],
+                           .size = f->floor->ring };
 }
 
 /* ---- there and back ----------------------------------------------------------------------- */
 
-static void floor_send(struct floor_run *f, struct ideal *out, unsigned direction)
-{
+static void floor_send(struct floor_run *f, struct ideal *out, unsigned direction) {
     ideal_push(out, f->size);
     ideal_publish(out);
     if (f->floor->kind != FLOOR_FUTEX)
@@ -72,8 +71,7 @@ static void floor_send(struct floor_run *f, struct ideal *out, unsigned directio
 }
 
 static const void *floor_wait(struct floor_run *f, struct ideal *in, unsigned direction,
-                              size_t *ret_size)
-{
+                              size_t *ret_size) {
     if (f->floor->kind == FLOOR_FUTEX) {
         for (;;) {
             uint32_t seen = atomic_load(&f->bell[direction]);
@@ -88,8 +86,7 @@ static const void *floor_wait(struct floor_run *f, struct ideal *in, unsigned di
     return ideal_next(in, ret_size);
 }
 
-static int floor_asker(struct floor_run *f, struct bench_hist *hist)
-{
+static int floor_asker(struct floor_run *f, struct bench_hist *hist) {
     struct ideal out = floor_ring(f, 0), in = floor_ring(f, 1);
     struct bench_pattern pattern, back;
     bool ok = true;
@@ -116,8 +113,7 @@ static int floor_asker(struct floor_run *f, struct bench_hist *hist)
     return 0;
 }
 
-static int floor_echo(struct floor_run *f)
-{
+static int floor_echo(struct floor_run *f) {
     struct ideal in = floor_ring(f, 0), out = floor_ring(f, 1);
     struct bench_pattern pattern;
     bool ok = true;
@@ -138,14 +134,13 @@ static int floor_echo(struct floor_run *f)
     return 0;
 }
 
-static int floor_trips(void *arg, unsigned who)
-{
+static int floor_trips(void *arg, unsigned who) {
     static struct bench_hist hist;
     struct floor_run *f = arg;
     uint64_t preempted;
     int ret;
 
-    (void)bench_pin(f->o->cpu[who]);
+    (void) bench_pin(f->o->cpu[who]);
     bench_barrier(&f->barrier, 2);
     preempted = bench_preempted();
     ret = who ? floor_echo(f) : floor_asker(f, &hist);
@@ -156,14 +151,13 @@ static int floor_trips(void *arg, unsigned who)
 }
 
 /* The line alone: nothing but one word that goes to and fro. */
-static int floor_line(void *arg, unsigned who)
-{
+static int floor_line(void *arg, unsigned who) {
     static struct bench_hist hist;
     struct floor_run *f = arg;
     _Atomic uint64_t *line = &f->words[0].tail;
     uint64_t turn = who, preempted;
 
-    (void)bench_pin(f->o->cpu[who]);
+    (void) bench_pin(f->o->cpu[who]);
     bench_barrier(&f->barrier, 2);
     preempted = bench_preempted();
     bench_hist_clear(&hist);
@@ -191,8 +185,7 @@ static int floor_line(void *arg, unsigned who)
 
 /* ---- one to one --------------------------------------------------------------------------- */
 
-static int floor_producer(struct floor_run *f)
-{
+static int floor_producer(struct floor_run *f) {
     struct ideal out = floor_ring(f, 0);
     struct bench_pattern pattern;
     unsigned staged = 0;
@@ -214,16 +207,14 @@ static int floor_producer(struct floor_run *f)
     return 0;
 }
 
-static void look_away(void)
-{
+static void look_away(void) {
     uint64_t until = bench_now() + AWAY_NS;
 
     while (bench_now() < until)
         bench_relax();
 }
 
-static int floor_consumer(struct floor_run *f, struct bench_hist *hist)
-{
+static int floor_consumer(struct floor_run *f, struct bench_hist *hist) {
     struct ideal in = floor_ring(f, 0);
     struct bench_pattern pattern;
     struct bench_slices slices;
@@ -256,14 +247,13 @@ static int floor_consumer(struct floor_run *f, struct bench_hist *hist)
     return 0;
 }
 
-static int floor_flow(void *arg, unsigned who)
-{
+static int floor_flow(void *arg, unsigned who) {
     static struct bench_hist hist;
     struct floor_run *f = arg;
     uint64_t preempted;
     int ret;
 
-    (void)bench_pin(f->o->cpu[who]);
+    (void) bench_pin(f->o->cpu[who]);
     preempted = bench_preempted();
     ret = who ? floor_consumer(f, &hist) : floor_producer(f);
     f->preempted[who] = bench_preempted() - preempted;
@@ -274,8 +264,7 @@ static int floor_flow(void *arg, unsigned who)
 
 /* ---- all of them -------------------------------------------------------------------------- */
 
-static void floor_defaults(struct floor_run *f)
-{
+static void floor_defaults(struct floor_run *f) {
     const struct bench_opts *o = f->o;
     uint64_t fit;
 
@@ -292,13 +281,12 @@ static void floor_defaults(struct floor_run *f)
     fit = f->floor->ring / 16 / ideal_record(f->size);
     f->batch = o->batch ? o->batch : 64;
     if (f->batch > fit)
-        f->batch = (unsigned)fit;
+        f->batch = (unsigned) fit;
     if (!f->floor->batch || !f->batch)
         f->batch = 1;
 }
 
-static int floor_run(void *arg, struct bench_result *r)
-{
+static int floor_run(void *arg, struct bench_result *r) {
     static int (*const jobs[])(void *, unsigned) = {
         [FLOOR_LINE] = floor_line,
         [FLOOR_RTT] = floor_trips,
@@ -306,11 +294,11 @@ static int floor_run(void *arg, struct bench_result *r)
         [FLOOR_STREAM] = floor_flow,
     };
     struct floor_run *f = arg;
-    struct bench_team team = {.n = 2,
-                              .threads = f->o->threads,
-                              .timeout_s = BENCH_TIMEOUT_S,
-                              .fn = jobs[f->floor->kind],
-                              .arg = f};
+    struct bench_team team = { .n = 2,
+                               .threads = f->o->threads,
+                               .timeout_s = BENCH_TIMEOUT_S,
+                               .fn = jobs[f->floor->kind],
+                               .arg = f };
     int ret;
 
     memset(f->words, 0, sizeof(f->words));
@@ -321,7 +309,7 @@ static int floor_run(void *arg, struct bench_result *r)
     r->count = f->count;
     if (f->floor->kind == FLOOR_STREAM) {
         r->msgs_per_s = f->rate;
-        r->bytes_per_s = r->msgs_per_s * (double)f->size;
+        r->bytes_per_s = r->msgs_per_s * (double) f->size;
     }
     r->verified = f->ok[0] && f->ok[1];
     r->preempted = f->preempted[0] + f->preempted[1];
@@ -330,8 +318,7 @@ static int floor_run(void *arg, struct bench_result *r)
 }
 
 static int floor_measure(const struct bench_opts *o, const struct floor *floor,
-                         struct bench_result *r)
-{
+                         struct bench_result *r) {
     struct floor_run *f = bench_shared(sizeof(*f));
     int ret = 1;
 
@@ -341,7 +328,8 @@ static int floor_measure(const struct bench_opts *o, const struct floor *floor,
     f->o = o;
     floor_defaults(f);
     *r = (struct bench_result){
-        .bench = "floor", .subject = floor->name, .mode = floor->mode, .size = f->size};
+        .bench = "floor", .subject = floor->name, .mode = floor->mode, .size = f->size
+    };
     if (floor->kind == FLOOR_LINE)
         r->size = f->size = 8;
     if (floor->ring) {
@@ -361,9 +349,8 @@ static int floor_measure(const struct bench_opts *o, const struct floor *floor,
 }
 
 /* All floors at the sizes of the table; the JSON object is that of the line with a list in it. */
-static int floor_all(const struct bench_opts *o)
-{
-    static const size_t sizes[] = {32, 1024, 65536};
+static int floor_all(const struct bench_opts *o) {
+    static const size_t sizes[] = { 32, 1024, 65536 };
     static struct bench_result results[FLOORS * 3];
     size_t n = 0;
     int ret = 0;
@@ -390,8 +377,7 @@ static int floor_all(const struct bench_opts *o)
     return ret;
 }
 
-int bench_floor(const struct bench_opts *o)
-{
+int bench_floor(const struct bench_opts *o) {
     struct bench_result r;
 
     if (!o->floor)

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * The ideal ring: what one producer and one consumer cost when nothing else is promised. No
  * crash survives, nobody sleeps, nobody looks on, and nothing is checked; the floor that the
  * product's own ring is held against.
@@ -8,8 +9,7 @@
  * producer's acquire (h) sees that they were read. Each side keeps what it last saw of the other
  * and looks again only when that is used up.
  */
-#ifndef TRAM_CLI_BENCH_IDEAL_H
-#define TRAM_CLI_BENCH_IDEAL_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -29,24 +29,21 @@ struct ideal {
     struct ideal_words *words;
     unsigned char *data; /* mapped twice in a row */
     uint64_t size;
-    uint64_t own;        /* producer: tail so far; consumer: head so far */
-    uint64_t other;      /* what was last seen of the other's */
+    uint64_t own;   /* producer: tail so far; consumer: head so far */
+    uint64_t other; /* what was last seen of the other's */
 };
 
 /* A record is its length in 8 bytes, and the payload in whole 8 bytes. */
-static inline uint64_t ideal_record(size_t size)
-{
-    return 8 + (((uint64_t)size + 7) & ~(uint64_t)7);
+static inline uint64_t ideal_record(size_t size) {
+    return 8 + (((uint64_t) size + 7) & ~(uint64_t) 7);
 }
 
-static inline void ideal_publish(struct ideal *r)
-{
+static inline void ideal_publish(struct ideal *r) {
     atomic_store_explicit(&r->words->tail, r->own, memory_order_release); /* T */
 }
 
 /* Room for a message; waits for it. */
-static inline void *ideal_claim(struct ideal *r, size_t size)
-{
+static inline void *ideal_claim(struct ideal *r, size_t size) {
     uint64_t end = r->own + ideal_record(size), length = size;
     unsigned char *at = r->data + (r->own & (r->size - 1));
 
@@ -63,21 +60,18 @@ static inline void *ideal_claim(struct ideal *r, size_t size)
     return at + 8;
 }
 
-static inline void ideal_push(struct ideal *r, size_t size)
-{
+static inline void ideal_push(struct ideal *r, size_t size) {
     r->own += ideal_record(size);
 }
 
 /* Looks at the other's word; whether there is something. */
-static inline bool ideal_look(struct ideal *r)
-{
+static inline bool ideal_look(struct ideal *r) {
     r->other = atomic_load_explicit(&r->words->tail, memory_order_acquire); /* t */
     return r->other != r->own;
 }
 
 /* The next message of those seen by ideal_look(); NULL when they are used up. */
-static inline const void *ideal_next(struct ideal *r, size_t *ret_size)
-{
+static inline const void *ideal_next(struct ideal *r, size_t *ret_size) {
     unsigned char *at = r->data + (r->own & (r->size - 1));
 
     if (r->own == r->other)
@@ -87,9 +81,6 @@ static inline const void *ideal_next(struct ideal *r, size_t *ret_size)
     return at + 8;
 }
 
-static inline void ideal_free(struct ideal *r)
-{
+static inline void ideal_free(struct ideal *r) {
     atomic_store_explicit(&r->words->head, r->own, memory_order_release); /* H */
 }
-
-#endif

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * Messages whose every byte can be checked, at more than a hundred million a second.
  *
  * A message is its sequence number (8 bytes) and a body out of one of a few prepared slots: slot
@@ -13,8 +14,7 @@
  *
  * The short loops are inline, and for all alike: tram, the floors and the peers.
  */
-#ifndef TRAM_CLI_BENCH_PATTERN_H
-#define TRAM_CLI_BENCH_PATTERN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,14 +25,14 @@
 #define BENCH_SIZE_MIN 8u
 
 struct bench_pattern {
-    size_t size_max;       /* largest message */
-    size_t stride;         /* from one slot to the next */
-    unsigned slots;        /* prime */
-    unsigned ahead;        /* slots that are stamped before their turn */
-    unsigned slot;         /* that of next_seq */
+    size_t size_max; /* largest message */
+    size_t stride;   /* from one slot to the next */
+    unsigned slots;  /* prime */
+    unsigned ahead;  /* slots that are stamped before their turn */
+    unsigned slot;   /* that of next_seq */
     uint64_t next_seq;
     unsigned char *data;
-    uint64_t *sums;        /* [slot][i]: body words i, i-2, i-4 … added up */
+    uint64_t *sums; /* [slot][i]: body words i, i-2, i-4 … added up */
 };
 
 /* 0 or -ENOMEM. Sender and receiver each make their own: they share nothing but the seed. */
@@ -48,37 +48,32 @@ bool bench_pattern_check_any(struct bench_pattern *p, const void *msg, size_t si
 
 typedef uint64_t bench_v2 __attribute__((vector_size(16)));
 
-static inline bench_v2 bench_load16(const unsigned char *at)
-{
+static inline bench_v2 bench_load16(const unsigned char *at) {
     bench_v2 v;
 
     memcpy(&v, at, sizeof(v));
     return v;
 }
 
-static inline uint64_t bench_load8(const void *at)
-{
+static inline uint64_t bench_load8(const void *at) {
     uint64_t v;
 
     memcpy(&v, at, sizeof(v));
     return v;
 }
 
-static inline unsigned char *bench_pattern_slot(const struct bench_pattern *p, unsigned slot)
-{
+static inline unsigned char *bench_pattern_slot(const struct bench_pattern *p, unsigned slot) {
     return p->data + slot * p->stride;
 }
 
-static inline void bench_pattern_step(struct bench_pattern *p)
-{
+static inline void bench_pattern_step(struct bench_pattern *p) {
     p->next_seq++;
     if (++p->slot == p->slots)
         p->slot = 0;
 }
 
 /* The message `seq`, complete; of use until the next call. */
-static inline const void *bench_pattern_make(struct bench_pattern *p, uint64_t seq)
-{
+static inline const void *bench_pattern_make(struct bench_pattern *p, uint64_t seq) {
     const unsigned char *ret;
     unsigned later;
 
@@ -97,8 +92,7 @@ static inline const void *bench_pattern_make(struct bench_pattern *p, uint64_t s
 }
 
 /* Like memcpy, without a call for what is small. */
-static inline void bench_copy(void *to, const void *from, size_t n)
-{
+static inline void bench_copy(void *to, const void *from, size_t n) {
     unsigned char *t = to;
     const unsigned char *f = from;
 
@@ -119,15 +113,13 @@ static inline void bench_copy(void *to, const void *from, size_t n)
 
 /* Writes message `seq` into memory that the transport gave: for paths that build in place. */
 static inline void bench_pattern_write(struct bench_pattern *p, void *to, size_t size,
-                                       uint64_t seq)
-{
+                                       uint64_t seq) {
     bench_copy(to, bench_pattern_make(p, seq), size);
 }
 
 /* Adds up all whole words, even ones and odd ones apart. */
-static inline bench_v2 bench_pattern_add(const unsigned char *m, size_t words)
-{
-    bench_v2 a = {0, 0}, b = {0, 0}, c = {0, 0}, d = {0, 0}, last = {0, 0};
+static inline bench_v2 bench_pattern_add(const unsigned char *m, size_t words) {
+    bench_v2 a = { 0, 0 }, b = { 0, 0 }, c = { 0, 0 }, d = { 0, 0 }, last = { 0, 0 };
 
     for (; words >= 8; words -= 8, m += 64) {
         a += bench_load16(m);
@@ -144,8 +136,7 @@ static inline bench_v2 bench_pattern_add(const unsigned char *m, size_t words)
 
 /* Whether these bytes are message `seq`; numbers follow each other. Reads each byte. */
 static inline bool bench_pattern_check(struct bench_pattern *p, const void *msg, size_t size,
-                                       uint64_t seq)
-{
+                                       uint64_t seq) {
     const unsigned char *m = msg, *slot;
     size_t words = size / 8;
     const uint64_t *sums;
@@ -161,7 +152,7 @@ static inline bool bench_pattern_check(struct bench_pattern *p, const void *msg,
     ok = bench_load8(m) == seq;
     /* sums[i] is that of i's parity up to i, word 0 being the number and left out: so the last even
        and the last odd word tell all, where there is an odd one. */
-    ok &= got[0] == sums[(words - 1) & ~(size_t)1] + seq;
+    ok &= got[0] == sums[(words - 1) & ~(size_t) 1] + seq;
     ok &= got[1] == (words < 2 ? 0 : sums[((words - 2) | 1)]);
 
     if (__builtin_expect((size & 7) != 0, 0))
@@ -171,5 +162,3 @@ static inline bool bench_pattern_check(struct bench_pattern *p, const void *msg,
     bench_pattern_step(p);
     return ok;
 }
-
-#endif

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * Round trips: one node asks, the other sends back the bytes that it got. A trip starts before the
  * message is copied into the ring and ends when every byte of the answer has been checked.
  *
@@ -26,25 +27,23 @@ struct rtt_run {
     struct bench_hist hist;
 };
 
-static void claim_write(void *data, size_t size, uint64_t seq)
-{
+static void claim_write(void *data, size_t size, uint64_t seq) {
     memcpy(data, &seq, sizeof(seq));
-    memcpy((unsigned char *)data + size - sizeof(seq), &seq, sizeof(seq));
+    memcpy((unsigned char *) data + size - sizeof(seq), &seq, sizeof(seq));
 }
 
-static bool claim_check(const void *data, size_t size, uint64_t seq)
-{
+static bool claim_check(const void *data, size_t size, uint64_t seq) {
     return bench_load8(data) == seq &&
-           bench_load8((const unsigned char *)data + size - sizeof(seq)) == seq;
+           bench_load8((const unsigned char *) data + size - sizeof(seq)) == seq;
 }
 
-static int rtt_send(struct rtt_run *f, tram_node *node, tram_id to, const void *data, uint64_t seq)
-{
+static int rtt_send(struct rtt_run *f, tram_node *node, tram_id to, const void *data,
+                    uint64_t seq) {
     void *at;
     int ret;
 
     if (!f->o->claim) {
-        ret = tram_send(node, to, (uint32_t)seq, data, f->size, 0);
+        ret = tram_send(node, to, (uint32_t) seq, data, f->size, 0);
         return ret < 0 ? bench_fail(node, "send", ret) : 0;
     }
     ret = tram_claim(node, to, f->size, TRAM_FOREVER, &at);
@@ -56,8 +55,7 @@ static int rtt_send(struct rtt_run *f, tram_node *node, tram_id to, const void *
 }
 
 static bool rtt_check(const struct rtt_run *f, struct bench_pattern *pattern,
-                      const struct tram_msg *msg, tram_id from, uint64_t seq)
-{
+                      const struct tram_msg *msg, tram_id from, uint64_t seq) {
     if (msg->from != from || msg->seq != seq + 1 || msg->attempt != 1 || msg->size != f->size)
         return false;
     return f->o->claim ? claim_check(msg->data, msg->size, seq)
@@ -65,8 +63,7 @@ static bool rtt_check(const struct rtt_run *f, struct bench_pattern *pattern,
 }
 
 static int rtt_asker(struct rtt_run *f, tram_node *node, struct bench_pattern *pattern,
-                     struct bench_pattern *back)
-{
+                     struct bench_pattern *back) {
     static struct bench_hist hist;
     struct tram_msg msg;
     bool ok = true; /* private: the run's own would trade a cache line per trip */
@@ -91,8 +88,7 @@ static int rtt_asker(struct rtt_run *f, tram_node *node, struct bench_pattern *p
     return 0;
 }
 
-static int rtt_echo(struct rtt_run *f, tram_node *node, struct bench_pattern *pattern)
-{
+static int rtt_echo(struct rtt_run *f, tram_node *node, struct bench_pattern *pattern) {
     struct tram_msg msg;
     bool ok = true;
 
@@ -110,8 +106,7 @@ static int rtt_echo(struct rtt_run *f, tram_node *node, struct bench_pattern *pa
     return 0;
 }
 
-static int rtt_member(void *arg, unsigned who)
-{
+static int rtt_member(void *arg, unsigned who) {
     struct rtt_run *f = arg;
     struct bench_pattern pattern[2];
     size_t size = f->o->claim ? BENCH_SIZE_MIN : f->size;
@@ -119,15 +114,14 @@ static int rtt_member(void *arg, unsigned who)
     uint64_t preempted;
     int ret = -EIO;
 
-    (void)bench_pin(f->o->cpu[who]);
+    (void) bench_pin(f->o->cpu[who]);
     if (bench_pattern_init(&pattern[0], size) < 0 || bench_pattern_init(&pattern[1], size) < 0)
         return -ENOMEM;
     node = bench_open(&f->bus, who ? ECHO : ASKER, f->wait, f->size);
     if (node) {
         bench_barrier(&f->barrier, 2);
         preempted = bench_preempted();
-        ret = who ? rtt_echo(f, node, &pattern[0])
-                  : rtt_asker(f, node, &pattern[0], &pattern[1]);
+        ret = who ? rtt_echo(f, node, &pattern[0]) : rtt_asker(f, node, &pattern[0], &pattern[1]);
         f->preempted[who] = bench_preempted() - preempted;
     }
     tram_close(node);
@@ -136,14 +130,11 @@ static int rtt_member(void *arg, unsigned who)
     return ret;
 }
 
-static int rtt_run(void *arg, struct bench_result *r)
-{
+static int rtt_run(void *arg, struct bench_result *r) {
     struct rtt_run *f = arg;
-    struct bench_team team = {.n = 2,
-                              .threads = f->o->threads,
-                              .timeout_s = BENCH_TIMEOUT_S,
-                              .fn = rtt_member,
-                              .arg = f};
+    struct bench_team team = {
+        .n = 2, .threads = f->o->threads, .timeout_s = BENCH_TIMEOUT_S, .fn = rtt_member, .arg = f
+    };
     int ret;
 
     memset(&f->barrier, 0, sizeof(f->barrier));
@@ -160,10 +151,9 @@ static int rtt_run(void *arg, struct bench_result *r)
     return 0;
 }
 
-int bench_rtt(const struct bench_opts *o)
-{
+int bench_rtt(const struct bench_opts *o) {
     struct rtt_run *f = bench_shared(sizeof(*f));
-    struct bench_result r = {.bench = "rtt", .subject = "tram"};
+    struct bench_result r = { .bench = "rtt", .subject = "tram" };
     char mode[64];
     int ret;
 
@@ -178,8 +168,8 @@ int bench_rtt(const struct bench_opts *o)
     else if (!f->count)
         f->count = f->size > 65536 ? 2000 : f->size > 4096 ? 50000 : 500000;
     f->warm = f->count / 10 + 1;
-    (void)snprintf(mode, sizeof(mode), "%s%s%s", bench_wait_name(f->wait),
-                   o->claim ? ", in place" : "", o->threads ? ", threads" : "");
+    (void) snprintf(mode, sizeof(mode), "%s%s%s", bench_wait_name(f->wait),
+                    o->claim ? ", in place" : "", o->threads ? ", threads" : "");
     r.mode = mode;
     r.size = f->size;
     ret = bench_report(o, rtt_run, f, &r);

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * One to one: a sender that never stops and a receiver that reads every byte. Plain: one send and
  * one receive a message; --batch N: N staged before one is sent, and up to N received at a time;
  * --claim: written in place.
@@ -29,9 +30,8 @@ struct stream_run {
 };
 
 static int stream_claim(struct stream_run *f, tram_node *node, struct bench_pattern *pattern,
-                        uint64_t seq, uint32_t flags)
-{
-    static const struct tram_meta meta = {.tag = TAG};
+                        uint64_t seq, uint32_t flags) {
+    static const struct tram_meta meta = { .tag = TAG };
     void *at;
     int ret = tram_claim(node, RECEIVER, f->size, TRAM_FOREVER, &at);
 
@@ -41,8 +41,7 @@ static int stream_claim(struct stream_run *f, tram_node *node, struct bench_patt
     return tram_commit(node, RECEIVER, &meta, f->size, flags);
 }
 
-static int stream_send(struct stream_run *f, tram_node *node, struct bench_pattern *pattern)
-{
+static int stream_send(struct stream_run *f, tram_node *node, struct bench_pattern *pattern) {
     uint64_t all = f->count + f->warm;
     unsigned staged = 0;
 
@@ -65,15 +64,13 @@ static int stream_send(struct stream_run *f, tram_node *node, struct bench_patte
 }
 
 static inline bool stream_check(struct stream_run *f, struct bench_pattern *pattern,
-                                const struct tram_msg *msg, uint64_t seq)
-{
+                                const struct tram_msg *msg, uint64_t seq) {
     return msg->from == SENDER && msg->seq == seq + 1 && msg->tag == TAG && msg->attempt == 1 &&
            msg->size == f->size && bench_pattern_check(pattern, msg->data, msg->size, seq);
 }
 
 static int stream_receive(struct stream_run *f, tram_node *node, struct bench_pattern *pattern,
-                          struct bench_slices *slices)
-{
+                          struct bench_slices *slices) {
     struct tram_msg *msgs = calloc(f->batch, sizeof(*msgs));
     uint64_t seq = 0, all = f->count + f->warm;
     bool ok = true;
@@ -84,7 +81,7 @@ static int stream_receive(struct stream_run *f, tram_node *node, struct bench_pa
             n = tram_recv(node, msgs, TRAM_FOREVER);
             n = n < 0 ? n : 1;
         } else {
-            n = tram_recv_batch(node, msgs, (int)f->batch, 0, TRAM_FOREVER);
+            n = tram_recv_batch(node, msgs, (int) f->batch, 0, TRAM_FOREVER);
         }
         for (int i = 0; i < n; i++)
             ok &= stream_check(f, pattern, &msgs[i], seq++);
@@ -95,8 +92,7 @@ static int stream_receive(struct stream_run *f, tram_node *node, struct bench_pa
     return n < 0 ? bench_fail(node, "receive", n) : 0;
 }
 
-static int stream_member(void *arg, unsigned who)
-{
+static int stream_member(void *arg, unsigned who) {
     static struct bench_hist hist;
     struct stream_run *f = arg;
     struct bench_pattern pattern;
@@ -105,7 +101,7 @@ static int stream_member(void *arg, unsigned who)
     uint64_t preempted;
     int ret = -EIO;
 
-    (void)bench_pin(f->o->cpu[who]);
+    (void) bench_pin(f->o->cpu[who]);
     if (bench_pattern_init(&pattern, f->size) < 0)
         return -ENOMEM;
     node = bench_open(&f->bus, who ? RECEIVER : SENDER, f->wait, f->size);
@@ -126,14 +122,13 @@ static int stream_member(void *arg, unsigned who)
     return ret;
 }
 
-static int stream_run(void *arg, struct bench_result *r)
-{
+static int stream_run(void *arg, struct bench_result *r) {
     struct stream_run *f = arg;
-    struct bench_team team = {.n = 2,
-                              .threads = f->o->threads,
-                              .timeout_s = BENCH_TIMEOUT_S,
-                              .fn = stream_member,
-                              .arg = f};
+    struct bench_team team = { .n = 2,
+                               .threads = f->o->threads,
+                               .timeout_s = BENCH_TIMEOUT_S,
+                               .fn = stream_member,
+                               .arg = f };
     int ret;
 
     memset(&f->barrier, 0, sizeof(f->barrier));
@@ -145,17 +140,16 @@ static int stream_run(void *arg, struct bench_result *r)
         return ret;
     r->count = f->count;
     r->msgs_per_s = f->rate;
-    r->bytes_per_s = f->rate * (double)f->size;
+    r->bytes_per_s = f->rate * (double) f->size;
     r->verified = f->ok;
     r->preempted = f->preempted[0] + f->preempted[1];
     bench_result_times(r, &f->hist, BENCH_SLICE_UNIT);
     return 0;
 }
 
-int bench_stream(const struct bench_opts *o)
-{
+int bench_stream(const struct bench_opts *o) {
     struct stream_run *f = bench_shared(sizeof(*f));
-    struct bench_result r = {.bench = "stream", .subject = "tram"};
+    struct bench_result r = { .bench = "stream", .subject = "tram" };
     char mode[64];
     int ret;
 
@@ -167,8 +161,8 @@ int bench_stream(const struct bench_opts *o)
     f->count = o->count ? o->count : bench_stream_count(f->size);
     f->warm = f->count / 10 + 1;
     f->batch = o->batch ? o->batch : 1;
-    (void)snprintf(mode, sizeof(mode), "batch %u, %s%s%s", f->batch, bench_wait_name(f->wait),
-                   o->claim ? ", in place" : "", o->threads ? ", threads" : "");
+    (void) snprintf(mode, sizeof(mode), "batch %u, %s%s%s", f->batch, bench_wait_name(f->wait),
+                    o->claim ? ", in place" : "", o->threads ? ", threads" : "");
     r.mode = mode;
     r.size = f->size;
     ret = bench_report(o, stream_run, f, &r);

@@ -1,29 +1,28 @@
+/* SPDX-License-Identifier: MIT */
 #include "bench_tram.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-void bench_bus_init(struct bench_bus *bus, const struct bench_opts *o)
-{
+void bench_bus_init(struct bench_bus *bus, const struct bench_opts *o) {
     static unsigned number;
 
     bus->dir = o->dir;
-    (void)snprintf(bus->name, sizeof(bus->name), "bench%u", ++number);
+    (void) snprintf(bus->name, sizeof(bus->name), "bench%u", ++number);
 }
 
-void bench_bus_deinit(struct bench_bus *bus)
-{
+void bench_bus_deinit(struct bench_bus *bus) {
     char path[128];
 
-    if (snprintf(path, sizeof(path), "%s/%s", bus->dir, bus->name) < (int)sizeof(path))
+    if (snprintf(path, sizeof(path), "%s/%s", bus->dir, bus->name) < (int) sizeof(path))
         bench_dir_remove(path);
 }
 
-tram_node *bench_open(const struct bench_bus *bus, tram_id id, enum bench_wait wait, size_t size)
-{
+tram_node *bench_open(const struct bench_bus *bus, tram_id id, enum bench_wait wait, size_t size) {
     static const int64_t spin[] = {
-        [BENCH_SPIN] = TRAM_FOREVER, [BENCH_DEFAULT] = 0, [BENCH_SLEEP] = TRAM_NO_SPIN};
+        [BENCH_SPIN] = TRAM_FOREVER, [BENCH_DEFAULT] = 0, [BENCH_SLEEP] = TRAM_NO_SPIN
+    };
     struct tram_options options = TRAM_OPTIONS_INIT;
     tram_node *node;
     int ret;
@@ -37,14 +36,13 @@ tram_node *bench_open(const struct bench_bus *bus, tram_id id, enum bench_wait w
             options.ring_size *= 2;
     ret = tram_open(bus->name, id, &options, &node);
     if (ret < 0) {
-        (void)bench_fail(NULL, "open", ret);
+        (void) bench_fail(NULL, "open", ret);
         return NULL;
     }
     return node;
 }
 
-int bench_fail(const tram_node *node, const char *what, int err)
-{
+int bench_fail(const tram_node *node, const char *what, int err) {
     /* Time-outs and empty rings leave no text. */
     const char *text = err == -EAGAIN || err == -ETIMEDOUT ? "" : tram_last_error(node)->text;
 
@@ -52,15 +50,14 @@ int bench_fail(const tram_node *node, const char *what, int err)
     return err;
 }
 
-enum bench_wait bench_wait_of(const struct bench_opts *o, enum bench_wait other)
-{
+enum bench_wait bench_wait_of(const struct bench_opts *o, enum bench_wait other) {
     return o->sleep ? BENCH_SLEEP : o->dflt ? BENCH_DEFAULT : o->spin ? BENCH_SPIN : other;
 }
 
-const char *bench_wait_name(enum bench_wait wait)
-{
+const char *bench_wait_name(enum bench_wait wait) {
     static const char *const names[] = {
-        [BENCH_SPIN] = "spin", [BENCH_DEFAULT] = "default", [BENCH_SLEEP] = "sleep"};
+        [BENCH_SPIN] = "spin", [BENCH_DEFAULT] = "default", [BENCH_SLEEP] = "sleep"
+    };
 
     return names[wait];
 }

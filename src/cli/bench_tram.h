@@ -1,13 +1,15 @@
-/* What tram's own benchmarks share: a bus per attempt, nodes, and what to say when a call fails. */
-#ifndef TRAM_CLI_BENCH_TRAM_H
-#define TRAM_CLI_BENCH_TRAM_H
+/* SPDX-License-Identifier: MIT
+ *
+ * What tram's own benchmarks share: a bus per attempt, nodes, and what to say when a call fails.
+ */
+#pragma once
 
 #include <tram/tram.h>
 
 #include "bench.h"
 #include "bench_pattern.h"
 
-#define BENCH_NODE(n) TRAM_ID(1, 1, 1 + ((n) >> 8), (n) & 0xff)
+#define BENCH_NODE(n) TRAM_ID(1, 1, 1 + ((n) >> 8), (n) &0xff)
 
 /* How the ends wait. */
 enum bench_wait { BENCH_SPIN, BENCH_DEFAULT, BENCH_SLEEP };
@@ -32,5 +34,3 @@ int bench_fail(const tram_node *node, const char *what, int err);
 /* The wait that was asked for, or else this one; and its name. */
 enum bench_wait bench_wait_of(const struct bench_opts *o, enum bench_wait other);
 const char *bench_wait_name(enum bench_wait wait);
-
-#endif

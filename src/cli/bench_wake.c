@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * One message at a time to a receiver that sleeps, one way: from just before the send until every
  * byte was checked. Afterwards the receiver waits for something that doesn't come, and what that
  * costs of its core is reported too.
@@ -31,8 +32,7 @@ struct wake_run {
     struct bench_hist hist;
 };
 
-static int wake_send(struct wake_run *f, tram_node *node, struct bench_pattern *pattern)
-{
+static int wake_send(struct wake_run *f, tram_node *node, struct bench_pattern *pattern) {
     for (uint64_t seq = 0; seq < f->count + f->warm; seq++) {
         const void *data = bench_pattern_make(pattern, seq);
         int ret;
@@ -48,8 +48,7 @@ static int wake_send(struct wake_run *f, tram_node *node, struct bench_pattern *
     return 0;
 }
 
-static int wake_receive(struct wake_run *f, tram_node *node, struct bench_pattern *pattern)
-{
+static int wake_receive(struct wake_run *f, tram_node *node, struct bench_pattern *pattern) {
     static struct bench_hist hist;
     struct tram_msg msg;
     uint64_t cpu;
@@ -80,14 +79,13 @@ static int wake_receive(struct wake_run *f, tram_node *node, struct bench_patter
     return 0;
 }
 
-static int wake_member(void *arg, unsigned who)
-{
+static int wake_member(void *arg, unsigned who) {
     struct wake_run *f = arg;
     struct bench_pattern pattern;
     tram_node *node;
     int ret = -EIO;
 
-    (void)bench_pin(f->o->cpu[who]);
+    (void) bench_pin(f->o->cpu[who]);
     if (bench_pattern_init(&pattern, f->size) < 0)
         return -ENOMEM;
     node = bench_open(&f->bus, who ? RECEIVER : SENDER, f->wait, f->size);
@@ -102,14 +100,11 @@ static int wake_member(void *arg, unsigned who)
     return ret;
 }
 
-static int wake_run(void *arg, struct bench_result *r)
-{
+static int wake_run(void *arg, struct bench_result *r) {
     struct wake_run *f = arg;
-    struct bench_team team = {.n = 2,
-                              .threads = f->o->threads,
-                              .timeout_s = BENCH_TIMEOUT_S,
-                              .fn = wake_member,
-                              .arg = f};
+    struct bench_team team = {
+        .n = 2, .threads = f->o->threads, .timeout_s = BENCH_TIMEOUT_S, .fn = wake_member, .arg = f
+    };
     int ret;
 
     memset(&f->barrier, 0, sizeof(f->barrier));
@@ -124,17 +119,16 @@ static int wake_run(void *arg, struct bench_result *r)
     r->verified = f->ok;
     r->preempted = f->preempted;
     bench_result_times(r, &f->hist, 1);
-    (void)snprintf(r->extra, sizeof(r->extra), ",\"idle_cpu_ns_per_s\":%llu",
-                   (unsigned long long)f->idle_cpu_ns);
-    (void)snprintf(r->extra_text, sizeof(r->extra_text), "; idle: %.1f µs of core time in 1 s",
-                   (double)f->idle_cpu_ns / 1e3);
+    (void) snprintf(r->extra, sizeof(r->extra), ",\"idle_cpu_ns_per_s\":%llu",
+                    (unsigned long long) f->idle_cpu_ns);
+    (void) snprintf(r->extra_text, sizeof(r->extra_text), "; idle: %.1f µs of core time in 1 s",
+                    (double) f->idle_cpu_ns / 1e3);
     return 0;
 }
 
-int bench_wake(const struct bench_opts *o)
-{
+int bench_wake(const struct bench_opts *o) {
     struct wake_run *f = bench_shared(sizeof(*f));
-    struct bench_result r = {.bench = "wake", .subject = "tram"};
+    struct bench_result r = { .bench = "wake", .subject = "tram" };
     char mode[64];
     int ret;
 
@@ -145,8 +139,8 @@ int bench_wake(const struct bench_opts *o)
     f->wait = bench_wait_of(o, BENCH_SLEEP);
     f->count = o->count ? o->count : 5000;
     f->warm = f->count / 10 + 1;
-    (void)snprintf(mode, sizeof(mode), "one way, %s%s", bench_wait_name(f->wait),
-                   o->threads ? ", threads" : "");
+    (void) snprintf(mode, sizeof(mode), "one way, %s%s", bench_wait_name(f->wait),
+                    o->threads ? ", threads" : "");
     r.mode = mode;
     r.size = f->size;
     ret = bench_report(o, wake_run, f, &r);
