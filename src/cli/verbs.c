@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which verbs there are, and what is said about all of them.
+ */
+#include "cli/cli.h"
+
+const struct cli_verb cli_verbs[] = {
+    { "send", "lines or blocks of a file become messages", verb_send, verb_send_help },
+    { "recv", "messages become lines, blocks of a file, or JSON", verb_recv, verb_recv_help },
+    { "ls", "nodes and channels: who is up, what waits", verb_ls, verb_ls_help },
+    { "dump", "the messages in a channel, without receiving them", verb_dump, verb_dump_help },
+    { "rm", "remove a node and what waits for it", verb_rm, verb_rm_help },
+    { "purge", "empty a channel, and make it usable again", verb_purge, verb_purge_help },
+    { "retry", "messages that were set aside: list, hand out again, drop", verb_retry,
+      verb_retry_help },
+    { "bench", "measure", verb_bench, NULL },
+    { NULL, NULL, NULL, NULL },
+};
+
+static const char common_help[] =
+    "\n"
+    "For every verb:\n"
+    "  --bus NAME   the bus (TRAM_BUS, or 'default')\n"
+    "  --dir DIR    where buses lie (TRAM_DIR, or /dev/shm/tram-UID)\n"
+    "  --help       this text\n"
+    "\n"
+    "Exit codes: 0 done; 1 failed, the reason is on standard error; 2 wrong arguments; 3 no such "
+    "bus,\n"
+    "node, channel or message; 4 refused: somebody holds it, or messages wait; 5 the time was up;\n"
+    "6 ended by a signal before it was done.\n";
+
+void cli_help(const struct cli_verb *verb) {
+    if (verb) {
+        (void) fputs(verb->help, stdout); /* cli_flushed() looks whether it went out */
+        (void) fputs(common_help, stdout);
+        return;
+    }
+    (void) printf("usage: tram [--bus NAME] [--dir DIR] VERB [OPTIONS]\n"
+                  "\n"
+                  "A message bus for this host: two IDs and one call.\n"
+                  "\n"
+                  "Verbs ('tram VERB --help' has the options and examples):\n");
+    for (verb = cli_verbs; verb->name; verb++)
+        (void) printf("  %-6s  %s\n", verb->name, verb->summary);
+    (void) fputs(common_help, stdout);
+    (void) printf("\n"
+                  "Examples:\n"
+                  "  tram recv --id 1.0.0.2 &\n"
+                  "  echo hello | tram send --from 1.0.0.1 --to 1.0.0.2\n"
+                  "  tram ls\n");
+}
