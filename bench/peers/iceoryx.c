@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Peer: iceoryx 2, through its C binding. Publisher and subscriber that wait for each other, so
- * that nothing is lost; the longest queue that there is. Chunks are written in place and looked at in
- * place. Its daemon, iox-roudi, is started for the run, unless one runs already.
+ * that nothing is lost; the longest queue that there is. Chunks are written in place and looked at
+ * in place. Its daemon, iox-roudi, is started for the run, unless one runs already.
  */
 // package: iceoryx_binding_c::iceoryx_binding_c
 #include <fcntl.h>
@@ -119,7 +119,7 @@ static void *end_open(const struct job_opts *o, unsigned who) {
     if (!e)
         return NULL;
     e->size = o->size;
-    (void) snprintf(name, sizeof(name), "tram-bench-%s-%d", names[who], (int) getpid());
+    (void) snprintf(name, sizeof(name), "tram-bench-%s", names[who]);
     iox_set_loglevel(Iceoryx_LogLevel_Warn);
     iox_runtime_init(name);
     iox_pub_options_init(&pub);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int verb_bench(int argc, char **argv);
+#include "cli/cli.h"
 
 struct bench_verb {
     const char *name;
@@ -157,7 +157,7 @@ int bench_report(const struct bench_opts *o, int (*run)(void *arg, struct bench_
     if (ret < 0) {
         fprintf(stderr, "tram bench: %s %s, %zu bytes: %s\n", r->subject, r->bench, r->size,
                 ret == -ECHILD ? "a process died" : strerror(-ret));
-        return 1;
+        return cli_code(ret);
     }
     if (!o->quiet)
         bench_result_text(r);

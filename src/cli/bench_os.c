@@ -388,7 +388,7 @@ static int supervise_wait(pid_t worker) {
         if (pid == worker)
             ret = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
-    return supervise_signal ? 128 + supervise_signal : ret;
+    return supervise_signal ? BENCH_INTERRUPTED : ret;
 }
 
 static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };

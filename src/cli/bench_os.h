@@ -81,8 +81,11 @@ void bench_barrier(struct bench_barrier *b, unsigned n);
 
 /* ---- supervision -------------------------------------------------------------------------- */
 
+#define BENCH_INTERRUPTED 6
+
 /* Makes a private directory for buses (in memory if there is such a place), runs fn in a child
-   with it, and removes it whatever happened. Returns what fn returned, or 128 + a signal. */
+   with it, and removes it whatever happened. Returns what fn returned, BENCH_INTERRUPTED after a
+   signal to us, or 128 + the one that ended the worker. */
 int bench_supervise(int (*fn)(void *arg, const char *dir), void *arg);
 
 /* A private directory, and away with it and all that is in it. 0 or negative errno. */
