@@ -131,6 +131,8 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
  *   -EMSGSIZE      larger than the ring may ever be; the error has the limit
  *   -ENOSPC        the file system of the bus is full; nothing was accepted
  *   -EHOSTUNREACH  `to` is an ephemeral node that is gone
+ *   -ESTALE        `to` was removed (tram rm) at this moment: not accepted; the next send starts anew
+ *   -EDEADLK       the ring to oneself is full, and only this node could make room
  *   -EACCES        the static layout has no such channel
  *   -EBUSY         a claim on this channel is open */
 TRAM_API int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,

@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+#ifdef __SANITIZE_THREAD__
+uint64_t fence_word; /* see ring/atomic.h */
+#endif
+
 int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const struct head *head) {
     uint64_t tail = load_relaxed(&words->tail);
 

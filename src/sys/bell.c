@@ -74,8 +74,8 @@ int sys_set_new(void) {
     return fd < 0 ? -errno : fd;
 }
 
-int sys_set_add(int set, int fd) {
-    struct epoll_event event = {.events = EPOLLIN};
+int sys_set_add(int set, int fd, uint32_t id) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = id};
 
     return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -84,4 +84,13 @@ int sys_set_remove(int set, int fd) {
     struct epoll_event event = {0};
 
     return epoll_ctl(set, EPOLL_CTL_DEL, fd, &event) < 0 ? -errno : 0;
+}
+
+int sys_set_ready(int set, uint32_t *ret_ids, int max) {
+    struct epoll_event events[16];
+    int count = epoll_wait(set, events, max < 16 ? max : 16, 0);
+
+    for (int i = 0; i < count; i++)
+        ret_ids[i] = events[i].data.u32;
+    return count < 0 ? 0 : count;
 }

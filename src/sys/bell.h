@@ -23,5 +23,8 @@ int sys_wait_readable(int fd, uint64_t deadline);
 
 /* A set of descriptors that is itself readable while one of them is. */
 int sys_set_new(void);
-int sys_set_add(int set, int fd);
+/* `id` says which one it is. */
+int sys_set_add(int set, int fd, uint32_t id);
 int sys_set_remove(int set, int fd);
+/* Which ones are readable now. Returns how many, at most `max`. */
+int sys_set_ready(int set, uint32_t *ret_ids, int max);

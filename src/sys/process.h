@@ -8,9 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SYS_KNOWS_THREADS 0
 #if defined(__has_include) && !defined(__SANITIZE_THREAD__)
 #if __has_include(<sys/single_threaded.h>) /* glibc 2.32 */
 #include <sys/single_threaded.h>
+#undef SYS_KNOWS_THREADS
 #define SYS_KNOWS_THREADS 1
 #endif
 #endif

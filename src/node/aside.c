@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Messages set aside: handed out several times, never released. One file each, made complete and renamed
+ * before the message is committed: a death in between sets it aside once more, under the same name.
+ *
+ * A retry is asked for by renaming the file, which works whether the node runs or not. It is renamed back
+ * before it is handed out: one request is one attempt, whatever happens in it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/node.h"
+#include "sys/cleanup.h"
+#include "sys/file.h"
+
+/* ---- setting aside ----------------------------------------------------------------------------- */
+
+int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint32_t attempts) {
+    struct record record = {
+        .seq = view->seq,
+        .size = view->size,
+        .from = in->peer->id,
+        .tag = view->tag,
+        .check = attempts,
+        .time_ns = view->time_ns,
+    };
+    struct head *head = in->head_map.base;
+    char name[FILES_NAME];
+    char hidden[FILES_NAME + 1];
+    OWNS_FD int fd = -1;
+    int rc;
+
+    if (node->asides >= ASIDE_MAX)
+        return -ENOSPC; /* it is handed out once more instead */
+    memcpy(record.layer, view->layer, sizeof(record.layer));
+    files_aside_name(name, "aside", in->peer->id, view->seq);
+    (void) snprintf(hidden, sizeof(hidden), ".%s", name);
+    fd = sys_file_make(node->dir, hidden, node->mode, sizeof(record) + view->size);
+    if (fd < 0)
+        return fd;
+    rc = sys_file_write(fd, &record, sizeof(record), 0);
+    if (rc == 0)
+        rc = sys_file_write(fd, view->payload, view->size, sizeof(record));
+    if (rc == 0)
+        rc = sys_rename(node->dir, hidden, name);
+    if (rc < 0) {
+        (void) sys_unlink(node->dir, hidden);
+        return rc;
+    }
+    node->asides++;
+    store_relaxed(&head->aside, load_relaxed(&head->aside) + 1);
+    return 0;
+}
+
+/* ---- retrying ---------------------------------------------------------------------------------- */
+
+struct retry *retry_free(struct retry *retry) {
+    if (!retry)
+        return NULL;
+    free(retry->data);
+    free(retry);
+    return NULL;
+}
+
+int aside_find_retry(tram_node *node, tram_id from, uint64_t seq) {
+    struct retry **link = &node->retries;
+
+    for (; *link; link = &(*link)->next)
+        if ((*link)->from == from && (*link)->seq == seq)
+            return 0;
+    *link = calloc(1, sizeof(**link));
+    if (!*link)
+        return -ENOMEM;
+    (*link)->from = from;
+    (*link)->seq = seq;
+    return 0;
+}
+
+/* Read a set-aside message. -EBADMSG: the file is not what it should be. */
+static int read_aside(int dir, const char *name, tram_id from, uint64_t seq,
+                      struct record *ret_record, void **ret_data) {
+    OWNS_FD int fd = sys_file_open(dir, name, false);
+    OWNS_MEMORY void *data = NULL;
+    struct record record;
+    struct sys_stat st;
+    int rc;
+
+    if (fd < 0)
+        return fd;
+    rc = sys_stat_fd(fd, &st);
+    if (rc == 0)
+        rc = sys_file_read(fd, &record, sizeof(record), 0);
+    if (rc < 0)
+        return rc == -ENODATA ? -EBADMSG : rc;
+    if (record.from != from || record.seq != seq || st.size != sizeof(record) + record.size)
+        return -EBADMSG;
+    if (ret_data) {
+        data = malloc(record.size > 0 ? record.size : 1);
+        if (!data)
+            return -ENOMEM;
+        rc = sys_file_read(fd, data, record.size, sizeof(record));
+        if (rc < 0)
+            return rc == -ENODATA ? -EBADMSG : rc;
+        *ret_data = data;
+        data = NULL;
+    }
+    *ret_record = record;
+    return 0;
+}
+
+static void retry_remove(tram_node *node, struct retry *retry) {
+    struct retry **link = &node->retries;
+
+    while (*link && *link != retry)
+        link = &(*link)->next;
+    if (*link)
+        *link = retry->next;
+    (void) retry_free(retry);
+}
+
+/* The channel's id, for struct tram_msg. */
+static uint64_t stream_id(tram_node *node, tram_id from) {
+    struct sys_map map;
+    uint64_t id = 0;
+
+    if (head_open(node->dir, from, node->id, 0, &map, &id) == 0)
+        sys_unmap(&map);
+    return id;
+}
+
+int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
+    char asked[FILES_NAME];
+    char name[FILES_NAME];
+    struct retry *retry = node->retries;
+    struct record record;
+    int rc;
+
+    while (retry && retry->in_hand)
+        retry = retry->next;
+    if (!retry)
+        return 0;
+    files_aside_name(asked, "retry", retry->from, retry->seq);
+    files_aside_name(name, "aside", retry->from, retry->seq);
+    rc = sys_rename(node->dir, asked, name);
+    if (rc == 0)
+        rc = read_aside(node->dir, name, retry->from, retry->seq, &record, &retry->data);
+    if (rc == 0 && record.size > node->size_limit) {
+        (void) sys_rename(node->dir, name, asked);
+        free(retry->data);
+        retry->data = NULL;
+        (void) error_channel(&node->error, -EMSGSIZE, retry->from, node->id,
+                             "the message has %u bytes, more than the buffer", record.size);
+        node->error.limit = record.size;
+        return -EMSGSIZE;
+    }
+    if (rc < 0) {
+        retry_remove(node, retry);
+        return rc == -ENOENT ? 0
+                             : error_set(&node->error, rc, "cannot read a set-aside message: %s",
+                                         strerror(-rc));
+    }
+    retry->in_hand = true;
+    retry->hold = hold;
+    *ret_msg = (struct tram_msg){
+        .data = retry->data,
+        .size = record.size,
+        .from = record.from,
+        .tag = record.tag,
+        .seq = record.seq,
+        .stream = stream_id(node, record.from),
+        .time_ns = record.time_ns,
+        .attempt = record.check + 1,
+    };
+    memcpy(ret_msg->layer, record.layer, sizeof(ret_msg->layer));
+    return 1;
+}
+
+bool aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic) {
+    struct retry *retry = node->retries;
+    char name[FILES_NAME];
+
+    while (retry && (retry->from != from || retry->seq != seq || !retry->in_hand ||
+                     retry->hold == automatic))
+        retry = retry->next;
+    if (!retry)
+        return false;
+    files_aside_name(name, "aside", from, seq);
+    if (sys_unlink(node->dir, name) == 0 && node->asides > 0)
+        node->asides--;
+    retry_remove(node, retry);
+    return true;
+}
+
+/* ---- the application's side -------------------------------------------------------------------- */
+
+struct listing {
+    tram_node *node;
+    struct tram_aside *list;
+    int max, count;
+};
+
+static int list_one(void *context, const char *name, uint64_t inode) {
+    struct listing *listing = context;
+    struct record record;
+    uint64_t seq;
+    tram_id from;
+
+    (void) inode;
+    if (files_parse(name, &from, &seq) != FILE_ASIDE ||
+        read_aside(listing->node->dir, name, from, seq, &record, NULL) < 0)
+        return 0;
+    if (listing->count < listing->max)
+        listing->list[listing->count] = (struct tram_aside){
+            .from = from,
+            .tag = record.tag,
+            .seq = seq,
+            .size = record.size,
+            .attempts = record.check,
+        };
+    listing->count++;
+    return 0;
+}
+
+int tram_aside_list(tram_node *node, struct tram_aside *ret_list, int max) {
+    struct listing listing = {.node = node, .list = ret_list, .max = max};
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (max < 0 || (!ret_list && max > 0))
+        return node_leave(node, error_set(&node->error, -EINVAL, "no list, or max below 0"));
+    rc = sys_dir_each(node->dir, list_one, &listing);
+    if (rc < 0)
+        return node_leave(node, error_set(&node->error, rc, "cannot list: %s", strerror(-rc)));
+    return node_leave(node, listing.count);
+}
+
+static int no_such(tram_node *node, tram_id from, uint64_t seq, int rc) {
+    if (rc == -ENOENT)
+        return error_channel(&node->error, rc, from, node->id, "message %llu is not set aside",
+                             (unsigned long long) seq);
+    return error_channel(&node->error, rc, from, node->id,
+                         "cannot change a set-aside message: %s", strerror(-rc));
+}
+
+int tram_aside_retry(tram_node *node, tram_id from, uint64_t seq) {
+    char name[FILES_NAME];
+    char asked[FILES_NAME];
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    files_aside_name(name, "aside", from, seq);
+    files_aside_name(asked, "retry", from, seq);
+    rc = sys_rename(node->dir, name, asked);
+    if (rc == 0)
+        rc = aside_find_retry(node, from, seq);
+    if (rc < 0)
+        rc = no_such(node, from, seq, rc);
+    else if (node->asleep)
+        node_wake(node);
+    return node_leave(node, rc);
+}
+
+int tram_aside_drop(tram_node *node, tram_id from, uint64_t seq) {
+    char name[FILES_NAME];
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    files_aside_name(name, "aside", from, seq);
+    rc = sys_unlink(node->dir, name);
+    if (rc < 0)
+        rc = no_such(node, from, seq, rc);
+    else if (node->asides > 0)
+        node->asides--;
+    return node_leave(node, rc);
+}

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/custody.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/node.h"
+#include "sys/bell.h"
+#include "sys/cleanup.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+
+struct custody {
+    int dir, lock;
+};
+
+#define NO_CUSTODY { -1, -1 }
+
+static void custody_release(struct custody *custody) {
+    cleanup_fd(&custody->lock);
+    cleanup_fd(&custody->dir);
+}
+
+#define OWNS_CUSTODY __attribute__((cleanup(custody_release)))
+
+static bool is_ephemeral(tram_id id) {
+    return id >> 28 == 0xf;
+}
+
+/* Become the custodian of a node that does not run. -EBUSY. */
+static int custody_take(const struct bus *bus, tram_id id, bool make, struct custody *ret_custody) {
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    struct sys_stat st;
+    int rc;
+
+    custody.dir = files_node_dir(bus, id, make);
+    if (custody.dir < 0)
+        return custody.dir;
+    custody.lock = sys_file_open_or_make(custody.dir, "lock", bus->mode);
+    if (custody.lock < 0)
+        return custody.lock;
+    rc = sys_lock(custody.lock, LOCK_CUSTODY);
+    if (rc < 0)
+        return rc == -EAGAIN ? -EBUSY : rc;
+    rc = sys_lock_held(custody.lock, LOCK_IDENTITY);
+    if (rc != 0)
+        return rc < 0 ? rc : -EBUSY;
+    rc = sys_stat_fd(custody.lock, &st);
+    if (rc < 0 || st.links == 0)
+        return rc < 0 ? rc : -ENOENT;
+    *ret_custody = custody;
+    custody = (struct custody) NO_CUSTODY;
+    return 0;
+}
+
+static int bus_from_path(const char *path, struct bus *ret_bus) {
+    *ret_bus = (struct bus){.mode = 0600};
+    if (snprintf(ret_bus->path, sizeof(ret_bus->path), "%s", path) >= (int) sizeof(ret_bus->path))
+        return -ENAMETOOLONG;
+    ret_bus->dir = sys_dir_open(AT_FDCWD, path);
+    return ret_bus->dir < 0 ? ret_bus->dir : 0;
+}
+
+static void bus_close_p(struct bus *bus) {
+    bus_close(bus);
+}
+
+#define OWNS_BUS __attribute__((cleanup(bus_close_p)))
+
+/* ---- words of channels ------------------------------------------------------------------------- */
+
+static void unmap_p(struct sys_map *map) {
+    sys_unmap(map);
+}
+
+#define OWNS_MAP __attribute__((cleanup(unmap_p)))
+
+/* Change the flags of the consumer's word, as custodian of the destination. */
+static int set_armed(int dir, tram_id from, tram_id to, uint64_t clear, uint64_t set) {
+    OWNS_MAP struct sys_map map = {0};
+    struct head *head;
+    uint64_t id;
+    int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &id);
+
+    if (rc < 0)
+        return rc;
+    head = map.base;
+    store_relaxed(&head->armed, ((load_relaxed(&head->armed) + ARMED_EPOCH) & ~clear) | set);
+    fence(); /* F1: the sender publishes, fences, and looks here; we look at its tail next */
+    return 0;
+}
+
+/* Wake a node that may wait for space, or count what it lost. */
+static void tell_sender(const struct bus *bus, tram_id sender, tram_id id, uint64_t lost) {
+    OWNS_FD int dir = files_node_dir(bus, sender, false);
+    OWNS_FD int bell = -1;
+    OWNS_MAP struct sys_map map = {0};
+    struct door *door;
+
+    if (dir < 0 || door_open(dir, sender, bus->mode, false, SYS_MAP_GUARD, &map) < 0)
+        return;
+    door = map.base;
+    (void) __atomic_fetch_add(&door->gone, lost, __ATOMIC_RELAXED);
+    if (door_knock(door, id)) {
+        bell = sys_bell_open(dir, "bell");
+        if (bell >= 0)
+            (void) sys_bell_ring(bell); /* a hint: it re-looks */
+    }
+}
+
+/* ---- removing ---------------------------------------------------------------------------------- */
+
+struct walk {
+    const struct bus *bus;
+    int dir;
+    tram_id id; /* whose directory, or which sender */
+    uint64_t set, clear;
+    uint64_t waiting, channels;
+    int rc;
+};
+
+static int mark_channel(void *context, const char *name, uint64_t inode) {
+    struct walk *walk = context;
+    uint64_t number;
+    tram_id from;
+
+    (void) inode;
+    if (files_parse(name, &from, &number) == FILE_HEAD)
+        (void) set_armed(walk->dir, from, walk->id, walk->clear, walk->set); /* broken: it goes */
+    return 0;
+}
+
+static int count_waiting(void *context, const char *name, uint64_t inode) {
+    struct walk *walk = context;
+    struct channel_look look;
+    uint64_t number;
+    tram_id from;
+
+    (void) inode;
+    if (files_parse(name, &from, &number) == FILE_HEAD &&
+        channel_look(walk->dir, from, walk->id, &look) == 0)
+        walk->waiting += look.accepted - look.consumed;
+    return 0;
+}
+
+static int tell_lost(void *context, const char *name, uint64_t inode) {
+    struct walk *walk = context;
+    struct channel_look look = {0};
+    uint64_t number;
+    tram_id from;
+
+    (void) inode;
+    if (files_parse(name, &from, &number) == FILE_HEAD) {
+        (void) channel_look(walk->dir, from, walk->id, &look);
+        tell_sender(walk->bus, from, walk->id, look.accepted - look.consumed);
+    }
+    return 0;
+}
+
+static int unlink_but_lock(void *context, const char *name, uint64_t inode) {
+    struct walk *walk = context;
+
+    (void) inode;
+    if (strcmp(name, "lock") == 0)
+        return 0;
+    return sys_unlink(walk->dir, name);
+}
+
+/* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait, and
+ * nothing is changed. */
+static int remove_node(const struct bus *bus, int dir, tram_id id, bool force) {
+    struct walk walk = {.bus = bus, .dir = dir, .id = id, .set = ARMED_CLOSED};
+    char name[TRAM_ID_TEXT];
+    int rc = sys_dir_each(dir, mark_channel, &walk);
+
+    if (rc == 0)
+        rc = sys_dir_each(dir, count_waiting, &walk);
+    if (rc == 0 && walk.waiting > 0 && !force)
+        rc = -ENOTEMPTY;
+    if (rc < 0) {
+        walk.set = 0;
+        walk.clear = ARMED_CLOSED;
+        (void) sys_dir_each(dir, mark_channel, &walk);
+        return rc;
+    }
+    (void) sys_dir_each(dir, tell_lost, &walk);
+    /* A sender may make a file between our look and the rmdir: look again. */
+    for (int tries = 0; tries < 16; tries++) {
+        rc = sys_dir_each(dir, unlink_but_lock, &walk);
+        if (rc < 0 && rc != -ENOENT)
+            return rc;
+        (void) sys_unlink(dir, "lock");
+        rc = sys_dir_remove(bus->dir, tram_id_format(id, name));
+        if (rc != -ENOTEMPTY)
+            return rc;
+    }
+    return rc;
+}
+
+static int note_from(void *context, const char *name, uint64_t inode) {
+    struct walk *walk = context;
+    OWNS_FD int dir = -1;
+    struct channel_look look;
+    char file[FILES_NAME];
+    tram_id to;
+    int rc;
+
+    (void) inode;
+    if (tram_id_parse(name, &to) < 0 || to == walk->id)
+        return 0;
+    dir = sys_dir_open(walk->bus->dir, name);
+    if (dir < 0)
+        return 0;
+    rc = channel_look(dir, walk->id, to, &look);
+    if (rc < 0)
+        return 0;
+    walk->channels++;
+    walk->waiting += look.accepted - look.consumed;
+    if (!walk->set || look.accepted != look.consumed)
+        return 0;
+    for (uint32_t generation = look.lowest; generation <= look.highest; generation++) {
+        files_stream_name(file, walk->id, generation);
+        (void) sys_unlink(dir, file);
+    }
+    files_head_name(file, walk->id);
+    (void) sys_unlink(dir, file); /* a receiver that has it mapped sees the new one by its stream */
+    return 0;
+}
+
+static int busy(const struct bus *bus, tram_id id, struct tram_error *error) {
+    OWNS_FD int dir = files_node_dir(bus, id, false);
+    OWNS_FD int file = dir < 0 ? -1 : sys_file_open(dir, "door", false);
+    struct door door = {0};
+    char text[TRAM_ID_TEXT];
+
+    if (file >= 0)
+        (void) sys_file_read(file, &door, sizeof(door), 0); /* who it is, is a courtesy */
+    door.program[sizeof(door.program) - 1] = '\0';
+    (void) error_set(error, -EBUSY, "node %s is held by process %u (%s); end that first",
+                     tram_id_format(id, text), door.pid, door.program);
+    error->pid = (int32_t) door.pid;
+    return -EBUSY;
+}
+
+static int failed(struct tram_error *error, int rc, tram_id id, const char *what) {
+    char text[TRAM_ID_TEXT];
+
+    if (rc == -ENOENT)
+        return error_set(error, rc, "there is no node %s on this bus", tram_id_format(id, text));
+    return error_set(error, rc, "cannot %s node %s: %s", what, tram_id_format(id, text),
+                     strerror(-rc));
+}
+
+int custody_rm(const char *bus_path, tram_id id, bool force, struct tram_error *ret_error) {
+    OWNS_BUS struct bus bus = {.dir = -1};
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    struct walk walk = {.bus = &bus, .id = id};
+    char text[TRAM_ID_TEXT];
+    int rc = bus_from_path(bus_path, &bus);
+
+    if (rc < 0)
+        return error_set(ret_error, rc, "cannot open the bus %s: %s", bus_path, strerror(-rc));
+    rc = custody_take(&bus, id, false, &custody);
+    if (rc == -EBUSY)
+        return busy(&bus, id, ret_error);
+    if (rc == 0)
+        rc = sys_dir_each(bus.dir, note_from, &walk);
+    if (rc == 0 && walk.waiting > 0 && !force) {
+        (void) error_set(ret_error, -ENOTEMPTY,
+                         "%llu messages that node %s sent wait at their receivers; they stay "
+                         "deliverable: use --force to remove the node all the same",
+                         (unsigned long long) walk.waiting, tram_id_format(id, text));
+        ret_error->limit = walk.waiting;
+        return -ENOTEMPTY;
+    }
+    if (rc == 0)
+        rc = remove_node(&bus, custody.dir, id, force);
+    if (rc == -ENOTEMPTY)
+        return error_set(ret_error, rc,
+                         "messages wait for node %s; receive or purge them, or use --force",
+                         tram_id_format(id, text));
+    if (rc < 0)
+        return failed(ret_error, rc, id, "remove");
+    walk.set = 1; /* now remove those that are drained */
+    (void) sys_dir_each(bus.dir, note_from, &walk);
+    return 0;
+}
+
+void custody_remove_own(const struct bus *bus, int dir, tram_id id) {
+    (void) remove_node(bus, dir, id, true); /* what stays is cleaned by the next one */
+}
+
+struct clean {
+    const struct bus *bus;
+    int looks, most;
+};
+
+static int clean_one(void *context, const char *name, uint64_t inode) {
+    struct clean *clean = context;
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    tram_id id;
+
+    (void) inode;
+    if (tram_id_parse(name, &id) < 0 || !is_ephemeral(id))
+        return 0;
+    if (custody_take(clean->bus, id, false, &custody) == 0 &&
+        remove_node(clean->bus, custody.dir, id, true) == 0)
+        clean->most--;
+    return --clean->looks <= 0 || clean->most <= 0;
+}
+
+void custody_clean_ephemerals(const struct bus *bus, int most) {
+    struct clean clean = {.bus = bus, .looks = 64, .most = most};
+
+    (void) sys_dir_each(bus->dir, clean_one, &clean);
+}
+
+/* ---- tidying, purging -------------------------------------------------------------------------- */
+
+static int remove_channel(int dir, tram_id from) {
+    char name[FILES_NAME];
+    uint32_t lowest;
+    uint32_t highest;
+    int rc = files_generations(dir, from, &lowest, &highest);
+
+    for (uint32_t generation = lowest; rc == 0 && generation <= highest; generation++) {
+        files_stream_name(name, from, generation);
+        rc = sys_unlink(dir, name);
+        if (rc == -ENOENT)
+            rc = 0;
+    }
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    files_head_name(name, from);
+    return sys_unlink(dir, name);
+}
+
+/* As custodian of the source: give back the memory of a drained ring. */
+static int trim_channel(int dir, tram_id from, tram_id to, uint64_t keep) {
+    OWNS_MAP struct sys_map head_map = {0};
+    OWNS_FD int fd = -1;
+    struct stream_facts facts;
+    uint32_t lowest;
+    uint32_t highest;
+    uint64_t id;
+    struct out out = {.reserved = UINT64_MAX};
+    int rc = files_generations(dir, from, &lowest, &highest);
+
+    if (rc == 0)
+        rc = head_open(dir, from, to, SYS_MAP_GUARD, &head_map, &id);
+    if (rc == 0)
+        rc = stream_open(dir, from, to, highest, SYS_MAP_WRITE | SYS_MAP_GUARD, &out.map, &facts,
+                         &fd);
+    if (rc < 0)
+        return rc;
+    out.fd = fd;
+    out.capacity = facts.capacity;
+    rc = ring_tx_init(&out.tx, stream_words(&out.map), stream_data(&out.map), head_map.base);
+    if (rc == 0 && out.tx.freed == out.tx.pos)
+        out_trim(&out, keep);
+    sys_unmap(&out.map);
+    return rc;
+}
+
+int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to, uint64_t keep) {
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    char name[TRAM_ID_TEXT];
+    int rc = custody_take(bus, from, is_ephemeral(from), &custody);
+
+    if (rc < 0)
+        return rc;
+    if (!is_ephemeral(from))
+        return trim_channel(dir, from, to, keep);
+    rc = remove_channel(dir, from);
+    if (rc == 0)
+        rc = remove_node(bus, custody.dir, from, true);
+    (void) name;
+    return rc < 0 ? rc : 1;
+}
+
+/* As custodian of the destination: everything accepted is consumed. */
+static int drop_waiting(int dir, tram_id from, tram_id to, const struct channel_look *look) {
+    OWNS_MAP struct sys_map map = {0};
+    struct head *head;
+    uint64_t slot;
+    uint64_t id;
+    int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &id);
+
+    if (rc < 0)
+        return rc;
+    head = map.base;
+    slot = (head->committed & 1) ^ 1;
+    head->consumed[slot] = look->accepted;
+    journal_order();
+    store_relaxed(&head->committed, look->tail | slot);
+    journal_order();
+    store_relaxed(&head->handed, look->tail | (head->handed & 7));
+    store_release(&head->head, look->tail);
+    return set_armed(dir, from, to, ARMED_BROKEN | ARMED_CLOSED, 0);
+}
+
+int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_messages,
+                  struct tram_error *ret_error) {
+    OWNS_BUS struct bus bus = {.dir = -1};
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    OWNS_CUSTODY struct custody sender = NO_CUSTODY;
+    struct channel_look look = {0};
+    int rc = bus_from_path(bus_path, &bus);
+
+    if (rc < 0)
+        return error_set(ret_error, rc, "cannot open the bus %s: %s", bus_path, strerror(-rc));
+    rc = custody_take(&bus, to, false, &custody);
+    if (rc == -EBUSY)
+        return busy(&bus, to, ret_error);
+    if (rc < 0)
+        return failed(ret_error, rc, to, "act for");
+    rc = channel_look(custody.dir, from, to, &look);
+    if (rc == -ENOENT)
+        return error_channel(ret_error, rc, from, to, "there is no such channel");
+    if (rc == 0) {
+        rc = drop_waiting(custody.dir, from, to, &look);
+        if (rc == 0)
+            tell_sender(&bus, from, to, 0);
+    } else {
+        /* Nothing in it can be believed: it goes, if nobody writes it. */
+        rc = custody_take(&bus, from, true, &sender);
+        if (rc == -EBUSY)
+            return busy(&bus, from, ret_error);
+        if (rc == 0)
+            rc = remove_channel(custody.dir, from);
+    }
+    if (rc < 0)
+        return error_channel(ret_error, rc, from, to, "cannot purge: %s", strerror(-rc));
+    *ret_messages = look.accepted - look.consumed;
+    return 0;
+}
+
+/* ---- set aside --------------------------------------------------------------------------------- */
+
+static int change_aside(const char *bus_path, tram_id to, tram_id from, uint64_t seq, bool retry,
+                        struct tram_error *error) {
+    OWNS_BUS struct bus bus = {.dir = -1};
+    OWNS_FD int dir = -1;
+    OWNS_FD int bell = -1;
+    OWNS_MAP struct sys_map map = {0};
+    char aside[FILES_NAME];
+    char again[FILES_NAME];
+    int rc = bus_from_path(bus_path, &bus);
+
+    if (rc == 0)
+        rc = dir = files_node_dir(&bus, to, false);
+    files_aside_name(aside, "aside", from, seq);
+    files_aside_name(again, "retry", from, seq);
+    if (rc >= 0)
+        rc = retry ? sys_rename(dir, aside, again) : sys_unlink(dir, aside);
+    if (rc == -ENOENT)
+        return error_channel(error, rc, from, to, "message %llu is not set aside",
+                             (unsigned long long) seq);
+    if (rc < 0)
+        return error_channel(error, rc, from, to, "cannot change the set-aside message: %s",
+                             strerror(-rc));
+    if (retry && door_open(dir, to, bus.mode, false, SYS_MAP_GUARD, &map) == 0 &&
+        door_announce(map.base)) {
+        bell = sys_bell_open(dir, "bell");
+        if (bell >= 0)
+            (void) sys_bell_ring(bell); /* else it re-looks */
+    }
+    return 0;
+}
+
+int custody_retry(const char *bus_path, tram_id to, tram_id from, uint64_t seq,
+                  struct tram_error *ret_error) {
+    return change_aside(bus_path, to, from, seq, true, ret_error);
+}
+
+int custody_drop(const char *bus_path, tram_id to, tram_id from, uint64_t seq,
+                 struct tram_error *ret_error) {
+    return change_aside(bus_path, to, from, seq, false, ret_error);
+}

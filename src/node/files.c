@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/error.h"
+#include "ring/atomic.h"
+#include "sys/cleanup.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+uint32_t files_dir_mode(uint32_t mode) {
+    return mode | (mode & 0444u) >> 2;
+}
+
+/* ---- the bus ---------------------------------------------------------------------------------- */
+
+static bool bus_name_valid(const char *name) {
+    size_t length = strlen(name);
+
+    if (length < 1 || length > 63 || name[0] == '.')
+        return false;
+    return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+           length;
+}
+
+/* Who else can change what lies in this directory is who could take the bus over: refuse. */
+static int check_dir(int dir, const char *name, const char *path, uint32_t mode,
+                     struct tram_error *error) {
+    struct sys_stat st;
+    int rc = sys_stat_at(dir, name, &st);
+
+    if (rc < 0)
+        return error_set(error, rc, "cannot look at %s: %s", path, strerror(-rc));
+    if (st.is_symlink)
+        return error_set(error, -EPERM,
+                         "%s is a symbolic link; give the directory itself, or remove the link",
+                         path);
+    if (!st.is_directory)
+        return error_set(error, -ENOTDIR, "%s is not a directory", path);
+    if (st.owner != sys_user())
+        return error_set(error, -EPERM,
+                         "%s belongs to user %u, not to you (%u); choose another with TRAM_DIR",
+                         path, st.owner, sys_user());
+    if (st.mode & 0777u & ~files_dir_mode(mode))
+        return error_set(error, -EPERM,
+                         "%s is open to others (mode %04o, expected %04o); chmod it, or choose "
+                         "another with TRAM_DIR",
+                         path, st.mode, files_dir_mode(mode));
+    return 0;
+}
+
+/* Make, check and open one directory of the path. */
+static int enter_dir(int dir, const char *name, const char *path, uint32_t mode, bool make,
+                     struct tram_error *error) {
+    int rc = make ? sys_dir_make(dir, name, files_dir_mode(mode)) : 0;
+
+    if (rc < 0 && rc != -EEXIST)
+        return error_set(error, rc, "cannot make the directory %s: %s", path, strerror(-rc));
+    rc = check_dir(dir, name, path, mode, error);
+    if (rc < 0)
+        return rc;
+    rc = sys_dir_open(dir, name);
+    if (rc < 0)
+        return error_set(error, rc, "cannot open the directory %s: %s", path, strerror(-rc));
+    return rc;
+}
+
+int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
+             struct tram_error *error) {
+    struct bus bus = {.dir = -1, .mode = mode};
+    char root_path[sizeof(bus.path) - 64];
+    OWNS_FD int root_dir = -1;
+    int length;
+
+    if (!name)
+        name = getenv("TRAM_BUS");
+    if (!name || !*name)
+        name = "default";
+    if (!bus_name_valid(name))
+        return error_set(error, -EINVAL,
+                         "'%.64s' is no name for a bus: 1 to 63 of A-Z a-z 0-9 . _ - and no dot "
+                         "in front",
+                         name);
+    if (!root)
+        root = getenv("TRAM_DIR");
+    if (root && *root)
+        length = snprintf(root_path, sizeof(root_path), "%s", root);
+    else
+        length = snprintf(root_path, sizeof(root_path), "/dev/shm/tram-%u", sys_user());
+    if (length < 0 || (size_t) length >= sizeof(root_path))
+        return error_set(error, -ENAMETOOLONG, "the path of the bus directory is too long");
+    (void) snprintf(bus.path, sizeof(bus.path), "%s/%s", root_path, name);
+
+    root_dir = enter_dir(AT_FDCWD, root_path, root_path, mode, make, error);
+    if (root_dir < 0)
+        return root_dir;
+    bus.dir = enter_dir(root_dir, name, bus.path, mode, make, error);
+    if (bus.dir < 0)
+        return bus.dir;
+    *ret_bus = bus;
+    return 0;
+}
+
+void bus_close(struct bus *bus) {
+    cleanup_fd(&bus->dir);
+    bus->dir = -1;
+}
+
+int files_node_dir(const struct bus *bus, tram_id id, bool make) {
+    char name[TRAM_ID_TEXT];
+    int dir = sys_dir_open(bus->dir, tram_id_format(id, name));
+    int rc;
+
+    if (dir != -ENOENT || !make)
+        return dir;
+    rc = sys_dir_make(bus->dir, name, files_dir_mode(bus->mode));
+    if (rc < 0 && rc != -EEXIST)
+        return rc;
+    return sys_dir_open(bus->dir, name);
+}
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+void files_stream_name(char name[FILES_NAME], tram_id from, uint32_t generation) {
+    char id[TRAM_ID_TEXT];
+
+    (void) tram_id_format(from, id);
+    if (generation == 0)
+        (void) snprintf(name, FILES_NAME, "from-%s", id);
+    else
+        (void) snprintf(name, FILES_NAME, "from-%s+%u", id, generation);
+}
+
+void files_head_name(char name[FILES_NAME], tram_id from) {
+    char id[TRAM_ID_TEXT];
+
+    (void) snprintf(name, FILES_NAME, "head-%s", tram_id_format(from, id));
+}
+
+void files_aside_name(char name[FILES_NAME], const char *kind, tram_id from, uint64_t seq) {
+    char id[TRAM_ID_TEXT];
+
+    (void) snprintf(name, FILES_NAME, "%s-%s-%" PRIu64, kind, tram_id_format(from, id), seq);
+}
+
+void files_watch_name(char name[FILES_NAME], tram_id watcher) {
+    char id[TRAM_ID_TEXT];
+
+    (void) snprintf(name, FILES_NAME, "watch-%s", tram_id_format(watcher, id));
+}
+
+enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_number) {
+    static const struct {
+        const char *prefix;
+        char separator; /* between ID and number; 0: there is no number */
+        enum file_kind kind;
+    } forms[] = {
+        {"from-", '+', FILE_STREAM},  {"head-", 0, FILE_HEAD},    {"aside-", '-', FILE_ASIDE},
+        {"retry-", '-', FILE_RETRY}, {"watch-", 0, FILE_WATCH},
+    };
+    char id[TRAM_ID_TEXT];
+
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        const char *at = name + strlen(forms[i].prefix);
+        size_t length;
+        char *end;
+
+        if (strncmp(name, forms[i].prefix, strlen(forms[i].prefix)) != 0)
+            continue;
+        length = strspn(at, "0123456789.");
+        if (length >= sizeof(id))
+            return FILE_OTHER;
+        memcpy(id, at, length);
+        id[length] = '\0';
+        at += length;
+        if (tram_id_parse(id, ret_peer) < 0)
+            return FILE_OTHER;
+        *ret_number = 0;
+        if (*at == '\0')
+            return forms[i].separator == '-' ? FILE_OTHER : forms[i].kind;
+        if (forms[i].separator == 0 || *at != forms[i].separator || at[1] < '0' || at[1] > '9')
+            return FILE_OTHER;
+        *ret_number = strtoull(at + 1, &end, 10);
+        return *end == '\0' ? forms[i].kind : FILE_OTHER;
+    }
+    return FILE_OTHER;
+}
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+/* A file made under `.name`, its first `reserve` bytes with memory, `content` at its start. */
+static int file_prepare(int dir, const char *hidden, uint32_t mode, uint64_t size,
+                        uint64_t reserve, const void *content, uint64_t length) {
+    OWNS_FD int fd = sys_file_make(dir, hidden, mode, size);
+    int rc;
+
+    if (fd < 0)
+        return fd;
+    rc = sys_file_reserve(fd, 0, reserve);
+    if (rc == 0)
+        rc = sys_file_write(fd, content, length, 0);
+    if (rc < 0)
+        (void) sys_unlink(dir, hidden); /* what is left behind is overwritten the next time */
+    return rc;
+}
+
+static int check_version(uint64_t magic, uint64_t expected, uint32_t version) {
+    if (magic != expected)
+        return -EBADMSG;
+    return version == LAYOUT_VERSION ? 0 : -EPROTO;
+}
+
+int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
+              struct sys_map *ret_map) {
+    const struct door fresh = {.magic = DOOR_MAGIC, .version = LAYOUT_VERSION, .id = id};
+    OWNS_FD int fd = sys_file_open(dir, "door", true);
+    struct sys_stat st;
+    struct door found;
+    int rc;
+
+    if (fd == -ENOENT && make) {
+        rc = file_prepare(dir, ".door", mode, 4096, 4096, &fresh, sizeof(fresh));
+        if (rc == 0)
+            rc = sys_rename(dir, ".door", "door");
+        if (rc < 0)
+            return rc;
+        fd = sys_file_open(dir, "door", true);
+    }
+    if (fd < 0)
+        return fd;
+    rc = sys_stat_fd(fd, &st);
+    if (rc < 0)
+        return rc;
+    if (st.size != 4096 || sys_file_read(fd, &found, sizeof(found), 0) < 0)
+        return -EBADMSG;
+    rc = check_version(found.magic, DOOR_MAGIC, found.version);
+    if (rc < 0)
+        return rc;
+    if (found.id != id)
+        return -EBADMSG;
+    return sys_map(fd, 4096, 0, SYS_MAP_WRITE | flags, ret_map);
+}
+
+int stream_make(int dir, const struct stream_plan *plan) {
+    const struct stream fresh = {
+        .magic = STREAM_MAGIC,
+        .version = LAYOUT_VERSION,
+        .generation = plan->generation,
+        .from = plan->from,
+        .to = plan->to,
+        .id = plan->id,
+        .base = plan->base,
+        .base_seq = plan->base_seq,
+        .capacity = plan->capacity,
+        .made_ns = sys_wall(),
+        .tail = plan->base,
+        .accepted = {plan->base_seq, plan->base_seq},
+        .kept = plan->base,
+        .reserved = plan->base,
+    };
+    char name[FILES_NAME];
+    char hidden[FILES_NAME + 1];
+    int rc;
+
+    files_stream_name(name, plan->from, plan->generation);
+    (void) snprintf(hidden, sizeof(hidden), ".%s", name);
+    rc = file_prepare(dir, hidden, plan->mode, LAYOUT_DATA + plan->capacity, 4096, &fresh,
+                      sizeof(fresh));
+    return rc < 0 ? rc : sys_rename(dir, hidden, name);
+}
+
+int head_make(int dir, const struct stream_plan *plan) {
+    struct {
+        uint64_t magic;
+        uint32_t version, zero, from, to;
+        uint64_t id;
+    } fresh = {HEAD_MAGIC, LAYOUT_VERSION, 0, plan->from, plan->to, plan->id};
+    char name[FILES_NAME];
+    char hidden[FILES_NAME + 1];
+    int rc;
+
+    static_assert(sizeof(fresh) == offsetof(struct head, zero), "a head's first words");
+    files_head_name(name, plan->from);
+    (void) snprintf(hidden, sizeof(hidden), ".%s", name);
+    rc = file_prepare(dir, hidden, plan->mode, sizeof(struct head), offsetof(struct head, window),
+                      &fresh, sizeof(fresh));
+    return rc < 0 ? rc : sys_rename(dir, hidden, name);
+}
+
+/* Believe nothing in a stream's first page that would make us read or write outside. */
+static int check_stream(const struct stream *found, tram_id from, tram_id to, uint32_t generation,
+                        uint64_t size) {
+    int rc = check_version(found->magic, STREAM_MAGIC, found->version);
+
+    if (rc < 0)
+        return rc;
+    if (found->from != from || found->to != to || found->generation != generation)
+        return -EBADMSG;
+    if (found->capacity < STREAM_MIN || found->capacity > STREAM_MAX ||
+        (found->capacity & (found->capacity - 1)) != 0 || size != LAYOUT_DATA + found->capacity)
+        return -EBADMSG;
+    if (found->base % LAYOUT_ALIGN != 0 || found->base > UINT64_MAX / 2)
+        return -EBADMSG;
+    return 0;
+}
+
+int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
+                struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    struct sys_stat st;
+    struct stream found;
+    int rc;
+
+    files_stream_name(name, from, generation);
+    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
+    if (fd < 0)
+        return fd;
+    rc = sys_stat_fd(fd, &st);
+    if (rc < 0)
+        return rc;
+    if (sys_file_read(fd, &found, sizeof(found), 0) < 0)
+        return -EBADMSG;
+    rc = check_stream(&found, from, to, generation, st.size);
+    if (rc < 0)
+        return rc;
+    rc = sys_map(fd, st.size, found.capacity, flags, ret_map);
+    if (rc < 0)
+        return rc;
+    *ret_facts = (struct stream_facts){
+        .id = found.id,
+        .base = found.base,
+        .base_seq = found.base_seq,
+        .capacity = found.capacity,
+        .inode = st.inode,
+    };
+    if (ret_fd)
+        *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
+              uint64_t *ret_id) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    struct sys_stat st;
+    struct head found;
+    int rc;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
+    if (fd < 0)
+        return fd;
+    rc = sys_stat_fd(fd, &st);
+    if (rc < 0)
+        return rc;
+    if (st.size != sizeof(struct head) ||
+        sys_file_read(fd, &found, offsetof(struct head, window), 0) < 0)
+        return -EBADMSG;
+    rc = check_version(found.magic, HEAD_MAGIC, found.version);
+    if (rc < 0)
+        return rc;
+    if (found.from != from || found.to != to)
+        return -EBADMSG;
+    rc = sys_map(fd, sizeof(struct head), 0, flags, ret_map);
+    if (rc < 0)
+        return rc;
+    *ret_id = found.id;
+    return 0;
+}
+
+int head_reserve_window(int dir, tram_id from) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, true);
+    if (fd < 0)
+        return fd;
+    return sys_file_reserve(fd, offsetof(struct head, window), sizeof(((struct head *) 0)->window));
+}
+
+struct span_of_generations {
+    tram_id from;
+    bool any;
+    uint32_t lowest, highest;
+};
+
+static int note_generation(void *context, const char *name, uint64_t inode) {
+    struct span_of_generations *found = context;
+    tram_id from;
+    uint64_t number;
+
+    (void) inode;
+    if (files_parse(name, &from, &number) != FILE_STREAM || from != found->from ||
+        number > UINT32_MAX)
+        return 0;
+    if (!found->any || number > found->highest)
+        found->highest = (uint32_t) number;
+    if (!found->any || number < found->lowest)
+        found->lowest = (uint32_t) number;
+    found->any = true;
+    return 0;
+}
+
+int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest) {
+    struct span_of_generations found = {.from = from};
+    int rc = sys_dir_each(dir, note_generation, &found);
+
+    if (rc < 0)
+        return rc;
+    if (!found.any)
+        return -ENOENT;
+    *ret_lowest = found.lowest;
+    *ret_highest = found.highest;
+    return 0;
+}
+
+int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look) {
+    struct channel_look look = {0};
+    char name[FILES_NAME];
+    OWNS_FD int stream_file = -1;
+    OWNS_FD int head_file = -1;
+    struct sys_stat st;
+    struct stream stream;
+    struct head head;
+    int rc = files_generations(dir, from, &look.lowest, &look.highest);
+
+    if (rc < 0)
+        return rc;
+    files_stream_name(name, from, look.highest);
+    stream_file = sys_file_open(dir, name, false);
+    files_head_name(name, from);
+    head_file = sys_file_open(dir, name, false);
+    if (stream_file < 0 || head_file < 0)
+        return stream_file < 0 ? stream_file : head_file;
+    rc = sys_stat_fd(stream_file, &st);
+    if (rc < 0)
+        return rc;
+    /* The consumer's words first: what it consumed was accepted before. */
+    if (sys_file_read(head_file, &head, offsetof(struct head, window), 0) < 0 ||
+        sys_file_read(stream_file, &stream, sizeof(stream), 0) < 0)
+        return -EBADMSG;
+    rc = check_stream(&stream, from, to, look.highest, st.size);
+    if (rc < 0)
+        return rc;
+    if (head.magic != HEAD_MAGIC || head.from != from || head.to != to || head.id != stream.id)
+        return -EBADMSG;
+    look.id = stream.id;
+    look.base = stream.base;
+    look.capacity = stream.capacity;
+    look.tail = stream.tail & ~UINT64_C(7);
+    look.accepted = stream.accepted[stream.tail & 1];
+    look.committed = head.committed & ~UINT64_C(7);
+    look.consumed = head.consumed[head.committed & 1];
+    look.head = head.head;
+    look.armed = head.armed;
+    look.aside = head.aside;
+    if (look.committed > look.tail || look.consumed > look.accepted)
+        return -EBADMSG;
+    *ret_look = look;
+    return 0;
+}

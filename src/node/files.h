@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How a node gets its files: the directory maker, for buses of one user. Nothing else in ring and node
+ * opens anything. Names and layouts are those of ring/layout.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ring/layout.h"
+#include "sys/map.h"
+#include "tram/tram.h"
+
+#define FILES_NAME 64 /* room for any name in a node's directory */
+
+/* The byte of the lock file that means … */
+#define LOCK_IDENTITY 0u /* I am this node */
+#define LOCK_CUSTODY  1u /* I act for it */
+
+struct bus {
+    int dir;      /* -1: none */
+    uint32_t mode; /* of files; directories get x where r is set */
+    char path[256];
+};
+
+/* Find, check and if `make` create the directory of a bus. -EPERM: not to be trusted; the error says
+ * why. */
+int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
+             struct tram_error *error);
+void bus_close(struct bus *bus);
+
+uint32_t files_dir_mode(uint32_t mode);
+
+/* The directory of a node. -ENOENT without `make`. */
+int files_node_dir(const struct bus *bus, tram_id id, bool make);
+
+/* Names. */
+void files_stream_name(char name[FILES_NAME], tram_id from, uint32_t generation);
+void files_head_name(char name[FILES_NAME], tram_id from);
+void files_aside_name(char name[FILES_NAME], const char *kind, tram_id from, uint64_t seq);
+void files_watch_name(char name[FILES_NAME], tram_id watcher);
+
+enum file_kind { FILE_OTHER, FILE_STREAM, FILE_HEAD, FILE_ASIDE, FILE_RETRY, FILE_WATCH };
+
+/* What a name in a node's directory means; number: generation of a stream, seq of a message. */
+enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_number);
+
+/* Map the door in `dir`. With make: create it if it is missing. -EPROTO: another version. */
+int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
+              struct sys_map *ret_map);
+
+/* Make a stream (its data has no memory yet) and put it in place under its name. */
+struct stream_plan {
+    tram_id from, to;
+    uint32_t generation;
+    uint32_t mode;
+    uint64_t id, base, base_seq, capacity;
+};
+int stream_make(int dir, const struct stream_plan *plan);
+int head_make(int dir, const struct stream_plan *plan);
+
+/* What was checked in a stream's first page, once and for all: the words a producer must not change. */
+struct stream_facts {
+    uint64_t id, base, base_seq, capacity;
+    uint64_t inode;
+};
+
+/* Map a stream, data twice. The descriptor is the caller's if ret_fd is given. -EPROTO: another version;
+ * -EBADMSG: nonsense; -ENOENT. */
+int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
+                struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd);
+int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
+              uint64_t *ret_id);
+/* Give the window's page memory. */
+int head_reserve_window(int dir, tram_id from);
+
+/* The generations of a channel's streams. -ENOENT: none. */
+int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest);
+
+/* Both ends of a channel as their words stand, without mapping anything: in the directory of its
+ * destination. -ENOENT: no such channel. What one cannot believe is -EBADMSG. */
+struct channel_look {
+    uint32_t lowest, highest; /* generations */
+    uint64_t id, tail, accepted, committed, consumed, head, armed, aside;
+    uint64_t base, capacity;  /* of the highest */
+};
+int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look);
+
+static inline struct stream *stream_words(const struct sys_map *map) {
+    return map->base;
+}
+static inline uint8_t *stream_data(const struct sys_map *map) {
+    return (uint8_t *) map->base + LAYOUT_DATA;
+}

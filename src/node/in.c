@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A channel's receiving end, off the fast path: found in the directory, recovered after a death,
+ * followed into successor streams, released and given back.
+ *
+ * Hot and quiet. A hot channel is in the circle that receives go round; its ring is disarmed. A quiet one is
+ * armed and waits for its sender's knock. Everything is made quiet before the node sleeps.
+ *
+ * Release. Messages are numbered; done_seq of them are committed. Those received without TRAM_HOLD are
+ * released by the next receive (auto_seq). While any message in front of them is still held, releases
+ * are noted in `hands`, and in the shared window, so that a successor need not hand them out again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/custody.h"
+#include "node/node.h"
+#include "sys/cleanup.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+/* ---- hot and quiet ---------------------------------------------------------------------------- */
+
+void in_heat(tram_node *node, struct in *in) {
+    if (in->hot_next || in->broken)
+        return;
+    node->hot_count++;
+    in->idle = 0;
+    in->turn_messages = TURN_MESSAGES;
+    in->turn_bytes = TURN_BYTES;
+    if (!node->hot) {
+        in->hot_next = in->hot_previous = in;
+        node->hot = in;
+        return;
+    }
+    in->hot_next = node->hot; /* last in turn */
+    in->hot_previous = node->hot->hot_previous;
+    in->hot_previous->hot_next = in;
+    in->hot_next->hot_previous = in;
+}
+
+void in_cool(tram_node *node, struct in *in) {
+    if (!in->hot_next)
+        return;
+    node->hot_count--;
+    if (node->hot == in)
+        node->hot = in->hot_next == in ? NULL : in->hot_next;
+    in->hot_next->hot_previous = in->hot_previous;
+    in->hot_previous->hot_next = in->hot_next;
+    in->hot_next = in->hot_previous = NULL;
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+struct in *in_free(struct in *in) {
+    if (!in)
+        return NULL;
+    while (in->old) {
+        struct old_stream *old = in->old;
+
+        in->old = old->next;
+        sys_unmap(&old->map);
+        free(old);
+    }
+    sys_unmap(&in->map);
+    sys_unmap(&in->head_map);
+    free(in->hands);
+    free(in);
+    return NULL;
+}
+
+static void in_free_p(struct in **in) {
+    (void) in_free(*in);
+}
+
+int in_break(tram_node *node, struct in *in, const char *what) {
+    struct head *head = in->head_map.base;
+
+    (void) error_channel(&node->error, -EBADMSG, in->peer->id, node->id,
+                         "%s; this channel is closed, `tram purge` makes it usable again", what);
+    in->broken = true;
+    node->bad = true;
+    in_cool(node, in);
+    if (head) {
+        store_relaxed(&head->armed, (load_relaxed(&head->armed) + ARMED_EPOCH) | ARMED_BROKEN);
+        fence();
+    }
+    peer_event(node, in->peer, TRAM_EVENT_CLOSED);
+    return -EBADMSG;
+}
+
+int in_need_window(tram_node *node, struct in *in) {
+    int rc = 0;
+
+    if (!in->window)
+        rc = head_reserve_window(node->dir, in->peer->id);
+    if (rc == 0 && !in->hands) {
+        in->hands = calloc(LAYOUT_WINDOW, sizeof(*in->hands));
+        if (!in->hands)
+            rc = -ENOMEM;
+    }
+    if (rc < 0)
+        return error_channel(&node->error, rc, in->peer->id, node->id,
+                             "no memory to release messages one by one: %s", strerror(-rc));
+    in->window = true;
+    return 0;
+}
+
+/* Map generation `generation` behind the one at hand, which is kept while messages of it are in hand. */
+static int next_stream(tram_node *node, struct in *in, uint32_t generation,
+                       struct stream_facts *ret_facts) {
+    struct old_stream *old = NULL;
+    struct sys_map map;
+    int rc = stream_open(node->dir, in->peer->id, node->id, generation, node->map_flags, &map,
+                         ret_facts, NULL);
+
+    if (rc < 0)
+        return rc;
+    if (in->map.base) {
+        old = calloc(1, sizeof(*old));
+        if (!old) {
+            sys_unmap(&map);
+            return -ENOMEM;
+        }
+        *old = (struct old_stream){.next = in->old, .map = in->map, .end = in->rx.pos};
+        in->old = old;
+    }
+    in->map = map;
+    in->generation = generation;
+    in->inode = ret_facts->inode;
+    return 0;
+}
+
+/* Old streams of which nothing is in hand any more. */
+static void drop_old(struct in *in) {
+    uint64_t committed = WORD_POSITION(in->rx.committed);
+
+    for (struct old_stream **link = &in->old; *link;) {
+        struct old_stream *old = *link;
+
+        if (committed < old->end) {
+            link = &old->next;
+            continue;
+        }
+        *link = old->next;
+        sys_unmap(&old->map);
+        free(old);
+    }
+}
+
+int in_succeed(tram_node *node, struct in *in) {
+    struct stream_facts facts;
+    int rc = next_stream(node, in, in->generation + 1, &facts);
+
+    if (rc == -ENOENT || rc == -EBADMSG)
+        return in_break(node, in, "the channel's next stream is missing or nonsense");
+    if (rc < 0)
+        return error_channel(&node->error, rc, in->peer->id, node->id,
+                             "cannot map the channel's next stream: %s", strerror(-rc));
+    if (facts.id != in->id ||
+        !ring_rx_succeed(&in->rx, stream_words(&in->map), stream_data(&in->map), facts.capacity,
+                         facts.base, facts.base_seq))
+        return in_break(node, in, "the channel's next stream does not go on where it ended");
+    /* The link is consumed with the message before it. */
+    if (in->done_seq == in->rx.seq) {
+        ring_rx_commit(&in->rx, in->rx.pos, in->done_seq);
+    } else {
+        if (in->auto_listed && in->auto_seq == in->rx.seq)
+            in->auto_pos = in->rx.pos;
+        if (in->hands)
+            in->hands[in->rx.seq % LAYOUT_WINDOW].end = in->rx.pos;
+    }
+    drop_old(in);
+    return 0;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+/* Find the generation in which the committed position lies: the last that begins at or before it. */
+static int find_generation(tram_node *node, struct in *in, uint32_t lowest, uint32_t highest,
+                           struct stream_facts *ret_facts) {
+    const struct head *head = in->head_map.base;
+    uint64_t committed = WORD_POSITION(load_relaxed(&head->committed));
+
+    for (uint32_t generation = highest + 1; generation > lowest; generation--) {
+        struct sys_map map;
+        int rc = stream_open(node->dir, in->peer->id, node->id, generation - 1, node->map_flags,
+                             &map, ret_facts, NULL);
+
+        if (rc == -ENOENT)
+            continue; /* removed by its owner this moment */
+        if (rc < 0)
+            return rc;
+        if (ret_facts->base <= committed || (generation - 1 == lowest && committed == 0)) {
+            in->map = map;
+            in->generation = generation - 1;
+            in->inode = ret_facts->inode;
+            return 0;
+        }
+        sys_unmap(&map);
+    }
+    return -EBADMSG;
+}
+
+/* Count what was in hand when the process before us died, over all streams it lies in. */
+static int recover(tram_node *node, struct in *in) {
+    struct head *head = in->head_map.base;
+    uint64_t handed = WORD_POSITION(load_relaxed(&head->handed));
+    struct ring_rx walk = in->rx;
+    uint32_t generation = in->generation;
+    struct sys_map map = {0};
+    bool more = true;
+    int rc = 0;
+
+    in->again = in->rx.seq;
+    if (handed <= in->rx.pos)
+        return 0;
+    rc = in_need_window(node, in);
+    while (rc == 0 && more) {
+        struct stream_facts facts;
+        struct sys_map next;
+        struct ring_view view;
+
+        in->again = ring_rx_recover(&walk, handed, &more);
+        if (in->again == UINT64_MAX)
+            rc = -EBADMSG;
+        if (rc < 0 || !more)
+            break;
+        while (ring_rx_next(&walk, &view) == RX_MESSAGE)
+            continue; /* to the link */
+        rc = stream_open(node->dir, in->peer->id, node->id, ++generation, node->map_flags, &next,
+                         &facts, NULL);
+        if (rc == 0) {
+            sys_unmap(&map);
+            map = next;
+            if (!ring_rx_succeed(&walk, stream_words(&map), stream_data(&map), facts.capacity,
+                                 facts.base, facts.base_seq))
+                rc = -EBADMSG;
+        }
+    }
+    sys_unmap(&map);
+    if (rc == 0)
+        ring_rx_recovered(&in->rx);
+    return rc;
+}
+
+static int in_map(tram_node *node, struct in *in) {
+    struct stream_facts facts;
+    uint32_t lowest;
+    uint32_t highest;
+    uint64_t id;
+    int rc = files_generations(node->dir, in->peer->id, &lowest, &highest);
+
+    if (rc == 0)
+        rc = head_open(node->dir, in->peer->id, node->id, SYS_MAP_WRITE | node->map_flags,
+                       &in->head_map, &id);
+    if (rc == 0)
+        rc = find_generation(node, in, lowest, highest, &facts);
+    if (rc < 0)
+        return rc;
+    if (facts.id != id)
+        return -EBADMSG;
+    in->id = id;
+    if (!ring_rx_init(&in->rx, stream_words(&in->map), stream_data(&in->map), in->head_map.base,
+                      in->peer->id, facts.capacity, facts.base))
+        return -EBADMSG;
+    in->done_seq = in->rx.seq;
+    return recover(node, in);
+}
+
+/* Static channels have their memory before the first message, on this side, too. */
+static void prefault(tram_node *node, struct in *in) {
+    const struct layout_channel *plan = layout_find(node->layout, in->peer->id, node->id);
+    uint32_t flags = 0;
+
+    if (plan && (plan->prefault || plan->lock))
+        flags = SYS_MAP_PREFAULT | (plan->lock ? SYS_MAP_LOCK : 0);
+    if (flags && sys_map_populate(&in->map, LAYOUT_DATA, 2 * (in->rx.mask + 1), flags) < 0)
+        return; /* a refusal (RLIMIT_MEMLOCK) is said to the sender, who asks for the same */
+}
+
+/* Take over a channel found in the directory: disarmed, hot. */
+static int in_open(tram_node *node, struct peer *peer) {
+    __attribute__((cleanup(in_free_p))) struct in *in = calloc(1, sizeof(*in));
+    struct head *head;
+    int rc;
+
+    if (!in)
+        return -ENOMEM;
+    in->peer = peer;
+    rc = in_map(node, in);
+    if (rc == -EBADMSG || rc == -EPROTO) {
+        /* Keep it, so that it is said once, and not taken for new at each look. */
+        (void) in_break(node, in, rc == -EPROTO ? "the channel's files have another layout version"
+                                                : "the channel's files contradict each other");
+        peer->in = in;
+        in = NULL;
+        return 0;
+    }
+    if (rc < 0)
+        return rc;
+    head = in->head_map.base;
+    if (load_relaxed(&head->armed) & ARMED_BROKEN) {
+        in->broken = true; /* said by a process before us; `tram purge` opens it */
+    } else {
+        store_relaxed(&head->armed, load_relaxed(&head->armed) &
+                                        ~(uint64_t) (ARMED_ON | ARMED_CLOSED | ARMED_TRIM));
+        fence(); /* F2 */
+    }
+    prefault(node, in);
+    peer->in = in;
+    in_heat(node, in);
+    in = NULL;
+    return 0;
+}
+
+/* The channel is not the one that we have mapped: it was removed and made anew. */
+static void in_drop(tram_node *node, struct peer *peer) {
+    struct in *in = peer->in;
+
+    in_cool(node, in);
+    for (struct in **link = &node->autos; *link; link = &(*link)->auto_next) {
+        if (*link == in) {
+            *link = in->auto_next;
+            break;
+        }
+    }
+    peer->in = in_free(in);
+    peer_forget_door(peer);
+}
+
+static int found(void *context, const char *name, uint64_t inode) {
+    tram_node *node = context;
+    struct peer *peer;
+    uint64_t number;
+    tram_id from;
+    int rc;
+
+    switch (files_parse(name, &from, &number)) {
+    case FILE_RETRY:
+        return aside_find_retry(node, from, number);
+    case FILE_ASIDE:
+        node->asides++;
+        return 0;
+    case FILE_STREAM:
+        break;
+    default:
+        return 0;
+    }
+    if (node->layout && !layout_find(node->layout, from, node->id))
+        return 0;
+    peer = peer_get(node, from);
+    if (!peer)
+        return -ENOMEM;
+    if (peer->in && number == peer->in->generation && inode != peer->in->inode)
+        in_drop(node, peer);
+    if (peer->in)
+        return 0;
+    rc = in_open(node, peer);
+    if (rc == -ENOENT)
+        return 0; /* not complete, or gone again: its maker announces it */
+    return rc;
+}
+
+int ins_scan(tram_node *node) {
+    int rc;
+
+    node->asides = 0;
+    rc = sys_dir_each(node->dir, found, node);
+
+    if (rc < 0)
+        return error_set(&node->error, rc, "cannot take over the channels in the directory: %s",
+                         strerror(-rc));
+    return 0;
+}
+
+void in_tidy(tram_node *node, struct in *in) {
+    uint64_t tail = in->rx.tail;
+    uint64_t held = load_relaxed(&in->rx.words->reserved) - load_relaxed(&in->rx.words->kept);
+    struct head *head = in->head_map.base;
+    tram_id from = in->peer->id;
+    int rc;
+
+    if (WORD_POSITION(in->rx.committed) != tail || in->quiet_tail != tail) {
+        in->quiet_tail = tail;
+        return; /* not drained, or not idle for long */
+    }
+    if (held <= node->keep + 4 * DEFAULT_KEEP && from >> 28 != 0xf)
+        return;
+    rc = custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep);
+    if (rc == 1) {
+        in_drop(node, in->peer);
+        return;
+    }
+    if (rc == -EBUSY && held > node->keep + 4 * DEFAULT_KEEP) { /* it runs: ask it */
+        store_relaxed(&head->armed,
+                      (load_relaxed(&head->armed) + ARMED_EPOCH) | ARMED_ON | ARMED_TRIM);
+        fence(); /* F2 */
+        if (ring_rx_look(&in->rx) && ring_rx_ready(&in->rx))
+            in_heat(node, in);
+        peer_knock(node, in->peer);
+    }
+}
+
+/* ---- releasing -------------------------------------------------------------------------------- */
+
+void in_give(tram_node *node, struct in *in) {
+    uint64_t want = ring_rx_free(&in->rx);
+
+    if (in->old)
+        drop_old(in);
+    if (unlikely(ring_rx_must_ring(&in->rx, want))) {
+        in->rx.rung = want;
+        peer_knock(node, in->peer);
+    }
+}
+
+/* All up to `seq` are done with, and those behind it that were released before their turn. */
+static inline void in_commit(tram_node *node, struct in *in, uint64_t position, uint64_t seq) {
+    while (unlikely(in->hands && seq < in->rx.seq)) {
+        const struct hand *hand = &in->hands[(seq + 1) % LAYOUT_WINDOW];
+
+        if (hand->seq != seq + 1 || hand->state != HAND_RELEASED)
+            break;
+        position = hand->end;
+        seq++;
+    }
+    ring_rx_commit(&in->rx, position, seq);
+    in->done_seq = seq;
+    if (ring_rx_should_free(&in->rx))
+        in_give(node, in);
+}
+
+int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
+    struct head *head = in->head_map.base;
+    uint64_t *word = &head->window[seq % LAYOUT_WINDOW];
+    uint64_t old;
+    int rc;
+
+    if (seq == in->done_seq + 1) {
+        in_commit(node, in, end, seq);
+        return 0;
+    }
+    rc = in_need_window(node, in);
+    if (rc < 0)
+        return rc;
+    old = load_relaxed(word);
+    if (WINDOW_SEQ(old) != WINDOW_SEQ(seq))
+        old = WINDOW_SEQ(seq);
+    store_relaxed(word, old | WINDOW_RELEASED);
+    in->hands[seq % LAYOUT_WINDOW] =
+        (struct hand){.seq = seq, .end = end, .state = HAND_RELEASED};
+    return 0;
+}
+
+/* The messages that the last receive handed out without TRAM_HOLD. */
+static inline void auto_release(tram_node *node, struct in *in) {
+    in->auto_listed = false;
+    if (likely(in->auto_first == in->done_seq + 1)) {
+        in_commit(node, in, in->auto_pos, in->auto_seq);
+        return;
+    }
+    for (uint64_t seq = in->auto_first; seq <= in->auto_seq; seq++) {
+        const struct hand *hand = &in->hands[seq % LAYOUT_WINDOW];
+
+        if (hand->seq == seq && hand->state == HAND_HELD)
+            (void) in_done(node, in, seq, hand->end); /* cannot fail: its window has memory */
+    }
+}
+
+void autos_release(tram_node *node) {
+    while (node->autos) {
+        struct in *in = node->autos;
+
+        node->autos = in->auto_next;
+        auto_release(node, in);
+    }
+    for (struct retry *retry = node->retries; unlikely(retry != NULL);) {
+        struct retry *next = retry->next;
+
+        if (retry->in_hand && !retry->hold)
+            (void) aside_release(node, retry->from, retry->seq, true);
+        retry = next;
+    }
+}

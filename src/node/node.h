@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The inside of a node.
+ *
+ * One object per peer (struct peer), with up to two channels: `out` towards it, `in` from it. A channel
+ * in is *hot* (in a circle, looked at by every receive, its ring disarmed) or *quiet* (its ring armed: its
+ * sender knocks). The node is awake, or asleep: then every ring is armed and the bell tells.
+ *
+ * Only the thread that is inside a call touches any of this (node_enter()).
+ */
+#pragma once
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/error.h"
+#include "node/files.h"
+#include "ring/door.h"
+#include "ring/rx.h"
+#include "ring/tx.h"
+#include "sys/process.h"
+#include "tram/tram.h"
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define DEFAULT_RING     (UINT64_C(4) << 20)
+#define DEFAULT_RING_MAX (UINT64_C(1) << 30)
+#define DEFAULT_KEEP     UINT64_C(65536)
+#define DEFAULT_SPIN_NS  20000
+#define DEFAULT_ATTEMPTS 5u
+#define ASIDE_MAX        1024u /* messages set aside per node: more would let a peer fill the bus */
+#define TURN_MESSAGES    64u   /* a sender's turn, when others wait */
+#define TURN_BYTES       65536u
+
+struct peer;
+
+/* A stream that was grown out of, until it is drained. */
+struct old_stream {
+    struct old_stream *next;
+    struct sys_map map;
+    uint32_t generation;
+    uint64_t end; /* position behind its link */
+};
+
+struct out {
+    struct ring_tx tx; /* first: the fast path is in it */
+    struct peer *peer;
+    struct out *staged_next;
+    struct out *dirty_next;
+    bool staged;       /* on the node's list of those with staged messages */
+    bool dirty;        /* on the list of those that hold memory to be given back */
+    bool pinned;       /* reserved ahead, never given back */
+    bool fixed;        /* of a static layout: never grown, either */
+    bool blocked;      /* a send said -EAGAIN: an event is owed */
+    bool claimed;
+    int broken;        /* 0, or what every send returns */
+    uint64_t claim_size;
+    uint64_t capacity;
+    uint64_t reserved; /* [kept, reserved) has memory; UINT64_MAX: all of the ring has */
+    uint64_t kept;
+    uint64_t chunk;    /* grain of reserving and of the post-mortem */
+    uint64_t chunk_ns; /* when the last chunk was begun */
+    uint64_t idle_pos; /* pos when it was last looked at for giving back */
+    uint64_t ring_max;
+    uint64_t id;       /* of the channel */
+    uint32_t generation;
+    int fd;            /* of the stream at hand */
+    struct sys_map map, head_map;
+    struct old_stream *old;
+};
+
+enum hand_state { HAND_HELD, HAND_RELEASED };
+
+/* A message in hand, when they are released one by one. */
+struct hand {
+    uint64_t seq; /* 0: none */
+    uint64_t end;
+    enum hand_state state;
+};
+
+struct in {
+    struct ring_rx rx; /* first: the fast path is in it */
+    struct peer *peer;
+    struct in *hot_next, *hot_previous; /* NULL: quiet */
+    struct in *auto_next;
+    bool auto_listed;
+    bool broken;
+    bool window;       /* the window's page has memory */
+    uint64_t auto_first, auto_seq; /* released by the next receive */
+    uint64_t auto_pos; /* behind the last of them */
+    uint64_t done_seq; /* messages committed */
+    uint64_t again;    /* up to this one they may have been handed out before */
+    uint32_t turn_messages, turn_bytes; /* what is left of its turn */
+    uint32_t streak;   /* messages since it was last found empty */
+    uint32_t idle;     /* looks that found nothing, in a row */
+    struct hand *hands; /* LAYOUT_WINDOW of them, once needed */
+    uint64_t id;
+    uint64_t inode;    /* of the stream at hand */
+    uint32_t generation;
+    uint64_t quiet_tail; /* tail when it was last re-looked at */
+    struct sys_map map, head_map;
+    struct old_stream *old;
+};
+
+struct peer {
+    struct peer *next;
+    tram_id id;
+    bool gone;         /* was ephemeral, and is no more */
+    bool watched;
+    bool up;           /* as last told */
+    uint32_t events;   /* owed, 1 << type */
+    bool event_listed;
+    struct peer *event_next;
+    int watch_fd;      /* readable when its process ends; -1 */
+    int32_t pid;
+    uint64_t opens;    /* which life of it was last seen up */
+    int bell;          /* -1: not open */
+    struct sys_map door;
+    struct out *out;
+    struct in *in;
+};
+
+/* A message that was set aside and is tried once more. */
+struct retry {
+    struct retry *next;
+    tram_id from;
+    uint64_t seq;
+    bool in_hand, hold;
+    void *data;
+};
+
+struct tram_node {
+    uint8_t busy;
+    bool forked;       /* this is a child of the process that opened it */
+    bool asleep;       /* rings are armed and the door says so */
+    bool lit;          /* the bell may have bytes */
+    bool ephemeral;
+    bool fd_given;     /* tram_fd() was called: leave the bell lit while there is work */
+    tram_id id;
+    uint32_t flags, mode, attempts;
+    uint64_t ring_size, ring_max, keep;
+    int64_t spin_ns;
+    uint32_t map_flags;
+
+    struct in *hot;    /* whose turn it is, in the circle of hot ones */
+    struct peer *last; /* sent to last */
+    struct in *autos;
+    struct out *staged;
+    struct out *dirty;
+    struct retry *retries;
+    struct peer *events, **events_end;
+    struct door *door;
+    uint32_t attached; /* of the door, as last seen */
+    uint32_t hot_count;
+    uint32_t watches;
+    uint32_t asides;     /* messages set aside that lie in the directory */
+    bool bad;            /* a channel was closed, and nobody was told yet */
+    uint64_t size_limit; /* a larger message is left where it is */
+
+    uint64_t relook_at, relook_gap; /* bounded re-look, ns */
+    uint64_t trim_at;
+
+    struct bus bus;
+    int dir, lock, bell, set;
+    struct sys_map door_map;
+    struct layout *layout;
+    struct tram_error error;
+    struct tram_node *registry_next, **registry_link;
+    struct peer *peers[LAYOUT_BITS];
+};
+
+/* ---- entry (open.c, fork.c) ------------------------------------------------------------------- */
+
+int node_enter_failed(const tram_node *node);
+
+/* Every public call begins with it: one thread inside at a time. */
+static inline int node_enter(tram_node *node) {
+    if (unlikely(!node))
+        return -EINVAL;
+    if (unlikely(node->forked))
+        return -ECHILD;
+    if (sys_single_threaded()) {
+        if (unlikely(load_relaxed(&node->busy)))
+            return -EBUSY; /* a signal handler */
+        store_relaxed(&node->busy, 1);
+        return 0;
+    }
+    return unlikely(__atomic_exchange_n(&node->busy, 1, __ATOMIC_ACQUIRE)) ? -EBUSY : 0;
+}
+
+void node_light(tram_node *node);
+/* The set of descriptors behind tram_fd(). */
+int node_make_set(tram_node *node);
+
+static inline int node_leave(tram_node *node, int rc) {
+    if (unlikely(node->fd_given && !node->asleep && !node->lit))
+        node_light(node); /* work may be left: the descriptor says so */
+    __atomic_store_n(&node->busy, 0, __ATOMIC_RELEASE);
+    return rc;
+}
+
+int fork_register(tram_node *node);
+void fork_unregister(tram_node *node);
+
+/* ---- peers (peer.c) --------------------------------------------------------------------------- */
+
+struct peer *peer_find(tram_node *node, tram_id id);
+/* Find or make. NULL: no memory. */
+struct peer *peer_get(tram_node *node, tram_id id);
+/* Its door, mapped at the first need; NULL if it never opened. */
+struct door *peer_door(tram_node *node, struct peer *peer);
+/* Knock at its door (there is a message, or space), or announce something in its directory. */
+void peer_knock(tram_node *node, struct peer *peer);
+void peer_announce(tram_node *node, struct peer *peer);
+void peer_forget_door(struct peer *peer);
+void peer_event(tram_node *node, struct peer *peer, enum tram_event_type type);
+/* Look at the state of a watched peer and owe events. */
+void peer_check(tram_node *node, struct peer *peer);
+void peers_check(tram_node *node);
+/* Look at those whose processes ended. */
+void peers_check_ended(tram_node *node);
+void watch_file_remove(tram_node *node, tram_id id);
+/* Tell those who watch this node. */
+void peers_tell_watchers(tram_node *node);
+
+/* ---- sending (out.c, grow.c, send.c) ---------------------------------------------------------- */
+
+/* The channel to `to`, made if it is missing and `make`. */
+int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer);
+struct out *out_free(struct out *out);
+/* Make room for a record of `size` bytes, waiting until the deadline. */
+int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t deadline);
+/* Publish what is staged, and ring. */
+int out_publish(tram_node *node, struct peer *peer);
+int outs_flush(tram_node *node);
+void out_knocked(tram_node *node, struct peer *peer);
+int out_grow(tram_node *node, struct peer *peer, uint64_t span);
+void out_reap_old(tram_node *node, struct peer *peer);
+int out_reserve(struct out *out, uint64_t end);
+/* Memory for the whole ring, faulted in and locked as asked. */
+int out_pin(struct out *out, uint32_t map_flags);
+/* Give back the memory behind the head but `keep` bytes. */
+void out_trim(struct out *out, uint64_t keep);
+/* Give back what idle channels hold. */
+void outs_trim(tram_node *node, uint64_t now);
+/* At open: find the channels that earlier processes of this node made, and ring for each. */
+int outs_resume(tram_node *node);
+uint64_t out_largest(const struct out *out);
+
+/* ---- receiving (in.c, recv.c, aside.c) -------------------------------------------------------- */
+
+/* Look at the directory: new channels, replaced ones, messages to retry. */
+int ins_scan(tram_node *node);
+struct in *in_free(struct in *in);
+void in_heat(tram_node *node, struct in *in);
+void in_cool(tram_node *node, struct in *in);
+/* Go on in the successor stream. */
+int in_succeed(tram_node *node, struct in *in);
+/* Close the channel: its sender wrote nonsense. Returns -EBADMSG. */
+int in_break(tram_node *node, struct in *in, const char *what);
+/* Give the producer what is committed, and ring it if it waits. */
+void in_give(tram_node *node, struct in *in);
+/* A quiet, drained channel: have its memory given back; remove it with a dead ephemeral sender. */
+void in_tidy(tram_node *node, struct in *in);
+void autos_release(tram_node *node);
+int in_need_window(tram_node *node, struct in *in);
+/* The message is done with, in whatever order. */
+int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end);
+int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint32_t attempts);
+int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold);
+bool aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic);
+int aside_find_retry(tram_node *node, tram_id from, uint64_t seq);
+struct retry *retry_free(struct retry *retry);
+
+/* ---- sleeping (wait.c) ------------------------------------------------------------------------ */
+
+/* Try to sleep: arm the rings (unless only space is waited for), and look once more. False: there is
+ * work. */
+bool node_sleep(tram_node *node, bool space_only);
+/* Wake: take the bits, make their channels hot. */
+void node_wake(tram_node *node);
+/* Is there a bit, or something new in the directory? */
+static inline bool node_knocked(const tram_node *node) {
+    return door_bits(node->door) || load_relaxed(&node->door->attached) != node->attached;
+}
+/* Sleep until the bell or the deadline, doing what falls due. Sleeping must have been agreed. */
+int node_block(tram_node *node, uint64_t deadline);
+void node_due(tram_node *node, uint64_t now);
+/* Find a channel with a message, in turn; NULL. */
+struct in *node_look(tram_node *node);
+
+/* ---- static layouts (layout.c) ---------------------------------------------------------------- */
+
+struct layout_channel {
+    struct layout_channel *next;
+    tram_id from, to;
+    uint64_t size;
+    bool prefault, lock;
+};
+
+int layout_read(const char *path, struct layout **ret_layout, struct tram_error *error);
+struct layout *layout_free(struct layout *layout);
+bool layout_has_node(const struct layout *layout, tram_id id);
+const struct layout_channel *layout_find(const struct layout *layout, tram_id from, tram_id to);
+/* Make and reserve all channels from the node. */
+int layout_apply(tram_node *node);

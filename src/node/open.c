@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening and closing a node.
+ *
+ * Order of opening: identity (byte 0), custody (byte 1), the door, the bell; the channels in, which are
+ * found in the directory; the channels out, for which the successor of a sender that died between
+ * publishing and ringing rings now; and those who watch this node are told.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/custody.h"
+#include "node/node.h"
+#include "sys/bell.h"
+#include "sys/cleanup.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+
+#define CUSTODY_WAIT (2 * SYS_SECOND)
+
+/* ---- options ---------------------------------------------------------------------------------- */
+
+static bool power_of_two(uint64_t value) {
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+/* The caller's struct may be older (shorter) than ours, or newer: then what we do not know is 0. */
+static int options_read(const struct tram_options *given, struct tram_options *ret_options,
+                        struct tram_error *error) {
+    struct tram_options options = {0};
+
+    if (given) {
+        size_t size = given->struct_size;
+
+        if (size < sizeof(size))
+            return error_set(error, -EINVAL, "options without struct_size: use TRAM_OPTIONS_INIT");
+        memcpy(&options, given, size < sizeof(options) ? size : sizeof(options));
+        for (size_t i = sizeof(options); i < size; i++)
+            if (((const uint8_t *) given)[i])
+                return error_set(error, -EINVAL, "options of a later version than this library's");
+    }
+    if (options.ring_size == 0)
+        options.ring_size = DEFAULT_RING;
+    if (options.ring_max == 0)
+        options.ring_max = options.ring_size > DEFAULT_RING_MAX ? options.ring_size
+                                                                : DEFAULT_RING_MAX;
+    if (options.keep == 0)
+        options.keep = DEFAULT_KEEP;
+    if (options.spin_ns == 0)
+        options.spin_ns = DEFAULT_SPIN_NS;
+    if (options.attempts == 0)
+        options.attempts = DEFAULT_ATTEMPTS;
+    if (options.mode == 0)
+        options.mode = 0600;
+    if (!power_of_two(options.ring_size) || options.ring_size < STREAM_MIN ||
+        options.ring_size > STREAM_MAX)
+        return error_set(error, -EINVAL, "ring_size must be a power of two from 64 KiB to 4 GiB");
+    if (!power_of_two(options.ring_max) || options.ring_max < options.ring_size ||
+        options.ring_max > STREAM_MAX)
+        return error_set(error, -EINVAL,
+                         "ring_max must be a power of two from ring_size to 4 GiB");
+    if (options.spin_ns < TRAM_NO_SPIN || options.attempts > 254 || (options.mode & ~0666u) ||
+        (options.mode & 0600u) != 0600u || options.reserved ||
+        (options.flags & ~(TRAM_OPEN_PREFAULT | TRAM_OPEN_LOCK | TRAM_OPEN_NO_SIGBUS |
+                           TRAM_OPEN_STAMP)))
+        return error_set(error, -EINVAL,
+                         "spin_ns, attempts (at most 254), mode (0600 and more) or flags");
+    *ret_options = options;
+    return 0;
+}
+
+/* ---- identity --------------------------------------------------------------------------------- */
+
+static int id_held(struct tram_error *error, int dir, tram_id id) {
+    OWNS_FD int file = sys_file_open(dir, "door", false);
+    struct door door = {0};
+    char text[TRAM_ID_TEXT];
+
+    if (file >= 0)
+        (void) sys_file_read(file, &door, sizeof(door), 0); /* who it is, is a courtesy */
+    door.program[sizeof(door.program) - 1] = '\0';
+    (void) error_set(error, -EADDRINUSE,
+                     "node %s is open in process %u (%s); end that one, or use another ID",
+                     tram_id_format(id, text), door.pid, door.program);
+    error->pid = (int32_t) door.pid;
+    error->from = id;
+    return -EADDRINUSE;
+}
+
+/* Byte 1, for which a cleaner or `tram rm` may have to be waited. */
+static int take_custody(int lock, tram_id id, struct tram_error *error) {
+    uint64_t deadline = sys_now() + CUSTODY_WAIT;
+    char text[TRAM_ID_TEXT];
+    int rc;
+
+    while ((rc = sys_lock(lock, LOCK_CUSTODY)) == -EAGAIN) {
+        if (sys_now() > deadline)
+            return error_set(error, -ETIMEDOUT,
+                             "another process acts for node %s and does not let go (a hung `tram "
+                             "rm` or daemon?)",
+                             tram_id_format(id, text));
+        sys_relax();
+    }
+    return rc;
+}
+
+/* The node's directory and both bytes of its lock file: for good, not of a directory that is being
+ * removed. */
+static int take_identity(tram_node *node, struct tram_error *error) {
+    struct sys_stat st;
+    int rc;
+
+    for (;;) {
+        node->dir = files_node_dir(&node->bus, node->id, true);
+        if (node->dir < 0)
+            return error_set(error, node->dir, "cannot make the node's directory: %s",
+                             strerror(-node->dir));
+        node->lock = sys_file_open_or_make(node->dir, "lock", node->mode);
+        if (node->lock >= 0) {
+            rc = sys_lock(node->lock, LOCK_IDENTITY);
+            if (rc == -EAGAIN)
+                return id_held(error, node->dir, node->id);
+            if (rc == 0)
+                rc = take_custody(node->lock, node->id, error);
+            if (rc == -ETIMEDOUT)
+                return rc;
+            if (rc == 0)
+                rc = sys_stat_fd(node->lock, &st);
+            if (rc < 0)
+                return error_set(error, rc, "cannot lock the node: %s", strerror(-rc));
+            if (st.links > 0)
+                return 0;
+        } else if (node->lock != -ENOENT) {
+            return error_set(error, node->lock, "cannot make the node's lock: %s",
+                             strerror(-node->lock));
+        }
+        cleanup_fd(&node->lock); /* removed under our hands: again */
+        cleanup_fd(&node->dir);
+    }
+}
+
+/* A free ID of 240.0.0.0/4: its directory is made by us. */
+static int take_ephemeral(tram_node *node, struct tram_error *error) {
+    for (int tries = 0; tries < 1000; tries++) {
+        char name[TRAM_ID_TEXT];
+        uint32_t number;
+        int rc = sys_random(&number, sizeof(number));
+
+        if (rc < 0)
+            return error_set(error, rc, "no random number: %s", strerror(-rc));
+        node->id = TRAM_EPHEMERAL | (number & 0x0fffffffu);
+        if (node->id == TRAM_EPHEMERAL || node->id == UINT32_MAX)
+            continue;
+        rc = sys_dir_make(node->bus.dir, tram_id_format(node->id, name),
+                          files_dir_mode(node->mode));
+        if (rc == -EEXIST)
+            continue;
+        if (rc < 0)
+            return error_set(error, rc, "cannot make the node's directory: %s", strerror(-rc));
+        return take_identity(node, error);
+    }
+    return error_set(error, -EADDRNOTAVAIL, "no free ephemeral ID found");
+}
+
+/* ---- door and bell ---------------------------------------------------------------------------- */
+
+static int open_door(tram_node *node, struct tram_error *error) {
+    struct door *door;
+    int rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
+
+    if (rc == -EPROTO)
+        return error_set(error, rc,
+                         "node %s was made by a tram with another layout version than %u",
+                         node->bus.path, LAYOUT_VERSION);
+    if (rc == -EBADMSG) { /* ours to make: nobody else's words are in it */
+        (void) sys_unlink(node->dir, "door");
+        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
+    }
+    if (rc == 0)
+        rc = sys_bell_make(node->dir, "bell", node->mode);
+    if (rc == 0)
+        rc = node->bell = sys_bell_open(node->dir, "bell");
+    if (rc < 0)
+        return error_set(error, rc, "cannot make the node's door and bell: %s", strerror(-rc));
+
+    door = node->door = node->door_map.base;
+    door_wake(door);
+    for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
+        (void) door_take(door, i);
+    door->pid = sys_pid();
+    door->start = sys_start_time(door->pid);
+    door->flags = node->ephemeral ? DOOR_EPHEMERAL : 0;
+    door->opened_ns = sys_wall();
+    door->closed_ns = 0;
+    sys_program(door->program, sizeof(door->program));
+    store_release(&door->opens, door->opens + 1);
+    node->lit = true; /* what its last owner left in the bell */
+    node->attached = load_acquire(&door->attached);
+    return 0;
+}
+
+/* ---- open ------------------------------------------------------------------------------------- */
+
+static tram_node *node_new(const struct tram_options *options) {
+    tram_node *node = calloc(1, sizeof(*node));
+
+    if (!node)
+        return NULL;
+    node->dir = node->lock = node->bell = node->set = node->bus.dir = -1;
+    node->flags = options->flags;
+    node->mode = options->mode;
+    node->attempts = options->attempts;
+    node->ring_size = options->ring_size;
+    node->ring_max = options->ring_max;
+    node->keep = options->keep;
+    node->spin_ns = options->spin_ns;
+    if (node->spin_ns == TRAM_NO_SPIN)
+        node->spin_ns = 0;
+    node->events_end = &node->events;
+    node->size_limit = UINT64_MAX;
+    node->trim_at = UINT64_MAX;
+    node->relook_at = sys_now() + SYS_SECOND;
+    node->map_flags = (options->flags & TRAM_OPEN_NO_SIGBUS) ? 0 : SYS_MAP_GUARD;
+    return node;
+}
+
+/* Everything after the memory for it. */
+static int node_start(tram_node *node, const char *bus, tram_id id,
+                      const struct tram_options *options, struct tram_error *error) {
+    int rc = 0;
+
+    if (options->layout)
+        rc = layout_read(options->layout, &node->layout, error);
+    if (rc == 0)
+        rc = bus_open(bus, options->dir, options->mode, true, &node->bus, error);
+    if (rc < 0)
+        return rc;
+    node->ephemeral = id == TRAM_EPHEMERAL;
+    node->id = id;
+    if (node->layout && !layout_has_node(node->layout, id))
+        return error_set(error, -EACCES, "the static layout has no such node");
+    if (node->ephemeral)
+        custody_clean_ephemerals(&node->bus, 4);
+    rc = node->ephemeral ? take_ephemeral(node, error) : take_identity(node, error);
+    if (rc == 0)
+        rc = fork_register(node);
+    if (rc == 0)
+        rc = open_door(node, error);
+    if (rc < 0)
+        return rc;
+    rc = ins_scan(node);
+    if (rc == 0 && !node->ephemeral)
+        rc = outs_resume(node);
+    if (rc == 0 && node->layout)
+        rc = layout_apply(node);
+    if (rc < 0) {
+        *error = node->error;
+        if (error->code != rc)
+            rc = error_set(error, rc, "cannot take over the node's channels: %s", strerror(-rc));
+        return rc;
+    }
+    peers_tell_watchers(node);
+    return 0;
+}
+
+int tram_open(const char *bus, tram_id id, const struct tram_options *options,
+              tram_node **ret_node) {
+    struct tram_error *error = error_of_open();
+    struct tram_options read = {0};
+    tram_node *node;
+    int rc;
+
+    if (!ret_node)
+        return error_set(error, -EINVAL, "ret_node is NULL");
+    if (id == 0 || id == UINT32_MAX || (id >> 28 == 0xf && id != TRAM_EPHEMERAL))
+        return error_set(error, -EINVAL,
+                         "an ID is not 0.0.0.0 nor 255.255.255.255; 240.0.0.0/4 is for ephemeral "
+                         "nodes (TRAM_EPHEMERAL)");
+    rc = options_read(options, &read, error);
+    if (rc < 0)
+        return rc;
+    node = node_new(&read);
+    if (!node)
+        return error_set(error, -ENOMEM, "no memory for a node");
+    rc = node_start(node, bus, id, &read, error);
+    if (rc < 0) {
+        struct tram_error kept = *error;
+
+        (void) tram_close(node);
+        *error = kept;
+        return rc;
+    }
+    *ret_node = node;
+    return 0;
+}
+
+tram_id tram_node_id(const tram_node *node) {
+    return node ? node->id : 0;
+}
+
+const char *tram_bus_path(const tram_node *node) {
+    return node ? node->bus.path : NULL;
+}
+
+/* ---- close ------------------------------------------------------------------------------------ */
+
+static void free_peers(tram_node *node) {
+    for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
+        while (node->peers[i]) {
+            struct peer *peer = node->peers[i];
+
+            node->peers[i] = peer->next;
+            peer->out = out_free(peer->out);
+            peer->in = in_free(peer->in);
+            peer_forget_door(peer);
+            cleanup_fd(&peer->watch_fd);
+            free(peer);
+        }
+    }
+    while (node->retries) {
+        struct retry *retry = node->retries;
+
+        node->retries = retry->next;
+        (void) retry_free(retry);
+    }
+}
+
+/* What an orderly end leaves behind: everything published, space given, the memory of drained channels
+ * given back (there is nothing to examine after an orderly end). */
+static void settle(tram_node *node) {
+    (void) outs_flush(node);
+    for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
+        for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
+            struct out *out = peer->out;
+
+            if (peer->in && !peer->in->broken &&
+                WORD_POSITION(peer->in->rx.committed) != peer->in->rx.freed)
+                in_give(node, peer->in);
+            if (peer->watched)
+                watch_file_remove(node, peer->id);
+            if (!out || out->broken || out->fixed || ring_tx_look(&out->tx) < 0)
+                continue;
+            if (out->old)
+                out_reap_old(node, peer);
+            if (out->tx.freed == out->tx.pos && !out->old)
+                out_trim(out, 0);
+        }
+    }
+    if (node->door)
+        node->door->closed_ns = sys_wall();
+}
+
+tram_node *tram_close(tram_node *node) {
+    if (!node)
+        return NULL;
+    if (!node->forked) {
+        if (node_enter(node) < 0)
+            return NULL; /* another thread is inside: nothing can be done safely */
+        if (node->door)
+            settle(node);
+        if (node->ephemeral && node->lock >= 0)
+            custody_remove_own(&node->bus, node->dir, node->id);
+        fork_unregister(node);
+    }
+    free_peers(node);
+    sys_unmap(&node->door_map);
+    cleanup_fd(&node->bell);
+    cleanup_fd(&node->set);
+    cleanup_fd(&node->dir);
+    cleanup_fd(&node->lock); /* and with it the ID */
+    bus_close(&node->bus);
+    node->layout = layout_free(node->layout);
+    free(node);
+    return NULL;
+}

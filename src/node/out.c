@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A channel's sending end, off the fast path: made or found at the first message, rung, waited for when it
+ * is full, and found closed.
+ *
+ * Attaching. The files are made complete under hidden names and renamed, head first; then the receiver is
+ * told (door.attached), all before the first publish. Who dies in between leaves either nothing
+ * visible or a channel that his successor finds and announces again, and that the receiver's
+ * re-look finds anyway.
+ *
+ * Closed. Somebody who removes the receiver stores ARMED_CLOSED, fences, and looks at our tail; we store
+ * the tail, fence, and look at armed. So either he sees our message (and does not remove, or
+ * counts it as lost), or we see that it is closed before we say that it was accepted.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/node.h"
+#include "sys/bell.h"
+#include "sys/cleanup.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+struct out *out_free(struct out *out) {
+    if (!out)
+        return NULL;
+    while (out->old) {
+        struct old_stream *old = out->old;
+
+        out->old = old->next;
+        sys_unmap(&old->map);
+        free(old);
+    }
+    sys_unmap(&out->map);
+    sys_unmap(&out->head_map);
+    cleanup_fd(&out->fd);
+    free(out);
+    return NULL;
+}
+
+static void out_free_p(struct out **out) {
+    (void) out_free(*out);
+}
+
+/* ---- attaching -------------------------------------------------------------------------------- */
+
+static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity) {
+    struct stream_plan plan = {
+        .from = node->id, .to = to, .mode = node->mode, .capacity = capacity};
+    int rc = sys_random(&plan.id, sizeof(plan.id));
+
+    if (rc == 0)
+        rc = head_make(dir, &plan);
+    if (rc == 0)
+        rc = stream_make(dir, &plan);
+    return rc;
+}
+
+/* A predecessor died between making a successor stream and linking to it: link now. */
+static int finish_link(tram_node *node, int dir, struct out *out, struct old_stream *old,
+                       uint64_t base) {
+    struct stream *words = stream_words(&old->map);
+    OWNS_FD int fd = -1;
+    char name[FILES_NAME];
+    struct ring_tx tx;
+    int rc;
+
+    if (WORD_POSITION(load_relaxed(&words->tail)) == base)
+        return 0;
+    rc = ring_tx_init(&tx, words, stream_data(&old->map), out->head_map.base);
+    if (rc < 0 || tx.pos + LINK_SPAN != base)
+        return -EBADMSG;
+    files_stream_name(name, node->id, old->generation);
+    fd = sys_file_open(dir, name, true);
+    if (fd < 0)
+        return fd;
+    rc = sys_file_reserve(fd, LAYOUT_DATA + (tx.pos & tx.mask & ~UINT64_C(4095)), 4096);
+    if (rc < 0)
+        return rc;
+    (void) ring_tx_link(&tx, node->id); /* announced below: no need to knock */
+    return 0;
+}
+
+/* Map the generations before the newest, which still have to be drained. */
+static int open_old(tram_node *node, int dir, struct out *out, uint32_t lowest, uint64_t base) {
+    for (uint32_t generation = out->generation; generation > lowest; generation--) {
+        OWNS_MEMORY struct old_stream *old = calloc(1, sizeof(*old));
+        struct stream_facts facts;
+        int rc;
+
+        if (!old)
+            return -ENOMEM;
+        old->generation = generation - 1;
+        old->end = base;
+        rc = stream_open(dir, node->id, out->peer->id, old->generation,
+                         SYS_MAP_WRITE | node->map_flags, &old->map, &facts, NULL);
+        if (rc < 0)
+            return rc;
+        rc = generation == out->generation ? finish_link(node, dir, out, old, base) : 0;
+        if (rc < 0) {
+            sys_unmap(&old->map);
+            return rc;
+        }
+        base = facts.base;
+        old->next = out->old;
+        out->old = old;
+        old = NULL;
+    }
+    return 0;
+}
+
+/* Map what lies there and go on where its words stand. */
+static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowest,
+                        uint32_t highest) {
+    struct stream_facts facts;
+    uint64_t id;
+    int rc;
+
+    out->generation = highest;
+    rc = head_open(dir, node->id, out->peer->id, node->map_flags, &out->head_map, &id);
+    if (rc < 0)
+        return rc == -ENOENT ? -EBADMSG : rc;
+    rc = stream_open(dir, node->id, out->peer->id, out->generation,
+                     SYS_MAP_WRITE | node->map_flags, &out->map, &facts, &out->fd);
+    if (rc < 0)
+        return rc;
+    if (facts.id != id)
+        return -EBADMSG;
+    out->id = id;
+    out->capacity = facts.capacity;
+    out->chunk = facts.capacity / 8 < UINT64_C(65536) ? facts.capacity / 8 : UINT64_C(65536);
+    rc = ring_tx_init(&out->tx, stream_words(&out->map), stream_data(&out->map),
+                      out->head_map.base);
+    if (rc < 0)
+        return rc;
+    /* What a predecessor had reserved is unknown: from here on, reserve again. */
+    out->kept = out->reserved = out->tx.pos;
+    return open_old(node, dir, out, lowest, facts.base);
+}
+
+static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64_t capacity,
+                  struct out **ret_out) {
+    __attribute__((cleanup(out_free_p))) struct out *out = NULL;
+    uint32_t lowest = 0;
+    uint32_t highest = 0;
+    int rc = files_generations(dir, node->id, &lowest, &highest);
+
+    if (rc == -ENOENT && make)
+        rc = make_channel(node, dir, peer->id, capacity);
+    if (rc < 0)
+        return rc;
+    out = calloc(1, sizeof(*out));
+    if (!out)
+        return -ENOMEM;
+    out->fd = -1;
+    out->peer = peer;
+    out->ring_max = node->ring_max;
+    rc = open_channel(node, dir, out, lowest, highest);
+    if (rc < 0)
+        return rc;
+    *ret_out = out;
+    out = NULL;
+    return 0;
+}
+
+static int attach_failed(tram_node *node, tram_id to, int rc) {
+    if (rc == -EBADMSG)
+        return error_channel(&node->error, -ENOTRECOVERABLE, node->id, to,
+                             "the channel's files contradict each other; `tram purge` makes it "
+                             "usable again");
+    if (rc == -EPROTO)
+        return error_channel(&node->error, rc, node->id, to,
+                             "the channel's files have another layout version than %u; remove them "
+                             "with the tram that made them", LAYOUT_VERSION);
+    if (rc == -ENOENT)
+        return rc;
+    return error_channel(&node->error, rc, node->id, to, "cannot make or map the channel: %s%s",
+                         strerror(-rc),
+                         rc == -ENOSPC ? "; the file system of the bus is full" : "");
+}
+
+/* An ephemeral receiver has a directory as long as it lives; nobody makes one for it. */
+static bool is_ephemeral(tram_id id) {
+    return id >> 28 == 0xf;
+}
+
+/* Planned channels, and all of a node opened so, get their memory now. */
+static int pin(const tram_node *node, struct out *out, const struct layout_channel *plan) {
+    uint32_t flags = 0;
+
+    if (!plan && !(node->flags & (TRAM_OPEN_PREFAULT | TRAM_OPEN_LOCK)))
+        return 0;
+    if ((node->flags & TRAM_OPEN_PREFAULT) || (plan && plan->prefault))
+        flags |= SYS_MAP_PREFAULT;
+    if ((node->flags & TRAM_OPEN_LOCK) || (plan && plan->lock))
+        flags |= SYS_MAP_PREFAULT | SYS_MAP_LOCK;
+    return out_pin(out, flags);
+}
+
+int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
+    OWNS_FD int dir = -1;
+    const struct layout_channel *plan;
+    struct peer *peer = peer_find(node, to);
+    uint64_t capacity = node->ring_size;
+    int rc;
+
+    if (peer && peer->out) {
+        *ret_peer = peer;
+        return 0;
+    }
+    if (to == 0 || to == UINT32_MAX || to == TRAM_EPHEMERAL)
+        return error_set(&node->error, -EINVAL, "0.0.0.0, 240.0.0.0 and 255.255.255.255 are no nodes");
+    plan = layout_find(node->layout, node->id, to);
+    if (node->layout && !plan)
+        return error_channel(&node->error, -EACCES, node->id, to,
+                             "the static layout has no such channel");
+    if (plan)
+        capacity = plan->size;
+    dir = files_node_dir(&node->bus, to, make && !is_ephemeral(to));
+    if (dir == -ENOENT && is_ephemeral(to))
+        return error_channel(&node->error, -EHOSTUNREACH, node->id, to,
+                             "the ephemeral node is gone, and what was sent to it as well");
+    if (dir < 0)
+        return attach_failed(node, to, dir);
+    peer = peer_get(node, to);
+    if (!peer)
+        return attach_failed(node, to, -ENOMEM);
+    rc = attach(node, dir, peer, make, capacity, &peer->out);
+    if (rc < 0)
+        return attach_failed(node, to, rc);
+    peer->out->fixed = plan != NULL;
+    rc = pin(node, peer->out, plan);
+    if (rc < 0) {
+        peer->out = out_free(peer->out);
+        return attach_failed(node, to, rc);
+    }
+    peer_announce(node, peer);
+    *ret_peer = peer;
+    return 0;
+}
+
+/* ---- ringing ---------------------------------------------------------------------------------- */
+
+/* The channel's files by their names, or gone: 1, 0 or a negative errno. */
+static int still_there(tram_node *node, struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+    char name[FILES_NAME];
+    struct sys_stat st, mine;
+    int rc;
+
+    if (dir < 0)
+        return dir == -ENOENT ? 0 : dir;
+    files_stream_name(name, node->id, peer->out->generation);
+    rc = sys_stat_fd(peer->out->fd, &mine);
+    if (rc < 0)
+        return rc;
+    rc = sys_stat_at(dir, name, &st);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    return st.inode == mine.inode;
+}
+
+/* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we published,
+ * and opens again, or it was accepted by nobody. If he dies in between, the files stay. */
+static int wait_for_remover(tram_node *node, struct peer *peer) {
+    uint64_t deadline = sys_now() + SYS_SECOND;
+
+    while (load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED) {
+        int rc = still_there(node, peer);
+
+        if (rc < 0)
+            return error_channel(&node->error, rc, node->id, peer->id,
+                                 "cannot see whether the channel was removed: %s", strerror(-rc));
+        if (rc == 0 && is_ephemeral(peer->id)) {
+            peer->out->broken = -EHOSTUNREACH;
+            return error_channel(&node->error, -EHOSTUNREACH, node->id, peer->id,
+                                 "the ephemeral node is gone, and what was sent to it as well");
+        }
+        if (rc == 0) {
+            peer->out->broken = -ESTALE; /* the next send makes the channel anew */
+            return error_channel(&node->error, -ESTALE, node->id, peer->id,
+                                 "the node was removed while this was sent; nothing of it was "
+                                 "accepted: send it again");
+        }
+        if (sys_now() > deadline)
+            break;
+        sys_relax();
+    }
+    return 0;
+}
+
+/* The consumer's word says that there is something to be told or heard. */
+static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
+    struct out *out = peer->out;
+
+    if (armed & ARMED_CLOSED)
+        {
+        int rc = wait_for_remover(node, peer);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (armed & ARMED_BROKEN) {
+        out->broken = -ENOTRECOVERABLE;
+        return error_channel(&node->error, -ENOTRECOVERABLE, node->id, peer->id,
+                             "the receiver closed the channel because it read nonsense from it; "
+                             "`tram purge` makes it usable again");
+    }
+    out->tx.rung = armed;
+    if (armed & ARMED_ON)
+        peer_knock(node, peer);
+    if (armed & ARMED_TRIM)
+        node->trim_at = 0;
+    return 0;
+}
+
+int out_publish(tram_node *node, struct peer *peer) {
+    struct out *out = peer->out;
+    uint64_t armed = ring_tx_publish(&out->tx);
+
+    if (unlikely(ring_tx_must_ring(&out->tx, armed))) {
+        int rc = publish_slow(node, peer, armed);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (unlikely(sys_map_torn(&out->map))) {
+        out->broken = -ENOTRECOVERABLE;
+        return error_channel(&node->error, -ENOTRECOVERABLE, node->id, peer->id,
+                             "somebody cut the channel's file short; `tram purge` makes it usable "
+                             "again");
+    }
+    return 0;
+}
+
+int outs_flush(tram_node *node) {
+    int first = 0;
+
+    while (node->staged) {
+        struct out *out = node->staged;
+
+        node->staged = out->staged_next;
+        out->staged = false;
+        if (!out->broken && ring_tx_staged(&out->tx)) {
+            int rc = out_publish(node, out->peer);
+
+            if (rc < 0 && first == 0)
+                first = rc;
+        }
+    }
+    return first;
+}
+
+/* ---- room ------------------------------------------------------------------------------------- */
+
+/* The words that only the receiver may write made no sense. */
+static int head_bad(tram_node *node, struct out *out) {
+    out->broken = -ENOTRECOVERABLE;
+    return error_channel(&node->error, -ENOTRECOVERABLE, node->id, out->peer->id,
+                         "the receiver wrote nonsense into its words of the channel; `tram purge` "
+                         "makes it usable again");
+}
+
+/* Memory for a record up to `end` and for the link behind it, and a new `room`. */
+static int grant(tram_node *node, struct out *out, uint64_t end) {
+    uint64_t limit;
+    int rc = 0;
+
+    if (end + LINK_SPAN > out->reserved)
+        rc = out_reserve(out, end + LINK_SPAN);
+    if (rc < 0)
+        return error_channel(&node->error, rc, node->id, out->peer->id,
+                             "no memory for the message: %s%s", strerror(-rc),
+                             rc == -ENOSPC ? "; the file system of the bus is full" : "");
+    limit = out->tx.freed + out->capacity;
+    if (limit > out->reserved)
+        limit = out->reserved;
+    /* The end of a chunk comes here again, even if more is free: observers learn how far the
+     * writer may be, and light traffic gives memory back. */
+    if (limit > (end | (out->chunk - 1)) + 1 + LINK_SPAN)
+        limit = (end | (out->chunk - 1)) + 1 + LINK_SPAN;
+    out->tx.room = limit - LINK_SPAN;
+    store_relaxed(&out->tx.words->reserved, limit);
+    if (!out->dirty && !out->pinned) {
+        out->dirty = true;
+        out->dirty_next = node->dirty;
+        node->dirty = out;
+        if (node->trim_at == UINT64_MAX)
+            node->trim_at = 0;
+    }
+    return 0;
+}
+
+/* Traffic that takes long for a chunk is light: memory follows the backlog. */
+static void trim_if_light(tram_node *node, struct out *out) {
+    uint64_t now = sys_now();
+
+    if (!out->pinned && now - out->chunk_ns > 10 * SYS_MILLISECOND && out->chunk_ns != 0)
+        out_trim(out, node->keep);
+    out->chunk_ns = now;
+}
+
+/* Full: wait for the receiver, spinning first. 0: look again. */
+static int wait_for_space(tram_node *node, struct peer *peer, uint64_t deadline,
+                          uint64_t *spin_until) {
+    struct out *out = peer->out;
+    uint64_t seen = out->tx.freed;
+    int rc;
+
+    if (deadline == 0) {
+        out->blocked = true;
+        return ring_tx_want(&out->tx) < 0 || out->tx.freed != seen ? 0 : -EAGAIN;
+    }
+    if (peer->id == node->id)
+        return -EDEADLK;
+    if (*spin_until == 0)
+        *spin_until = node->spin_ns < 0 ? UINT64_MAX : sys_now() + (uint64_t) node->spin_ns;
+    for (int i = 0; i < 64; i++) {
+        if (ring_tx_look(&out->tx) < 0 || out->tx.freed != seen)
+            return 0;
+        sys_relax();
+    }
+    if (*spin_until == UINT64_MAX || sys_now() < *spin_until)
+        return deadline != UINT64_MAX && sys_now() >= deadline ? -ETIMEDOUT : 0;
+    rc = ring_tx_want(&out->tx);
+    if (rc < 0 || out->tx.freed != seen)
+        return 0;
+    if (!node_sleep(node, true)) {
+        node_wake(node);
+        return 0;
+    }
+    rc = node_block(node, deadline);
+    node_wake(node);
+    if (rc < 0)
+        return rc;
+    return deadline != UINT64_MAX && sys_now() >= deadline ? -ETIMEDOUT : 0;
+}
+
+static int full_error(tram_node *node, struct peer *peer, int rc) {
+    if (rc == -EDEADLK)
+        return error_channel(&node->error, rc, node->id, peer->id,
+                             "the ring to oneself is full: receive first");
+    if (rc == -EAGAIN || rc == -ETIMEDOUT)
+        return error_channel(&node->error, rc, node->id, peer->id,
+                             "the ring is full: the receiver is slow or does not run");
+    return error_channel(&node->error, rc, node->id, peer->id, "cannot wait: %s", strerror(-rc));
+}
+
+/* A channel that was found closed, or whose receiver was removed. */
+static int out_revive(tram_node *node, struct peer *peer) {
+    struct peer *again;
+    int broken = peer->out->broken;
+
+    if (broken != -ESTALE)
+        return error_channel(&node->error, broken, node->id, peer->id,
+                             broken == -EHOSTUNREACH
+                                 ? "the ephemeral node is gone"
+                                 : "the channel is closed; `tram purge` makes it usable again");
+    for (struct out **link = &node->dirty; *link; link = &(*link)->dirty_next) {
+        if (*link == peer->out) {
+            *link = peer->out->dirty_next;
+            break;
+        }
+    }
+    (void) outs_flush(node); /* so that it is on no list */
+    peer->out = out_free(peer->out);
+    peer_forget_door(peer);
+    return out_get(node, peer->id, true, &again);
+}
+
+/* Was the channel closed while nothing was published? 1: it was made anew. */
+static int check_open(tram_node *node, struct peer *peer) {
+    uint64_t armed = load_relaxed(&peer->out->tx.head->armed);
+    int rc;
+
+    if (likely(!(armed & (ARMED_CLOSED | ARMED_BROKEN))))
+        return 0;
+    rc = publish_slow(node, peer, armed);
+    if (rc != -ESTALE)
+        return rc;
+    rc = out_revive(node, peer);
+    return rc < 0 ? rc : 1;
+}
+
+int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t deadline) {
+    uint64_t span = record_span(size);
+    uint64_t spin_until = 0;
+
+    if (peer->out->broken) {
+        int rc = out_revive(node, peer);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (size > UINT32_MAX - 64 || span + LINK_SPAN > peer->out->capacity) {
+        int rc = out_grow(node, peer, span);
+
+        if (rc < 0)
+            return rc;
+    }
+    for (;;) {
+        struct out *out = peer->out;
+        uint64_t end = out->tx.pos + span;
+        int rc = check_open(node, peer);
+
+        if (rc < 0)
+            return rc;
+        if (rc > 0)
+            continue;
+        if (ring_tx_look(&out->tx) < 0)
+            return head_bad(node, out);
+        if (out->old)
+            out_reap_old(node, peer);
+        if (end + LINK_SPAN <= out->tx.freed + out->capacity) {
+            if (load_relaxed(&out->tx.words->want) & ARMED_ON)
+                ring_tx_unwant(&out->tx);
+            out->blocked = false;
+            trim_if_light(node, out);
+            return grant(node, out, end);
+        }
+        if (ring_tx_staged(&out->tx)) { /* what is not published is not consumed */
+            rc = out_publish(node, peer);
+            if (rc < 0)
+                return rc;
+        }
+        rc = wait_for_space(node, peer, deadline, &spin_until);
+        if (rc < 0)
+            return full_error(node, peer, rc);
+    }
+}
+
+/* The receiver knocked: there is space, or it wants something. */
+void out_knocked(tram_node *node, struct peer *peer) {
+    struct out *out = peer->out;
+    uint64_t armed = load_relaxed(&out->tx.head->armed);
+
+    if (armed & ARMED_TRIM) {
+        node->trim_at = 0;
+        out->tx.rung = armed & ARMED_ON ? out->tx.rung : armed;
+    }
+    if (out->blocked && ring_tx_look(&out->tx) == 0 &&
+        out->tx.freed + out->capacity > out->tx.pos + LINK_SPAN) {
+        ring_tx_unwant(&out->tx);
+        out->blocked = false;
+        peer_event(node, peer, TRAM_EVENT_SPACE);
+    }
+}
+
+/* ---- after a restart -------------------------------------------------------------------------- */
+
+struct resume {
+    tram_node *node;
+    int rc;
+};
+
+static int resume_one(void *context, const char *name, uint64_t inode) {
+    struct resume *resume = context;
+    tram_node *node = resume->node;
+    char file[FILES_NAME];
+    OWNS_FD int dir = -1;
+    struct sys_stat st;
+    struct peer *peer;
+    tram_id to;
+
+    (void) inode;
+    if (tram_id_parse(name, &to) < 0)
+        return 0;
+    dir = sys_dir_open(node->bus.dir, name);
+    if (dir < 0)
+        return 0;
+    files_head_name(file, node->id);
+    if (sys_stat_at(dir, file, &st) < 0)
+        return 0;
+    if (out_get(node, to, false, &peer) < 0)
+        return 0; /* a broken channel is said when it is used */
+    (void) out_publish(node, peer);
+    return 0;
+}
+
+int outs_resume(tram_node *node) {
+    struct resume resume = {.node = node};
+
+    return sys_dir_each(node->bus.dir, resume_one, &resume);
+}

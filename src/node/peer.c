@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Peers: their doors, and whether they are there.
+ *
+ * A node is up while byte 0 of its lock file is held: the kernel drops that when the process dies, and a
+ * descriptor of the process (pidfd) that turns readable tells when to look. A node that opens tells those who
+ * left a watch file in its directory.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/node.h"
+#include "sys/bell.h"
+#include "sys/cleanup.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+
+struct peer *peer_find(tram_node *node, tram_id id) {
+    struct peer *peer = node->peers[door_bit(id)];
+
+    while (peer && peer->id != id)
+        peer = peer->next;
+    return peer;
+}
+
+struct peer *peer_get(tram_node *node, tram_id id) {
+    struct peer *peer = peer_find(node, id);
+    struct peer **bucket = &node->peers[door_bit(id)];
+
+    if (peer)
+        return peer;
+    peer = calloc(1, sizeof(*peer));
+    if (!peer)
+        return NULL;
+    peer->id = id;
+    peer->bell = -1;
+    peer->watch_fd = -1;
+    peer->next = *bucket;
+    *bucket = peer;
+    return peer;
+}
+
+/* ---- doors ------------------------------------------------------------------------------------ */
+
+void peer_forget_door(struct peer *peer) {
+    sys_unmap(&peer->door);
+    cleanup_fd(&peer->bell);
+    peer->bell = -1;
+}
+
+struct door *peer_door(tram_node *node, struct peer *peer) {
+    OWNS_FD int dir = -1;
+
+    if (peer->door.base)
+        return peer->door.base;
+    dir = files_node_dir(&node->bus, peer->id, false);
+    if (dir < 0 || door_open(dir, peer->id, node->mode, false, node->map_flags, &peer->door) < 0)
+        return NULL; /* never opened: it looks at everything when it does */
+    return peer->door.base;
+}
+
+/* Descriptors run out: those of bells are only kept to save an open. */
+static void close_bells(tram_node *node) {
+    for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
+        for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
+            cleanup_fd(&peer->bell);
+            peer->bell = -1;
+        }
+    }
+}
+
+static void ring(tram_node *node, struct peer *peer) {
+    if (peer->bell < 0) {
+        for (int tries = 0; tries < 2 && peer->bell < 0; tries++) {
+            OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+
+            if (dir >= 0)
+                peer->bell = sys_bell_open(dir, "bell");
+            if (dir != -EMFILE && peer->bell != -EMFILE)
+                break;
+            close_bells(node);
+        }
+    }
+    if (peer->bell >= 0)
+        (void) sys_bell_ring(peer->bell); /* the bell is a hint: the re-look makes it right */
+}
+
+void peer_knock(tram_node *node, struct peer *peer) {
+    struct door *door = peer_door(node, peer);
+
+    if (door && door_knock(door, node->id))
+        ring(node, peer);
+}
+
+void peer_announce(tram_node *node, struct peer *peer) {
+    struct door *door = peer_door(node, peer);
+
+    if (door && door_announce(door))
+        ring(node, peer);
+}
+
+/* ---- events ----------------------------------------------------------------------------------- */
+
+void peer_event(tram_node *node, struct peer *peer, enum tram_event_type type) {
+    peer->events |= 1u << type;
+    if (peer->event_listed)
+        return;
+    peer->event_listed = true;
+    peer->event_next = NULL;
+    *node->events_end = peer;
+    node->events_end = &peer->event_next;
+}
+
+struct look {
+    bool known; /* it was opened once */
+    bool up;
+    struct door door;
+};
+
+/* The state of any node, from its files. */
+static int look_at(tram_node *node, tram_id id, struct look *ret_look) {
+    OWNS_FD int dir = files_node_dir(&node->bus, id, false);
+    OWNS_FD int lock = -1;
+    OWNS_FD int file = -1;
+    struct look look = {0};
+    int rc;
+
+    if (dir < 0 && dir != -ENOENT)
+        return dir;
+    if (dir >= 0)
+        file = sys_file_open(dir, "door", false);
+    if (file >= 0 && sys_file_read(file, &look.door, sizeof(look.door), 0) == 0 &&
+        look.door.magic == DOOR_MAGIC && look.door.id == id && look.door.opens > 0)
+        look.known = true;
+    if (look.known) {
+        lock = sys_file_open(dir, "lock", true);
+        rc = lock < 0 ? lock : sys_lock_held(lock, LOCK_IDENTITY);
+        if (rc < 0 && rc != -ENOENT)
+            return rc;
+        look.up = rc == 1;
+    }
+    *ret_look = look;
+    return 0;
+}
+
+static void stop_watching(tram_node *node, struct peer *peer) {
+    if (peer->watch_fd >= 0)
+        (void) sys_set_remove(node->set, peer->watch_fd); /* closing removes it, too */
+    cleanup_fd(&peer->watch_fd);
+    peer->watch_fd = -1;
+}
+
+void peer_check(tram_node *node, struct peer *peer) {
+    struct look look;
+
+    if (!peer->watched || look_at(node, peer->id, &look) < 0)
+        return;
+    if (peer->up && (!look.up || look.door.opens != peer->opens)) {
+        peer->up = false;
+        stop_watching(node, peer);
+        peer_event(node, peer, TRAM_EVENT_DOWN);
+    }
+    if (!look.up || peer->up)
+        return;
+    peer->up = true;
+    peer->opens = look.door.opens;
+    peer->pid = (int32_t) look.door.pid;
+    peer_event(node, peer, TRAM_EVENT_UP);
+    peer->watch_fd = sys_process_watch(look.door.pid);
+    if (peer->watch_fd == -ESRCH)
+        peer_check(node, peer); /* it died this moment */
+    else if (peer->watch_fd >= 0)
+        (void) sys_set_add(node->set, peer->watch_fd, peer->id); /* else the re-look notices */
+}
+
+void peers_check(tram_node *node) {
+    for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
+        for (struct peer *peer = node->peers[i]; peer; peer = peer->next)
+            peer_check(node, peer);
+    }
+}
+
+void peers_check_ended(tram_node *node) {
+    uint32_t ids[16];
+    int count = sys_set_ready(node->set, ids, 16);
+
+    for (int i = 0; i < count; i++) {
+        struct peer *peer = ids[i] ? peer_find(node, ids[i]) : NULL;
+
+        if (!peer)
+            continue;
+        stop_watching(node, peer);
+        peer_check(node, peer);
+    }
+}
+
+int tram_watch(tram_node *node, tram_id id) {
+    char name[FILES_NAME];
+    OWNS_FD int dir = -1;
+    OWNS_FD int file = -1;
+    struct peer *peer;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (id == 0 || id == UINT32_MAX)
+        return node_leave(node, error_set(&node->error, -EINVAL, "not an ID"));
+    rc = node->set < 0 ? node_make_set(node) : 0;
+    if (rc == 0)
+        rc = dir = files_node_dir(&node->bus, id, id >> 28 != 0xf);
+    if (rc >= 0) {
+        files_watch_name(name, node->id);
+        rc = file = sys_file_open_or_make(dir, name, node->mode);
+    }
+    if (rc < 0)
+        return node_leave(node, error_set(&node->error, rc, "cannot watch: %s", strerror(-rc)));
+    peer = peer_get(node, id);
+    if (!peer)
+        return node_leave(node, error_set(&node->error, -ENOMEM, "no memory"));
+    if (!peer->watched) {
+        peer->watched = true;
+        node->watches++;
+        peer_check(node, peer);
+    }
+    return node_leave(node, 0);
+}
+
+void watch_file_remove(tram_node *node, tram_id id) {
+    OWNS_FD int dir = files_node_dir(&node->bus, id, false);
+    char name[FILES_NAME];
+
+    files_watch_name(name, node->id);
+    if (dir >= 0)
+        (void) sys_unlink(dir, name); /* a stale one costs its owner one look */
+}
+
+int tram_unwatch(tram_node *node, tram_id id) {
+    struct peer *peer;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    peer = peer_find(node, id);
+    if (peer && peer->watched) {
+        peer->watched = false;
+        peer->up = false;
+        node->watches--;
+        stop_watching(node, peer);
+        peer->events &= ~(1u << TRAM_EVENT_UP | 1u << TRAM_EVENT_DOWN);
+        watch_file_remove(node, id);
+    }
+    return node_leave(node, 0);
+}
+
+static int tell(void *context, const char *name, uint64_t inode) {
+    tram_node *node = context;
+    struct peer *peer;
+    uint64_t number;
+    tram_id id;
+
+    (void) inode;
+    if (files_parse(name, &id, &number) != FILE_WATCH)
+        return 0;
+    peer = peer_get(node, id);
+    if (peer)
+        peer_announce(node, peer);
+    return 0;
+}
+
+void peers_tell_watchers(tram_node *node) {
+    (void) sys_dir_each(node->dir, tell, node); /* else their re-look notices */
+}
+
+/* ---- questions -------------------------------------------------------------------------------- */
+
+/* One direction, from its files; zeros if there is no channel. `to` is the end whose directory it is. */
+static void look_at_way(tram_node *node, tram_id from, tram_id to, struct tram_way *ret_way) {
+    OWNS_FD int dir = files_node_dir(&node->bus, to, false);
+    struct channel_look look;
+
+    if (dir < 0 || channel_look(dir, from, to, &look) < 0)
+        return;
+    ret_way->accepted = look.accepted;
+    ret_way->consumed = look.consumed;
+    ret_way->bytes = look.tail - look.committed;
+}
+
+int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer) {
+    struct tram_peer peer = {.id = id};
+    struct look look;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (!ret_peer || id == 0 || id == UINT32_MAX)
+        return node_leave(node, error_set(&node->error, -EINVAL, "not an ID, or no ret_peer"));
+    rc = look_at(node, id, &look);
+    if (rc < 0)
+        return node_leave(node, error_set(&node->error, rc, "cannot look at the peer: %s",
+                                          strerror(-rc)));
+    if (look.known) {
+        peer.state = look.up ? TRAM_PEER_UP : TRAM_PEER_DOWN;
+        peer.pid = (int32_t) look.door.pid;
+        peer.since_ns = !look.up && look.door.closed_ns ? look.door.closed_ns
+                                                        : look.door.opened_ns;
+        memcpy(peer.program, look.door.program, sizeof(peer.program));
+        peer.program[sizeof(peer.program) - 1] = '\0';
+    }
+    look_at_way(node, node->id, id, &peer.to);
+    look_at_way(node, id, node->id, &peer.from);
+    *ret_peer = peer;
+    return node_leave(node, 0);
+}
+
+int tram_accepted(tram_node *node, tram_id to, uint64_t *ret_count) {
+    struct tram_way way = {0};
+    struct peer *peer;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (!ret_count || to == 0 || to == UINT32_MAX)
+        return node_leave(node, error_set(&node->error, -EINVAL, "not an ID, or no ret_count"));
+    peer = peer_find(node, to);
+    if (peer && peer->out && !peer->out->broken) {
+        const struct ring_tx *tx = &peer->out->tx;
+
+        *ret_count = load_relaxed(&tx->words->accepted[WORD_SLOT(tx->tail)]);
+        return node_leave(node, 0);
+    }
+    look_at_way(node, node->id, to, &way);
+    *ret_count = way.accepted;
+    return node_leave(node, 0);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sending: the fast path. A send that finds its channel and room in it makes no system call; the rest is
+ * in out.c (channels, waiting) and grow.c (larger streams, memory).
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "node/node.h"
+#include "sys/clock.h"
+
+/* The channel and room in it. A channel already used is one compare away. */
+static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t deadline,
+                          struct peer **ret_peer) {
+    struct peer *peer = node->last;
+
+    if (unlikely(!peer || peer->id != to || !peer->out)) {
+        int rc = out_get(node, to, true, &peer);
+
+        if (rc < 0)
+            return rc;
+        node->last = peer;
+    }
+    if (unlikely(peer->out->claimed))
+        return error_channel(&node->error, -EBUSY, node->id, to,
+                             "a claim on this channel is open: commit or abort it first");
+    if (unlikely(peer->out->broken || !ring_tx_fits(&peer->out->tx, size))) {
+        int rc = out_room(node, peer, size, deadline);
+
+        if (rc < 0)
+            return rc;
+    }
+    *ret_peer = peer;
+    return 0;
+}
+
+static inline uint64_t stamp(const tram_node *node) {
+    return unlikely(node->flags & TRAM_OPEN_STAMP) ? sys_wall() : 0;
+}
+
+/* The record is written: stage it, and publish unless more comes. */
+static inline int finish(tram_node *node, struct peer *peer, uint64_t size, uint32_t flags) {
+    struct out *out = peer->out;
+
+    ring_tx_stage(&out->tx, size);
+    if (flags & TRAM_MORE) {
+        if (!out->staged) {
+            out->staged = true;
+            out->staged_next = node->staged;
+            node->staged = out;
+        }
+        return TRAM_STAGED;
+    }
+    return out_publish(node, peer);
+}
+
+int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
+              uint32_t flags) {
+    struct peer *peer = NULL;
+    int rc = node_enter(node);
+
+    if (unlikely(rc < 0))
+        return rc;
+    if (unlikely((!data && size > 0) || (flags & ~(TRAM_NOWAIT | TRAM_MORE))))
+        return node_leave(node, error_set(&node->error, -EINVAL, "no data, or unknown flags"));
+    rc = prepare(node, to, size, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX, &peer);
+    if (likely(rc == 0)) {
+        const struct ring_tx *tx = &peer->out->tx;
+
+        ring_tx_header(tx, node->id, tag, 0, size, stamp(node), NULL);
+        if (size > 0)
+            memcpy(ring_tx_payload(tx), data, size);
+        rc = finish(node, peer, size, flags);
+    }
+    return node_leave(node, rc);
+}
+
+/* The sum of the pieces. -EINVAL: a piece without data; -EMSGSIZE: more than can be counted. */
+static int pieces_size(const struct iovec *pieces, int count, uint64_t *ret_size) {
+    uint64_t size = 0;
+
+    if (count < 0 || count > IOV_MAX || (!pieces && count > 0))
+        return -EINVAL;
+    for (int i = 0; i < count; i++) {
+        if (!pieces[i].iov_base && pieces[i].iov_len > 0)
+            return -EINVAL;
+        if (pieces[i].iov_len > STREAM_MAX)
+            return -EMSGSIZE;
+        size += pieces[i].iov_len;
+    }
+    *ret_size = size;
+    return 0;
+}
+
+static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta,
+                       const struct iovec *pieces, int count, uint32_t flags, uint64_t deadline) {
+    struct peer *peer = NULL;
+    uint64_t size;
+    uint8_t *at;
+    int rc = pieces_size(pieces, count, &size);
+
+    if (rc < 0)
+        return error_set(&node->error, rc, "pieces are missing, too many, or too large");
+    rc = prepare(node, to, size, deadline, &peer);
+    if (rc < 0)
+        return rc;
+    ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size, stamp(node),
+                   meta ? meta->layer : NULL);
+    at = ring_tx_payload(&peer->out->tx);
+    for (int i = 0; i < count; i++) {
+        if (pieces[i].iov_len > 0)
+            memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
+        at += pieces[i].iov_len;
+    }
+    return finish(node, peer, size, flags);
+}
+
+int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *meta,
+               const struct iovec *pieces, int count, uint32_t flags, int64_t timeout_ns) {
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (flags & ~(TRAM_NOWAIT | TRAM_MORE))
+        return node_leave(node, error_set(&node->error, -EINVAL, "unknown flags"));
+    rc = send_pieces(node, to, meta, pieces, count, flags,
+                     (flags & TRAM_NOWAIT) ? 0 : sys_deadline(timeout_ns));
+    return node_leave(node, rc);
+}
+
+int tram_forward(tram_node *node, const struct tram_msg *msg, tram_id to, uint32_t flags) {
+    struct tram_meta meta = {0};
+    struct iovec piece;
+    int rc;
+
+    if (!msg)
+        return -EINVAL;
+    rc = node_enter(node);
+    if (rc < 0)
+        return rc;
+    if (flags & ~(TRAM_NOWAIT | TRAM_MORE))
+        return node_leave(node, error_set(&node->error, -EINVAL, "unknown flags"));
+    meta.tag = msg->tag;
+    memcpy(meta.layer, msg->layer, sizeof(meta.layer));
+    piece = (struct iovec){.iov_base = (void *) (uintptr_t) msg->data, .iov_len = msg->size};
+    rc = send_pieces(node, to, &meta, &piece, 1, flags, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX);
+    return node_leave(node, rc);
+}
+
+int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns, void **ret_data) {
+    struct peer *peer = NULL;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (!ret_data)
+        return node_leave(node, error_set(&node->error, -EINVAL, "ret_data is NULL"));
+    rc = prepare(node, to, size, sys_deadline(timeout_ns), &peer);
+    if (rc == 0) {
+        peer->out->claimed = true;
+        peer->out->claim_size = size;
+        *ret_data = ring_tx_payload(&peer->out->tx);
+    }
+    return node_leave(node, rc);
+}
+
+/* The open claim on a channel, which ends here. */
+static int take_claim(tram_node *node, tram_id to, struct peer **ret_peer) {
+    struct peer *peer = peer_find(node, to);
+
+    if (!peer || !peer->out || !peer->out->claimed)
+        return error_channel(&node->error, -ENOENT, node->id, to,
+                             "nothing is claimed on this channel");
+    peer->out->claimed = false;
+    *ret_peer = peer;
+    return 0;
+}
+
+int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_t size,
+                uint32_t flags) {
+    struct peer *peer = NULL;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (flags & ~TRAM_MORE)
+        return node_leave(node, error_set(&node->error, -EINVAL, "unknown flags"));
+    rc = take_claim(node, to, &peer);
+    if (rc == 0 && size > peer->out->claim_size) {
+        peer->out->claimed = true;
+        rc = error_channel(&node->error, -EINVAL, node->id, to,
+                           "commit of %zu bytes, more than were claimed (%llu)", size,
+                           (unsigned long long) peer->out->claim_size);
+    }
+    if (rc == 0 && peer->out->broken)
+        rc = error_channel(&node->error, peer->out->broken, node->id, to, "the channel is closed");
+    if (rc == 0) {
+        ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size, stamp(node),
+                       meta ? meta->layer : NULL);
+        rc = finish(node, peer, size, flags);
+    }
+    return node_leave(node, rc);
+}
+
+int tram_abort(tram_node *node, tram_id to) {
+    struct peer *peer = NULL;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    return node_leave(node, take_claim(node, to, &peer));
+}
+
+int tram_flush(tram_node *node) {
+    int rc = node_enter(node);
+
+    return rc < 0 ? rc : node_leave(node, outs_flush(node));
+}

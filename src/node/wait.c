@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sleeping and waking, and what falls due.
+ *
+ * Asleep means: every ring is armed, the door says so, and all was quiet in the look after that (ring/tx.h,
+ * ring/door.h: why no wake-up is lost). The bell is a hint, and a sender may die between
+ * publishing and ringing; so whoever sleeps looks at everything again after a second without traffic,
+ * then after two, four … thirty.
+ *
+ * The descriptor. Once tram_fd() was called, the bell has a byte in it whenever the node is awake
+ * between two calls (node_leave()): it is emptied only on the way to sleep.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "node/node.h"
+#include "sys/bell.h"
+#include "sys/cleanup.h"
+#include "sys/clock.h"
+
+#define RELOOK_FIRST SYS_SECOND
+#define RELOOK_LAST  (30 * SYS_SECOND)
+
+/* ---- going to sleep --------------------------------------------------------------------------- */
+
+/* Arm every hot ring, then look at all of them. False: one has a message. */
+static bool arm_all(tram_node *node) {
+    struct in *in = node->hot;
+    bool quiet = true;
+
+    if (!in)
+        return true;
+    do {
+        if (WORD_POSITION(in->rx.committed) != in->rx.freed)
+            in_give(node, in);
+        ring_rx_arm(&in->rx);
+        in = in->hot_next;
+    } while (in != node->hot);
+    fence(); /* F2 */
+    for (uint32_t left = node->hot_count; left > 0; left--) {
+        struct in *next = in->hot_next;
+
+        if (!ring_rx_look(&in->rx)) {
+            (void) in_break(node, in, "the sender's tail makes no sense");
+            quiet = false;
+        } else if (ring_rx_ready(&in->rx)) {
+            ring_rx_disarm(&in->rx);
+            quiet = false;
+        } else {
+            in_cool(node, in);
+        }
+        in = next;
+    }
+    return quiet;
+}
+
+bool node_sleep(tram_node *node, bool space_only) {
+    if (node->asleep)
+        return !node_knocked(node);
+    if (!space_only) {
+        if (node->retries || node->bad || !arm_all(node))
+            return false;
+        if (node->fd_given && node->events)
+            return false;
+    }
+    if (node->lit) {
+        sys_bell_drain(node->bell);
+        node->lit = false;
+    }
+    if (!door_sleep(node->door, node->attached)) {
+        door_wake(node->door);
+        return false;
+    }
+    node->asleep = true;
+    return true;
+}
+
+/* ---- waking ----------------------------------------------------------------------------------- */
+
+/* A peer knocked: a message, space, or a wish. */
+static void peer_knocked(tram_node *node, struct peer *peer) {
+    if (peer->in && !peer->in->broken) {
+        ring_rx_disarm(&peer->in->rx);
+        in_heat(node, peer->in);
+    }
+    if (peer->out && !peer->out->broken)
+        out_knocked(node, peer);
+}
+
+void node_wake(tram_node *node) {
+    uint32_t attached;
+
+    door_wake(node->door);
+    node->asleep = false;
+    for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++) {
+        uint64_t bits = door_take(node->door, i);
+
+        while (bits) {
+            uint32_t bit = i * 64 + (uint32_t) __builtin_ctzll(bits);
+
+            bits &= bits - 1;
+            for (struct peer *peer = node->peers[bit]; peer; peer = peer->next)
+                peer_knocked(node, peer);
+        }
+    }
+    attached = load_acquire(&node->door->attached);
+    if (attached != node->attached) {
+        node->attached = attached;
+        (void) ins_scan(node); /* what cannot be opened now is tried by the re-look */
+        if (node->watches > 0)
+            peers_check(node);
+    }
+}
+
+/* ---- what falls due --------------------------------------------------------------------------- */
+
+/* Nobody rang for long: look at everything, as if everybody had. */
+static bool relook(tram_node *node) {
+    bool found = false;
+
+    (void) ins_scan(node);
+    for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
+        for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
+            struct in *in = peer->in;
+
+            if (in && !in->broken && !in->hot_next) {
+                if (!ring_rx_look(&in->rx))
+                    (void) in_break(node, in, "the sender's tail makes no sense");
+                else if (ring_rx_ready(&in->rx))
+                    peer_knocked(node, peer), found = true;
+                else
+                    in_tidy(node, in);
+            }
+            if (peer->out && !peer->out->broken)
+                out_knocked(node, peer);
+            if (peer->watched)
+                peer_check(node, peer);
+        }
+    }
+    return found;
+}
+
+void node_due(tram_node *node, uint64_t now) {
+    if (now >= node->trim_at)
+        outs_trim(node, now);
+    if (now < node->relook_at)
+        return;
+    if (relook(node) || node->relook_gap == 0)
+        node->relook_gap = RELOOK_FIRST;
+    else if (node->relook_gap < RELOOK_LAST)
+        node->relook_gap = node->relook_gap * 2 < RELOOK_LAST ? node->relook_gap * 2 : RELOOK_LAST;
+    node->relook_at = now + node->relook_gap;
+}
+
+static uint64_t next_due(const tram_node *node) {
+    return node->trim_at < node->relook_at ? node->trim_at : node->relook_at;
+}
+
+/* Traffic, and then none: begin to count anew. */
+static void restart_relook(tram_node *node, uint64_t now) {
+    node->relook_gap = 0;
+    node->relook_at = now + RELOOK_FIRST;
+}
+
+static int wait_bell(tram_node *node, uint64_t deadline) {
+    int rc = sys_wait_readable(node->watches > 0 ? node->set : node->bell, deadline);
+
+    if (rc > 0) {
+        node->lit = true;
+        if (node->watches > 0)
+            peers_check_ended(node);
+    }
+    return rc;
+}
+
+int node_block(tram_node *node, uint64_t deadline) {
+    uint64_t now = sys_now();
+
+    restart_relook(node, now);
+    for (;;) {
+        uint64_t due = next_due(node);
+        int rc;
+
+        if (now >= deadline)
+            return 0;
+        rc = wait_bell(node, due < deadline ? due : deadline);
+        if (rc != 0 || node_knocked(node))
+            return rc < 0 ? error_set(&node->error, rc, "cannot wait: %s", strerror(-rc)) : 0;
+        now = sys_now();
+        if (now < due)
+            return 0; /* a signal, or the deadline */
+        node_due(node, now);
+        if (node->hot || node->events || node->bad)
+            return 0;
+    }
+}
+
+/* ---- event loops ------------------------------------------------------------------------------ */
+
+int node_make_set(tram_node *node) {
+    int set = sys_set_new();
+    int rc;
+
+    if (set < 0)
+        return set;
+    rc = sys_set_add(set, node->bell, 0);
+    if (rc < 0) {
+        cleanup_fd(&set);
+        return rc;
+    }
+    node->set = set;
+    return 0;
+}
+
+void node_light(tram_node *node) {
+    (void) sys_bell_ring(node->bell);
+    node->lit = true;
+}
+
+int tram_fd(tram_node *node) {
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (node->set < 0)
+        rc = node_make_set(node);
+    if (rc < 0)
+        return node_leave(node, error_set(&node->error, rc, "no descriptor: %s", strerror(-rc)));
+    if (!node->fd_given) {
+        node->fd_given = true;
+        restart_relook(node, sys_now());
+    }
+    return node_leave(node, node->set);
+}
+
+/* Is there anything to receive or to dispatch? Goes to sleep if not. */
+static bool has_work(tram_node *node) {
+    if (node->staged)
+        (void) outs_flush(node);
+    if (node->asleep) {
+        if (node->watches > 0)
+            peers_check_ended(node);
+        if (!node_knocked(node) && !node->events)
+            return false;
+        node_wake(node);
+    }
+    if (node->events || node->bad || node->retries || node_look(node))
+        return true;
+    if (node_sleep(node, false))
+        return false;
+    node_wake(node);
+    return true;
+}
+
+int64_t tram_timeout(tram_node *node) {
+    int64_t timeout = 0;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (!has_work(node)) {
+        uint64_t now = sys_now();
+        uint64_t due = next_due(node);
+
+        timeout = due > now ? (int64_t) (due - now) : 0;
+    }
+    (void) node_leave(node, 0);
+    return timeout;
+}
+
+int tram_dispatch(tram_node *node, struct tram_event *ret_event) {
+    struct peer *peer;
+    unsigned type;
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (!ret_event)
+        return node_leave(node, error_set(&node->error, -EINVAL, "ret_event is NULL"));
+    if (node->staged)
+        (void) outs_flush(node);
+    if (node->watches > 0)
+        peers_check_ended(node);
+    if (node_knocked(node))
+        node_wake(node);
+    if (node->fd_given)
+        node_due(node, sys_now());
+    for (;;) {
+        peer = node->events;
+        if (!peer) {
+            if (node->fd_given && !node->asleep && !node_sleep(node, false))
+                node_wake(node);
+            return node_leave(node, 0);
+        }
+        if (peer->events)
+            break;
+        node->events = peer->event_next;
+        peer->event_listed = false;
+        if (!node->events)
+            node->events_end = &node->events;
+    }
+    /* Down before up: a life that ended before the next one began. */
+    if (peer->events & 1u << TRAM_EVENT_DOWN)
+        type = TRAM_EVENT_DOWN;
+    else
+        type = (unsigned) __builtin_ctz(peer->events);
+    peer->events &= ~(1u << type);
+    *ret_event = (struct tram_event){
+        .type = (enum tram_event_type) type, .peer = peer->id, .pid = peer->pid};
+    return node_leave(node, 1);
+}
+
+/* Spin, then sleep, until there is something. */
+static int wait_for_work(tram_node *node, int64_t timeout_ns) {
+    uint64_t deadline = sys_deadline(timeout_ns);
+    uint64_t spin_until =
+        node->spin_ns < 0 ? UINT64_MAX : sys_now() + (uint64_t) node->spin_ns;
+
+    for (;;) {
+        uint64_t now = sys_now();
+        int rc;
+
+        if (node->watches > 0)
+            peers_check_ended(node);
+        if (node->events || node->bad || node->retries || node_look(node))
+            return 1;
+        if (now >= deadline)
+            return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
+        node_due(node, now);
+        if (now < spin_until) {
+            sys_relax();
+            continue;
+        }
+        if (node_sleep(node, false)) {
+            rc = node_block(node, deadline);
+            if (rc < 0)
+                return rc;
+        }
+        node_wake(node);
+    }
+}
+
+int tram_wait(tram_node *node, int64_t timeout_ns) {
+    int rc = node_enter(node);
+
+    if (rc < 0)
+        return rc;
+    if (node->staged)
+        (void) outs_flush(node);
+    rc = wait_for_work(node, timeout_ns);
+    if (rc == -EAGAIN && node->fd_given && !node->asleep) {
+        if (!node_sleep(node, false)) {
+            node_wake(node);
+            rc = 1;
+        }
+    }
+    return node_leave(node, rc);
+}
