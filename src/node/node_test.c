@@ -96,8 +96,10 @@ TEST(to_oneself_and_full) {
 TEST(staged_claimed_gathered) {
     tram_node *a = open_node(A);
     tram_node *b = open_node(B);
+    char ab[] = "ab";
+    char cde[] = "cde";
     struct tram_meta meta = {.tag = 5, .layer = {1, 2, 3}};
-    struct iovec pieces[2] = {{.iov_base = "ab", .iov_len = 2}, {.iov_base = "cde", .iov_len = 3}};
+    struct iovec pieces[2] = {{ab, 2}, {cde, 3}};
     struct tram_msg msgs[8];
     void *data = NULL;
 

@@ -188,6 +188,7 @@ static int open_door(tram_node *node, struct tram_error *error) {
 
     door = node->door = node->door_map.base;
     door_wake(door);
+    sys_bell_drain(node->bell); /* what rang for the last owner; then the bits, then the rings */
     for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
         (void) door_take(door, i);
     door->pid = sys_pid();
@@ -197,7 +198,6 @@ static int open_door(tram_node *node, struct tram_error *error) {
     door->closed_ns = 0;
     sys_program(door->program, sizeof(door->program));
     store_release(&door->opens, door->opens + 1);
-    node->lit = true; /* what its last owner left in the bell */
     node->attached = load_acquire(&door->attached);
     return 0;
 }
