@@ -104,8 +104,9 @@ def door(node, pid=0, opens=1, opened_ns=1, closed_ns=0, program=b"forged", flag
     return bytes(page)
 
 
-def aside(sender, seq, payload, tag=0):
-    return RECORD.pack(seq, len(payload), 0, number(sender), tag, 0, 0, 0, bytes(16)) + payload
+def aside(sender, seq, payload, tag=0, attempts=5):
+    return RECORD.pack(seq, len(payload), 0, number(sender), tag, 0, attempts, 0,
+                       bytes(16)) + payload
 
 
 class Bus:

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ * test: timeout=60
+ *
+ * Kill at every instruction of what a sender does. support/step.h says how, step_recv_test.c has the
+ * receiver's side.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "support/step.h"
+
+/* ---- setups --------------------------------------------------------------------------------- */
+
+/* Some messages waiting, one in hand. */
+static void warm(struct step_pair *pair) {
+    step_open_both(pair);
+    step_send(pair, 4, SIZE_MAX);
+    step_recv(pair, 2);
+    step_release(pair, 0);
+}
+
+/* The next record of more than 8 bytes goes around the end of the data. */
+static void at_the_end(struct step_pair *pair) {
+    step_open_both(pair);
+    for (int i = 0; i < 62; i++) { /* 62 × (56 + 1000) = 65536 - 64 */
+        step_send(pair, 1, 1000);
+        step_recv_soft(pair, 1);
+    }
+    STEP_OK(tram_done(pair->receiver));
+    model_released_all(&pair->shared->before);
+    step_send(pair, 1, 2); /* it ends at the data's end */
+}
+
+static void asleep(struct step_pair *pair) {
+    step_open_both(pair);
+    step_send(pair, 2, SIZE_MAX);
+    step_recv_soft(pair, 2);
+    STEP_OK(tram_done(pair->receiver));
+    model_released_all(&pair->shared->before);
+    step_sleep_receiver(pair);
+}
+
+static void full(struct step_pair *pair) {
+    step_open_both(pair);
+    step_fill(pair, 3000);
+    step_recv(pair, 1);
+}
+
+static void full_and_freed(struct step_pair *pair) {
+    full(pair);
+    step_release(pair, 0);
+    step_recv_soft(pair, (int) pair->shared->before.sent - 1);
+    STEP_OK(tram_done(pair->receiver));
+    model_released_all(&pair->shared->before);
+}
+
+static void nothing_yet(struct step_pair *pair) {
+    step_open_both(pair);
+}
+
+static void sender_alone(struct step_pair *pair) {
+    pair->sender = step_open(pair->this, pair->dir, STEP_SENDER);
+}
+
+static void grown(struct step_pair *pair) {
+    step_open_both(pair);
+    step_send(pair, 3, SIZE_MAX);
+    step_recv(pair, 1);
+    step_send(pair, 1, 100000);
+    step_send(pair, 2, SIZE_MAX);
+}
+
+static void grown_and_drained(struct step_pair *pair) {
+    grown(pair);
+    step_release(pair, 0);
+    step_recv_soft(pair, 5);
+    STEP_OK(tram_done(pair->receiver));
+    model_released_all(&pair->shared->before);
+    step_check(tram_recv(pair->receiver, &pair->msgs[0], 0) == -EAGAIN, "empty");
+}
+
+static void claimed(struct step_pair *pair) {
+    warm(pair);
+    STEP_OK(tram_claim(pair->sender, STEP_RECEIVER, 100, 0, &pair->claimed));
+}
+
+static void staged(struct step_pair *pair) {
+    warm(pair);
+    for (uint64_t seq = 5; seq < 8; seq++)
+        step_check(step_send_one(pair->sender, seq, 10, TRAM_MORE) == TRAM_STAGED, "staged");
+}
+
+static void closed(struct step_pair *pair) {
+    warm(pair);
+    pair->sender = tram_close(pair->sender);
+}
+
+static void closed_asleep(struct step_pair *pair) {
+    asleep(pair);
+    pair->sender = tram_close(pair->sender);
+}
+
+/* The sender has received a message that it will send on. */
+static void to_forward(struct step_pair *pair) {
+    char *bytes = step_prepared(5); /* will be its number */
+    tram_node *third;
+
+    warm(pair);
+    third = step_open(pair->this, pair->dir, STEP_THIRD);
+    step_prepare(5, 200);
+    STEP_OK(tram_send(third, STEP_SENDER, 200, bytes, 200, 0));
+    step_check(tram_recv_batch(pair->sender, &pair->msgs[100], 1, TRAM_HOLD, 0) == 1, "recv_batch");
+}
+
+/* ---- operations ----------------------------------------------------------------------------- */
+
+static uint64_t next(const struct step_pair *pair) {
+    return pair->shared->before.sent + 1;
+}
+
+static void send_small(struct step_pair *pair) {
+    step_send_prepared(pair->sender, next(pair), 40, 0);
+}
+
+static void send_large(struct step_pair *pair) {
+    step_send_prepared(pair->sender, next(pair), 9000, 0);
+}
+
+static void send_huge(struct step_pair *pair) {
+    step_send_prepared(pair->sender, next(pair), 70000, 0);
+}
+
+static void send_larger_still(struct step_pair *pair) {
+    step_send_prepared(pair->sender, next(pair), 270000, 0);
+}
+
+static void send_not_waiting(struct step_pair *pair) {
+    step_send_prepared(pair->sender, next(pair), 3000, TRAM_NOWAIT);
+}
+
+static void send_bounded(struct step_pair *pair) {
+    struct iovec piece = {.iov_base = pair->msgs, .iov_len = 3000};
+
+    tram_sendv(pair->sender, STEP_RECEIVER, NULL, &piece, 1, 0, KIT_MS / 5);
+}
+
+static void send_staged(struct step_pair *pair) {
+    step_send_prepared(pair->sender, next(pair), 10, TRAM_MORE);
+    step_send_prepared(pair->sender, next(pair) + 1, 20, TRAM_MORE);
+    step_send_prepared(pair->sender, next(pair) + 2, 30, 0);
+}
+
+static void flush(struct step_pair *pair) {
+    tram_flush(pair->sender);
+}
+
+static void gather(struct step_pair *pair) {
+    struct tram_meta meta = {.tag = 61};
+    char *bytes = step_prepared(next(pair));
+    struct iovec pieces[3] = {{bytes, 10}, {bytes + 10, 0}, {bytes + 10, 51}};
+
+    tram_sendv(pair->sender, STEP_RECEIVER, &meta, pieces, 3, 0, 0);
+}
+
+static void claim_and_commit(struct step_pair *pair) {
+    struct tram_meta meta = {.tag = 72};
+    void *data;
+
+    if (tram_claim(pair->sender, STEP_RECEIVER, 100, 0, &data) < 0)
+        _exit(1);
+    memcpy(data, step_prepared(next(pair)), 72);
+    tram_commit(pair->sender, STEP_RECEIVER, &meta, 72, 0);
+}
+
+static void abort_claim(struct step_pair *pair) {
+    memset(pair->claimed, 0xff, 100);
+    tram_abort(pair->sender, STEP_RECEIVER);
+}
+
+static void forward(struct step_pair *pair) {
+    tram_forward(pair->sender, &pair->msgs[100], STEP_RECEIVER, 0);
+}
+
+static void close_sender(struct step_pair *pair) {
+    tram_close(pair->sender);
+}
+
+static void open_sender(struct step_pair *pair) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+
+    options.dir = pair->dir;
+    tram_open(NULL, STEP_SENDER, &options, &pair->sender);
+}
+
+static void dispatch_sender(struct step_pair *pair) {
+    struct tram_event event;
+
+    tram_dispatch(pair->sender, &event);
+    tram_timeout(pair->sender);
+}
+
+/* ---- what they do to the model -------------------------------------------------------------- */
+
+static void one_more(struct step_model *model) {
+    model_sent(model, 1);
+}
+
+static void three_more(struct step_model *model) {
+    model_sent(model, 3);
+}
+
+/* ---- the cases ------------------------------------------------------------------------------ */
+
+STEP_CASE(send, .setup = warm, .operation = send_small, .after = one_more)
+STEP_CASE(send_around_the_end, .setup = at_the_end, .operation = send_small, .after = one_more)
+STEP_CASE(send_gathered, .setup = warm, .operation = gather, .after = one_more)
+STEP_CASE(send_claimed, .setup = warm, .operation = claim_and_commit, .after = one_more)
+STEP_CASE(claim_aborted, .setup = claimed, .operation = abort_claim)
+STEP_CASE(send_several_staged, .setup = warm, .operation = send_staged, .after = three_more)
+STEP_CASE(flush_staged, .setup = staged, .operation = flush, .after = three_more)
+STEP_CASE(send_large_reserves, .setup = warm, .operation = send_large, .after = one_more)
+STEP_CASE(send_wakes, .setup = asleep, .operation = send_small, .after = one_more)
+STEP_CASE(send_first, .setup = nothing_yet, .operation = send_small, .after = one_more)
+STEP_CASE(send_first_to_nobody, .setup = sender_alone, .operation = send_small, .after = one_more)
+STEP_CASE(send_to_full, .setup = full, .operation = send_not_waiting)
+STEP_CASE(send_waits_at_full, .setup = full, .operation = send_bounded)
+STEP_CASE(send_finds_room, .setup = full_and_freed, .operation = send_not_waiting, .after = one_more)
+STEP_CASE(send_grows, .setup = warm, .operation = send_huge, .after = one_more)
+STEP_CASE(send_grows_full, .setup = full, .operation = send_huge, .after = one_more)
+STEP_CASE(send_grows_again, .setup = grown, .operation = send_larger_still, .after = one_more)
+STEP_CASE(send_after_growth_is_drained, .setup = grown_and_drained, .operation = send_small,
+     .after = one_more)
+STEP_CASE(forward_message, .setup = to_forward, .operation = forward, .after = one_more)
+STEP_CASE(close_flushes, .setup = staged, .operation = close_sender, .after = three_more)
+STEP_CASE(close_without_work, .setup = asleep, .operation = close_sender)
+STEP_CASE(open_after_close, .setup = closed, .operation = open_sender)
+STEP_CASE(open_rings, .setup = closed_asleep, .operation = open_sender)
+STEP_CASE(dispatch, .setup = grown_and_drained, .operation = dispatch_sender)

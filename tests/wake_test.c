@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT
+ * test: timeout=90 cpus=2
+ *
+ * Wake-ups: none is lost. A bounded re-look would hide a lost one, so every wait is timed: one that
+ * takes as long as the re-look takes (1 s) is a wake-up that was lost. Nobody spins here
+ * (TRAM_NO_SPIN), and each process counts how often it really slept.
+ *
+ * WAKE_ROUNDS=N is the number of rounds of each test; tests/soak.sh makes it millions.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "ring/layout.h"
+#include "support/kit.h"
+
+#define HUB       TRAM_ID(1, 0, 0, 1)
+#define SPOKE(i)  TRAM_ID(2, 0, 0, 1 + (i))
+#define LOST_NS   (900 * KIT_MS) /* a wait as long as this was ended by the re-look */
+#define FAN       8
+
+enum how { BLOCKING, BY_POLL, BY_EPOLL };
+
+struct meter { /* of one process */
+    uint64_t waits, sleeps;
+    int64_t longest;
+};
+
+static struct {
+    struct meter hub, spokes[FAN];
+    uint64_t sent[FAN];
+} *shared;
+
+static uint64_t rounds(void) {
+    return kit_env("WAKE_ROUNDS", *test_sanitizer() ? 4000 : 10000);
+}
+
+static void meter_wait(struct meter *meter, int64_t since) {
+    int64_t took = kit_now() - since;
+
+    meter->waits++;
+    if (took > meter->longest)
+        meter->longest = took;
+}
+
+static void meter_end(struct meter *meter) {
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    meter->sleeps = (uint64_t) usage.ru_nvcsw;
+}
+
+/* All instants between two operations have to be met: now and then somebody is a little late. */
+static void dawdle(struct rng *rng) {
+    int64_t end;
+
+    if (rng_chance(rng, 600))
+        return;
+    end = kit_now() + (int64_t) rng_below(rng, 20000);
+    while (kit_now() < end)
+        continue;
+}
+
+/* ---- ways to wait --------------------------------------------------------------------------- */
+
+static int epoll_of(tram_node *node) {
+    struct epoll_event want = {.events = EPOLLIN};
+    int fd = CHECK_OK(epoll_create1(EPOLL_CLOEXEC));
+
+    CHECK_OK(epoll_ctl(fd, EPOLL_CTL_ADD, tram_fd(node), &want));
+    return fd;
+}
+
+/* Sleep in poll() or epoll as an event loop would, whatever the time-out is. */
+static void sleep_outside(tram_node *node, enum how how, int epoll) {
+    struct pollfd fd = {.fd = tram_fd(node), .events = POLLIN};
+    int64_t ns = tram_timeout(node);
+    struct epoll_event ready;
+    struct tram_event event;
+    int ms = ns < 0 ? -1 : (int) ((ns + KIT_MS - 1) / KIT_MS);
+
+    if (how == BY_EPOLL)
+        CHECK_OK(epoll_wait(epoll, &ready, 1, ms));
+    else
+        CHECK_OK(poll(&fd, 1, ms));
+    while (tram_dispatch(node, &event) > 0)
+        continue;
+}
+
+static void receive(tram_node *node, struct tram_msg *msg, enum how how, int epoll) {
+    if (how == BLOCKING) {
+        CHECK_OK(tram_recv(node, msg, kit_patience(15)));
+        return;
+    }
+    while (tram_recv(node, msg, 0) == -EAGAIN)
+        sleep_outside(node, how, epoll);
+}
+
+/* ---- question and answer -------------------------------------------------------------------- */
+
+struct spoke {
+    int index;
+    enum how how;
+    uint64_t rounds;
+};
+
+static void run_spoke(void *arg) {
+    const struct spoke *spoke = arg;
+    struct meter *meter = &shared->spokes[spoke->index];
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, SPOKE(spoke->index), &options);
+    struct rng rng = {(uint64_t) spoke->index + (uint64_t) getpid()};
+    int epoll = spoke->how == BY_EPOLL ? epoll_of(node) : -1;
+    struct tram_msg msg;
+
+    for (uint64_t i = 1; i <= spoke->rounds; i++) {
+        int64_t start;
+
+        dawdle(&rng);
+        start = kit_now();
+        CHECK_OK(tram_send(node, HUB, 0, &i, sizeof i, 0));
+        receive(node, &msg, spoke->how, epoll);
+        meter_wait(meter, start);
+        CHECK_EQ(msg.size, sizeof i);
+        CHECK_MEM(msg.data, &i, sizeof i);
+    }
+    if (epoll >= 0)
+        close(epoll);
+    tram_close(node);
+    meter_end(meter);
+}
+
+static void run_hub(int n, enum how how, uint64_t total) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, HUB, &options);
+    struct rng rng = {(uint64_t) getpid()};
+    int epoll = how == BY_EPOLL ? epoll_of(node) : -1;
+    struct spoke spokes[FAN];
+    pid_t pids[FAN];
+    struct tram_msg msg;
+
+    for (int i = 0; i < n; i++) {
+        spokes[i] = (struct spoke){.index = i, .how = how, .rounds = total / (uint64_t) n};
+        pids[i] = test_fork(run_spoke, &spokes[i]);
+    }
+    for (uint64_t i = total / (uint64_t) n * (uint64_t) n; i > 0; i--) {
+        receive(node, &msg, how, epoll);
+        dawdle(&rng);
+        CHECK_OK(tram_send(node, msg.from, 0, msg.data, msg.size, 0));
+    }
+    for (int i = 0; i < n; i++)
+        JOIN(pids[i]);
+    if (epoll >= 0)
+        close(epoll);
+    tram_close(node);
+    meter_end(&shared->hub);
+}
+
+static void judge(int n, uint64_t total, bool often_asleep) {
+    int64_t longest = shared->hub.longest;
+    uint64_t sleeps = shared->hub.sleeps;
+
+    for (int i = 0; i < n; i++) {
+        sleeps += shared->spokes[i].sleeps;
+        if (shared->spokes[i].longest > longest)
+            longest = shared->spokes[i].longest;
+    }
+    printf("    %llu rounds, %llu sleeps, longest wait %.1f ms\n", (unsigned long long) total,
+           (unsigned long long) sleeps, (double) longest / 1e6);
+    if (longest >= LOST_NS)
+        FAIL("a wait took %.0f ms: a wake-up was lost", (double) longest / 1e6);
+    if (often_asleep && sleeps < total / 4)
+        FAIL("only %llu sleeps: this proves nothing", (unsigned long long) sleeps);
+}
+
+static void question_and_answer(int n, enum how how, uint64_t total) {
+    shared = kit_shared(sizeof *shared);
+    run_hub(n, how, total);
+    judge(n, total, true);
+    munmap(shared, sizeof *shared);
+}
+
+TEST_TIMEOUT(one_to_one_blocking, 60) {
+    question_and_answer(1, BLOCKING, rounds());
+}
+
+TEST_TIMEOUT(one_to_one_poll, 60) {
+    question_and_answer(1, BY_POLL, rounds() / 2);
+}
+
+TEST_TIMEOUT(one_to_one_epoll, 60) {
+    question_and_answer(1, BY_EPOLL, rounds() / 2);
+}
+
+TEST_TIMEOUT(two_to_one, 60) {
+    question_and_answer(2, BLOCKING, rounds());
+}
+
+TEST_TIMEOUT(four_to_one, 60) {
+    question_and_answer(4, BLOCKING, rounds());
+}
+
+TEST_TIMEOUT(eight_to_one, 60) {
+    question_and_answer(8, BLOCKING, rounds());
+}
+
+TEST_TIMEOUT(eight_to_one_poll, 60) {
+    question_and_answer(8, BY_POLL, rounds() / 2);
+}
+
+/* ---- space ---------------------------------------------------------------------------------- */
+
+enum { LARGE = 20000 }; /* three of them fit into 64 KiB */
+
+static char large[LARGE];
+
+/* Send as an event loop does: not waiting, then asleep until the event says that there is room. */
+static void send_by_poll(tram_node *node, tram_id to) {
+    struct pollfd fd = {.fd = tram_fd(node), .events = POLLIN};
+    struct tram_event event;
+    int rc;
+
+    while ((rc = tram_send(node, to, 0, large, LARGE, TRAM_NOWAIT)) == -EAGAIN) {
+        bool room = false;
+
+        while (!room) {
+            int64_t ns = tram_timeout(node);
+
+            CHECK_OK(poll(&fd, 1, ns < 0 ? -1 : (int) ((ns + KIT_MS - 1) / KIT_MS)));
+            while (tram_dispatch(node, &event) > 0)
+                room |= event.type == TRAM_EVENT_SPACE && event.peer == to;
+        }
+    }
+    CHECK_OK(rc);
+}
+
+static void run_pusher(void *arg) {
+    const struct spoke *spoke = arg;
+    struct meter *meter = &shared->spokes[spoke->index];
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, SPOKE(spoke->index), &options);
+    struct rng rng = {(uint64_t) getpid()};
+
+    for (uint64_t i = 0; i < spoke->rounds; i++) {
+        int64_t start;
+
+        dawdle(&rng);
+        start = kit_now();
+        if (spoke->how == BY_POLL)
+            send_by_poll(node, HUB);
+        else
+            CHECK_OK(tram_send(node, HUB, 0, large, LARGE, 0));
+        meter_wait(meter, start);
+    }
+    tram_close(node);
+    meter_end(meter);
+}
+
+static void space(int n, enum how how, uint64_t total) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    struct spoke spokes[FAN];
+    struct tram_msg msg;
+    struct rng rng = {(uint64_t) getpid()};
+    pid_t pids[FAN];
+    tram_node *node;
+
+    shared = kit_shared(sizeof *shared);
+    node = kit_open(NULL, HUB, &options);
+    for (int i = 0; i < n; i++) {
+        spokes[i] = (struct spoke){.index = i, .how = how, .rounds = total / (uint64_t) n};
+        pids[i] = test_fork(run_pusher, &spokes[i]);
+    }
+    for (uint64_t i = total / (uint64_t) n * (uint64_t) n; i > 0; i--) {
+        int64_t start = kit_now();
+
+        CHECK_OK(tram_recv(node, &msg, kit_patience(15)));
+        meter_wait(&shared->hub, start);
+        dawdle(&rng);
+    }
+    for (int i = 0; i < n; i++)
+        JOIN(pids[i]);
+    tram_close(node);
+    meter_end(&shared->hub);
+    judge(n, total, false);
+    munmap(shared, sizeof *shared);
+}
+
+TEST_TIMEOUT(space_blocking, 60) {
+    space(1, BLOCKING, rounds());
+}
+
+TEST_TIMEOUT(space_poll, 60) {
+    space(1, BY_POLL, rounds());
+}
+
+TEST_TIMEOUT(space_of_four, 60) {
+    space(4, BLOCKING, rounds());
+}
+
+/* ---- a sender that dies between publishing and ringing -------------------------------------- */
+
+#if defined(__x86_64__)
+
+static void receive_and_note(void *arg) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, HUB, &options);
+    struct tram_msg msg;
+    int64_t *came = arg;
+
+    CHECK_OK(tram_recv(node, &msg, kit_patience(15))); /* the one before */
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(tram_recv(node, &msg, kit_patience(15)));
+        CHECK_EQ(msg.seq, (uint64_t) i + 2);
+        __atomic_store_n(&came[i], kit_now(), __ATOMIC_RELEASE);
+    }
+    tram_close(node);
+}
+
+/* The sender stops itself before the send that is stepped. */
+static void send_and_die(void *arg) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, SPOKE(0), &options);
+
+    (void) arg;
+    CHECK_OK(tram_send(node, HUB, 0, "before", 6, 0));
+    if (!kit_await_asleep(test_dir(), HUB))
+        FAIL("the receiver does not go to sleep");
+    CHECK_OK(ptrace(PTRACE_TRACEME, 0, 0, 0));
+    raise(SIGSTOP);
+    CHECK_OK(tram_send(node, HUB, 0, "after", 5, 0));
+    raise(SIGSTOP);
+}
+
+static uint64_t tail(void) {
+    char path[300];
+    uint64_t word = 0;
+    FILE *file = fopen(kit_path(path, sizeof path, test_dir(), HUB, "from-2.0.0.1"), "r");
+
+    CHECK(file);
+    CHECK(fseek(file, offsetof(struct stream, tail), SEEK_SET) == 0);
+    CHECK_EQ(fread(&word, sizeof word, 1, file), 1);
+    fclose(file);
+    return word;
+}
+
+/* Kill it so many instructions after the tail moved; how many it had left is unknown. */
+static bool kill_after_publish(pid_t pid, int instructions) {
+    uint64_t before;
+    int status;
+
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSTOPPED(status));
+    before = tail();
+    while (tail() == before || instructions-- > 0) {
+        CHECK_OK(ptrace(PTRACE_SINGLESTEP, pid, 0, 0));
+        CHECK_EQ(waitpid(pid, &status, 0), pid);
+        CHECK(WIFSTOPPED(status));
+        if (WSTOPSIG(status) != SIGTRAP)
+            break; /* the send is over */
+    }
+    test_kill(pid);
+    return WSTOPSIG(status) == SIGTRAP;
+}
+
+static void await(const int64_t *came, int64_t limit, const char *what) {
+    int64_t start = kit_now();
+
+    while (!__atomic_load_n(came, __ATOMIC_ACQUIRE)) {
+        kit_pause();
+        if (kit_now() - start > limit)
+            FAIL("%s: nothing after %.0f ms", what, (double) limit / 1e6);
+    }
+}
+
+/* Nobody comes after it: the receiver finds it by its bounded re-look. */
+TEST(dead_before_the_bell_alone) {
+    int64_t *came = kit_shared(4096), start;
+    pid_t receiver = test_fork(receive_and_note, came), sender = test_fork(send_and_die, NULL);
+    struct tram_options options = kit_options(65536, 0);
+    tram_node *node;
+
+    CHECK(kill_after_publish(sender, 0));
+    start = kit_now();
+    await(&came[0], 1500 * KIT_MS + kit_patience(1), "the re-look");
+    printf("    found after %.0f ms\n", (double) (came[0] - start) / 1e6);
+    node = kit_open(NULL, SPOKE(0), &options);
+    CHECK_OK(tram_send(node, HUB, 0, "last", 4, 0));
+    tram_close(node);
+    JOIN(receiver);
+    munmap(came, 4096);
+}
+
+/* Its successor rings for it, wherever it died. */
+TEST_TIMEOUT(dead_before_the_bell_with_successor, 60) {
+    struct tram_options options = kit_options(65536, 0);
+    bool more = true;
+    int n = 0;
+
+    for (int after = 0; more; after += *test_sanitizer() ? 40 : 8, n++) {
+        int64_t *came = kit_shared(4096), start;
+        pid_t receiver = test_fork(receive_and_note, came), sender = test_fork(send_and_die, NULL);
+        char path[300];
+        tram_node *node;
+
+        more = kill_after_publish(sender, after);
+        start = kit_now();
+        node = kit_open(NULL, SPOKE(0), &options);
+        await(&came[0], LOST_NS, "the successor's bell");
+        if (came[0] - start >= LOST_NS)
+            FAIL("came after %.0f ms", (double) (came[0] - start) / 1e6);
+        CHECK_OK(tram_send(node, HUB, 0, "last", 4, 0));
+        tram_close(node);
+        JOIN(receiver);
+        kit_remove_tree(kit_path(path, sizeof path, test_dir(), HUB, NULL));
+        kit_remove_tree(kit_path(path, sizeof path, test_dir(), SPOKE(0), NULL));
+        munmap(came, 4096);
+    }
+    printf("    killed at %d places\n", n);
+    CHECK(n > 2);
+}
+
+#endif
