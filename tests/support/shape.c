@@ -2,13 +2,10 @@
 #include "support/shape.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -228,24 +225,24 @@ static void close_channel(struct channel *chan) {
         close(chan->streams[i].fd);
 }
 
-static int open_at(const char *dir, const char *format, const char *from, unsigned n) {
-    char path[PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/", dir);
+static int open_at(int dir, const char *kind, const char *from, unsigned n) {
+    char name[128];
 
-    snprintf(path + length, sizeof path - (size_t) length, n ? "%s-%s+%u" : "%s-%s", format, from,
-             n);
-    return open(path, O_RDONLY | O_CLOEXEC);
+    snprintf(name, sizeof name, n ? "%s-%s+%u" : "%s-%s", kind, from, n);
+    return openat(dir, name, O_RDONLY | O_CLOEXEC);
 }
 
-static int check_channel(const char *dir, const char *from, char *why, size_t size) {
-    struct channel chan = {.dir = dir, .why = why, .size = size};
+/* `name` is that of one of its streams. */
+static int check_channel(int dir, const char *path, const char *name, char *why, size_t size) {
+    struct channel chan = {.dir = path, .why = why, .size = size};
+    size_t length = strcspn(name + 5, "+");
     int rc = 0, fd;
 
-    snprintf(chan.from, sizeof chan.from, "%s", from);
+    memcpy(chan.from, name + 5, length < sizeof chan.from ? length : sizeof chan.from - 1);
     for (unsigned n = 0; n < GENERATIONS; n++) {
         struct generation *g = &chan.streams[chan.n_streams];
 
-        fd = open_at(dir, "from", from, n);
+        fd = open_at(dir, "from", chan.from, n);
         if (fd < 0)
             continue;
         g->fd = fd;
@@ -255,7 +252,7 @@ static int check_channel(const char *dir, const char *from, char *why, size_t si
         if (rc == 0)
             rc = check_stream(&chan, chan.n_streams - 1);
     }
-    fd = open_at(dir, "head", from, 0);
+    fd = open_at(dir, "head", chan.from, 0);
     if (fd >= 0) {
         chan.has_head = pread(fd, &chan.head, sizeof chan.head, 0) == sizeof chan.head;
         close(fd);
@@ -270,10 +267,10 @@ static int check_channel(const char *dir, const char *from, char *why, size_t si
     return rc;
 }
 
-static int check_door(const char *path, const char *id, char *why, size_t size) {
+static int check_door(int dir, const char *path, const char *id, char *why, size_t size) {
     struct door door;
     tram_id expected;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+    int fd = openat(dir, "door", O_RDONLY | O_CLOEXEC), rc = -1;
 
     if (fd >= 0 && pread(fd, &door, sizeof door, 0) == sizeof door && door.magic == DOOR_MAGIC &&
         door.version == LAYOUT_VERSION && tram_id_parse(id, &expected) == 0 && door.id == expected)
@@ -281,36 +278,36 @@ static int check_door(const char *path, const char *id, char *why, size_t size) 
     if (fd >= 0)
         close(fd);
     if (rc < 0)
-        snprintf(why, size, "%s is in place, but not complete", path);
+        snprintf(why, size, "%s/door is in place, but not complete", path);
     return rc;
 }
 
 /* Hidden names are files that are being made. */
-static int check_node(const char *path, const char *id, char *why, size_t size) {
-    static const char *const known[] = {"lock", "bell", "head-", "from-", "aside-", "retry-",
-                                        "watch-"};
-    DIR *dir = opendir(path);
+static bool is_known(const char *name) {
+    static const char *const known[] = {".", "lock", "bell", "head-", "aside-", "retry-", "watch-"};
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strncmp(name, known[i], strlen(known[i])) == 0)
+            return true;
+    return false;
+}
+
+static int check_node(int bus, const char *id, char *why, size_t size) {
+    int fd = openat(bus, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
-    int rc = 0;
 
     if (!dir)
         return 0;
     while (rc == 0 && (entry = readdir(dir))) {
         const char *name = entry->d_name;
-        char file[PATH_MAX];
-        bool found = name[0] == '.';
 
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            found = found || strncmp(name, known[i], strlen(known[i])) == 0;
-        snprintf(file, sizeof file, "%s/%s", path, name);
         if (strcmp(name, "door") == 0)
-            rc = check_door(file, id, why, size);
-        else if (strncmp(name, "from-", 5) == 0) {
-            snprintf(file, sizeof file, "%.*s", (int) strcspn(name + 5, "+"), name + 5);
-            rc = check_channel(path, file, why, size); /* once for each generation: so what */
-        }
-        else if (!found) {
-            snprintf(why, size, "%s/%s: what is that?", path, name);
+            rc = check_door(fd, id, id, why, size);
+        else if (strncmp(name, "from-", 5) == 0)
+            rc = check_channel(fd, id, name, why, size); /* once for each stream: so what */
+        else if (!is_known(name)) {
+            snprintf(why, size, "%s/%s: what is that?", id, name);
             rc = -1;
         }
     }
@@ -319,20 +316,15 @@ static int check_node(const char *path, const char *id, char *why, size_t size) 
 }
 
 int shape_check(const char *bus, char *why, size_t size) {
-    DIR *dir = opendir(bus);
+    int fd = open(bus, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
-    int rc = 0;
 
     if (!dir)
         return 0; /* not made yet */
-    while (rc == 0 && (entry = readdir(dir))) {
-        char path[PATH_MAX];
-
-        if (entry->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "%s/%s", bus, entry->d_name);
-        rc = check_node(path, entry->d_name, why, size);
-    }
+    while (rc == 0 && (entry = readdir(dir)))
+        if (entry->d_name[0] != '.')
+            rc = check_node(fd, entry->d_name, why, size);
     closedir(dir);
     return rc;
 }
