@@ -212,14 +212,14 @@ def test_aside():
     bus.stream(forge.Stream(A, B).put(b"1").put(b"2"))
     bus.head(A, B, aside=3, committed=64, consumed=1)
     bus.write(B, f"aside-{A}-1", forge.aside(A, 1, b"bad one", tag=9))
-    bus.write(B, f"retry-{C}-20", forge.aside(C, 20, b"again"))
+    bus.write(B, f"retry-{C}-20", forge.aside(C, 20, b"again", attempts=7))
     bus.write(B, f"aside-{A}-10", forge.aside(A, 10, b"cut short")[:-1])
     bus.write(B, f"aside-{A}-11", forge.aside(A, 12, b"misnamed"))
     is_like(channel(), aside=3, aside_ever=3)
     code, out, err = tram("dump", "--to", B, "--aside", "--json")
     found = [json.loads(line) for line in out.splitlines()]
-    assert [(r["from"], r["seq"], r["where"], r["text"]) for r in found] == [
-        (A, 1, "aside", "bad one"), (C, 20, "retry", "again")], found
+    assert [(r["from"], r["seq"], r["where"], r["attempts"], r["text"]) for r in found] == [
+        (A, 1, "aside", 5, "bad one"), (C, 20, "retry", 7, "again")], found
     assert code == 1 and "2 messages could not be read" in err, err
 
 

@@ -541,6 +541,7 @@ static int next_aside(struct observe_reader *reader, struct observe_record *ret_
         if (rc < 0)
             return rc;
         ret_record->from = name->peer;
+        ret_record->attempts = record.check; /* what else has no place in a record set aside */
         ret_record->where = name->kind == FILE_ASIDE ? OBSERVE_ASIDE : OBSERVE_RETRY;
         return 1;
     }
