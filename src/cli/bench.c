@@ -175,7 +175,7 @@ int verb_bench(int argc, char **argv) {
     struct bench_call call = { 0 };
     int opt;
 
-    optind = 1;
+    optind = 0; /* anew, with options behind operands, whatever came before */
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (opt == OPT_HELP) {
             bench_help(stdout);

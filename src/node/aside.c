@@ -22,9 +22,9 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
         .seq = view->seq,
         .size = view->size,
         .from = in->peer->id,
-        .tag = view->tag,
+        .tag = load_relaxed(&view->record->tag),
         .check = attempts,
-        .time_ns = view->time_ns,
+        .time_ns = load_relaxed(&view->record->time_ns),
     };
     struct head *head = in->head_map.base;
     char name[FILES_NAME];
@@ -34,7 +34,7 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
 
     if (node->asides >= ASIDE_MAX)
         return -ENOSPC; /* it is handed out once more instead */
-    memcpy(record.layer, view->layer, sizeof(record.layer));
+    memcpy(record.layer, view->record->layer, sizeof(record.layer));
     files_aside_name(name, "aside", in->peer->id, view->seq);
     (void) snprintf(hidden, sizeof(hidden), ".%s", name);
     fd = sys_file_make(node->dir, hidden, node->mode, sizeof(record) + view->size);
@@ -42,7 +42,7 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
         return fd;
     rc = sys_file_write(fd, &record, sizeof(record), 0);
     if (rc == 0)
-        rc = sys_file_write(fd, view->payload, view->size, sizeof(record));
+        rc = sys_file_write(fd, view->record + 1, view->size, sizeof(record));
     if (rc == 0)
         rc = sys_rename(node->dir, hidden, name);
     if (rc < 0) {
@@ -110,6 +110,15 @@ static int read_aside(int dir, const char *name, tram_id from, uint64_t seq,
     return 0;
 }
 
+/* It is handed out once more. */
+static int count_attempt(int dir, const char *name, uint32_t attempts) {
+    OWNS_FD int fd = sys_file_open(dir, name, true);
+
+    if (fd < 0)
+        return fd;
+    return sys_file_write(fd, &attempts, sizeof(attempts), offsetof(struct record, check));
+}
+
 static void retry_remove(tram_node *node, struct retry *retry) {
     struct retry **link = &node->retries;
 
@@ -143,11 +152,8 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
         return 0;
     files_aside_name(asked, "retry", retry->from, retry->seq);
     files_aside_name(name, "aside", retry->from, retry->seq);
-    rc = sys_rename(node->dir, asked, name);
-    if (rc == 0)
-        rc = read_aside(node->dir, name, retry->from, retry->seq, &record, &retry->data);
+    rc = read_aside(node->dir, asked, retry->from, retry->seq, &record, &retry->data);
     if (rc == 0 && record.size > node->size_limit) {
-        (void) sys_rename(node->dir, name, asked);
         free(retry->data);
         retry->data = NULL;
         (void) error_channel(&node->error, -EMSGSIZE, retry->from, node->id,
@@ -155,6 +161,10 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
         node->error.limit = record.size;
         return -EMSGSIZE;
     }
+    if (rc == 0)
+        rc = count_attempt(node->dir, asked, record.check + 1);
+    if (rc == 0)
+        rc = sys_rename(node->dir, asked, name);
     if (rc < 0) {
         retry_remove(node, retry);
         return rc == -ENOENT ? 0

@@ -386,6 +386,18 @@ int head_reserve_window(int dir, tram_id from) {
     return sys_file_reserve(fd, offsetof(struct head, window), sizeof(((struct head *) 0)->window));
 }
 
+int head_read_window(int dir, tram_id from, uint64_t ret_window[LAYOUT_WINDOW]) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    if (fd < 0)
+        return fd;
+    return sys_file_read(fd, ret_window, LAYOUT_WINDOW * sizeof(*ret_window),
+                         offsetof(struct head, window));
+}
+
 struct span_of_generations {
     tram_id from;
     bool any;

@@ -74,6 +74,8 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
               uint64_t *ret_id);
 /* Give the window's page memory. */
 int head_reserve_window(int dir, tram_id from);
+/* Read the window, whether its page has memory or not. */
+int head_read_window(int dir, tram_id from, uint64_t ret_window[LAYOUT_WINDOW]);
 
 /* The generations of a channel's streams. -ENOENT: none. */
 int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest);

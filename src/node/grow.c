@@ -83,18 +83,20 @@ void out_trim(struct out *out, uint64_t keep) {
     uint64_t first = head > keep ? head - keep : 0;
     uint64_t end = round_up(out->tx.pos + LINK_SPAN, PAGE);
     bool empty = head == out->tx.pos;
+    uint64_t kept;
 
     if (first < out->tx.base)
         first = out->tx.base;
     first &= ~(PAGE - 1);
     if (empty && keep < PAGE)
         first = end; /* nothing stays, not even the page at hand */
+    kept = first < out->tx.pos ? first : out->tx.pos;
     if (first + out->capacity <= end)
         return; /* all of it is in use or kept */
     if (out->reserved != UINT64_MAX && out->kept >= first && out->reserved <= end)
         return; /* nothing to give back */
     /* Observers are told first: what was punched reads as zeros. */
-    store_release(&out->tx.words->kept, first > out->tx.base ? first : out->tx.base);
+    store_release(&out->tx.words->kept, kept > out->tx.base ? kept : out->tx.base);
     if (each_range(out, end, first + out->capacity, sys_file_punch) < 0)
         return; /* a file system without holes keeps it */
     out->kept = first;

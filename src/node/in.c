@@ -99,6 +99,7 @@ int in_need_window(tram_node *node, struct in *in) {
         in->hands = calloc(LAYOUT_WINDOW, sizeof(*in->hands));
         if (!in->hands)
             rc = -ENOMEM;
+        in->plain = false;
     }
     if (rc < 0)
         return error_channel(&node->error, rc, in->peer->id, node->id,
@@ -214,6 +215,7 @@ static int recover(tram_node *node, struct in *in) {
     int rc = 0;
 
     in->again = in->rx.seq;
+    in->plain = true;
     if (handed <= in->rx.pos)
         return 0;
     rc = in_need_window(node, in);
@@ -245,6 +247,27 @@ static int recover(tram_node *node, struct in *in) {
     return rc;
 }
 
+/* What was in hand in a life before the last one, and not reached in the last, lies behind handed; only
+ * the window knows of it, and of what was released out of order. */
+static int recover_earlier(tram_node *node, struct in *in) {
+    uint64_t window[LAYOUT_WINDOW];
+    uint64_t again = in->again;
+    int rc = head_read_window(node->dir, in->peer->id, window);
+
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < LAYOUT_WINDOW; i++) {
+        uint64_t ahead = WINDOW_SEQ(window[i]) - WINDOW_SEQ(in->done_seq);
+
+        if (window[i] != 0 && ahead <= LAYOUT_WINDOW && in->done_seq + ahead > again)
+            again = in->done_seq + ahead;
+    }
+    if (again > in->again)
+        rc = in_need_window(node, in); /* it has memory: this notes it */
+    in->again = again;
+    return rc;
+}
+
 static int in_map(tram_node *node, struct in *in) {
     struct stream_facts facts;
     uint32_t lowest;
@@ -266,7 +289,8 @@ static int in_map(tram_node *node, struct in *in) {
                       in->peer->id, facts.capacity, facts.base))
         return -EBADMSG;
     in->done_seq = in->rx.seq;
-    return recover(node, in);
+    rc = recover(node, in);
+    return rc < 0 ? rc : recover_earlier(node, in);
 }
 
 /* Static channels have their memory before the first message, on this side, too. */
@@ -414,22 +438,6 @@ void in_give(tram_node *node, struct in *in) {
         in->rx.rung = want;
         peer_knock(node, in->peer);
     }
-}
-
-/* All up to `seq` are done with, and those behind it that were released before their turn. */
-static inline void in_commit(tram_node *node, struct in *in, uint64_t position, uint64_t seq) {
-    while (unlikely(in->hands && seq < in->rx.seq)) {
-        const struct hand *hand = &in->hands[(seq + 1) % LAYOUT_WINDOW];
-
-        if (hand->seq != seq + 1 || hand->state != HAND_RELEASED)
-            break;
-        position = hand->end;
-        seq++;
-    }
-    ring_rx_commit(&in->rx, position, seq);
-    in->done_seq = seq;
-    if (ring_rx_should_free(&in->rx))
-        in_give(node, in);
 }
 
 int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {

@@ -56,7 +56,7 @@ struct out {
     bool blocked;      /* a send said -EAGAIN: an event is owed */
     bool claimed;
     int broken;        /* 0, or what every send returns */
-    uint64_t claim_size;
+    uint64_t claim_size, claim_room;
     uint64_t capacity;
     uint64_t reserved; /* [kept, reserved) has memory; UINT64_MAX: all of the ring has */
     uint64_t kept;
@@ -87,6 +87,7 @@ struct in {
     struct in *auto_next;
     bool auto_listed;
     bool broken;
+    bool plain;        /* nothing is released out of order, nothing comes again: the short way */
     bool window;       /* the window's page has memory */
     uint64_t auto_first, auto_seq; /* released by the next receive */
     uint64_t auto_pos; /* behind the last of them */
@@ -266,6 +267,22 @@ void in_give(tram_node *node, struct in *in);
 void in_tidy(tram_node *node, struct in *in);
 void autos_release(tram_node *node);
 int in_need_window(tram_node *node, struct in *in);
+/* All up to `seq` are done with, and those behind it that were released before their turn. */
+static inline void in_commit(tram_node *node, struct in *in, uint64_t position, uint64_t seq) {
+    while (unlikely(in->hands && seq < in->rx.seq)) {
+        const struct hand *hand = &in->hands[(seq + 1) % LAYOUT_WINDOW];
+
+        if (hand->seq != seq + 1 || hand->state != HAND_RELEASED)
+            break;
+        position = hand->end;
+        seq++;
+    }
+    ring_rx_commit(&in->rx, position, seq);
+    in->done_seq = seq;
+    if (ring_rx_should_free(&in->rx))
+        in_give(node, in);
+}
+
 /* The message is done with, in whatever order. */
 int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end);
 int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint32_t attempts);
@@ -288,6 +305,10 @@ static inline bool node_knocked(const tram_node *node) {
 /* Sleep until the bell or the deadline, doing what falls due. Sleeping must have been agreed. */
 int node_block(tram_node *node, uint64_t deadline);
 void node_due(tram_node *node, uint64_t now);
+/* Is there something for the application that is in no ring? */
+static inline bool node_to_say(const tram_node *node) {
+    return node->bad || node->retries;
+}
 /* Find a channel with a message, in turn; NULL. */
 struct in *node_look(tram_node *node);
 

@@ -240,6 +240,12 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
     return 0;
 }
 
+/* Every later send goes the slow way and is told `why`. */
+static void out_break(struct out *out, int why) {
+    out->broken = why;
+    out->tx.room = out->tx.pos;
+}
+
 /* ---- ringing ---------------------------------------------------------------------------------- */
 
 /* The channel's files by their names, or gone: 1, 0 or a negative errno. */
@@ -273,12 +279,12 @@ static int wait_for_remover(tram_node *node, struct peer *peer) {
             return error_channel(&node->error, rc, node->id, peer->id,
                                  "cannot see whether the channel was removed: %s", strerror(-rc));
         if (rc == 0 && is_ephemeral(peer->id)) {
-            peer->out->broken = -EHOSTUNREACH;
+            out_break(peer->out, -EHOSTUNREACH);
             return error_channel(&node->error, -EHOSTUNREACH, node->id, peer->id,
                                  "the ephemeral node is gone, and what was sent to it as well");
         }
         if (rc == 0) {
-            peer->out->broken = -ESTALE; /* the next send makes the channel anew */
+            out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
             return error_channel(&node->error, -ESTALE, node->id, peer->id,
                                  "the node was removed while this was sent; nothing of it was "
                                  "accepted: send it again");
@@ -302,7 +308,7 @@ static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
             return rc;
     }
     if (armed & ARMED_BROKEN) {
-        out->broken = -ENOTRECOVERABLE;
+        out_break(out, -ENOTRECOVERABLE);
         return error_channel(&node->error, -ENOTRECOVERABLE, node->id, peer->id,
                              "the receiver closed the channel because it read nonsense from it; "
                              "`tram purge` makes it usable again");
@@ -326,7 +332,7 @@ int out_publish(tram_node *node, struct peer *peer) {
             return rc;
     }
     if (unlikely(sys_map_torn(&out->map))) {
-        out->broken = -ENOTRECOVERABLE;
+        out_break(out, -ENOTRECOVERABLE);
         return error_channel(&node->error, -ENOTRECOVERABLE, node->id, peer->id,
                              "somebody cut the channel's file short; `tram purge` makes it usable "
                              "again");
@@ -356,7 +362,7 @@ int outs_flush(tram_node *node) {
 
 /* The words that only the receiver may write made no sense. */
 static int head_bad(tram_node *node, struct out *out) {
-    out->broken = -ENOTRECOVERABLE;
+    out_break(out, -ENOTRECOVERABLE);
     return error_channel(&node->error, -ENOTRECOVERABLE, node->id, out->peer->id,
                          "the receiver wrote nonsense into its words of the channel; `tram purge` "
                          "makes it usable again");
@@ -487,6 +493,9 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t deadlin
     uint64_t span = record_span(size);
     uint64_t spin_until = 0;
 
+    if (peer->out->claimed)
+        return error_channel(&node->error, -EBUSY, node->id, peer->id,
+                             "a claim on this channel is open: commit or abort it first");
     if (peer->out->broken) {
         int rc = out_revive(node, peer);
 

@@ -88,16 +88,16 @@ struct in *node_look(tram_node *node) {
 
 static inline void fill(const struct in *in, const struct ring_view *view, uint32_t attempt,
                         struct tram_msg *msg) {
-    msg->data = view->payload;
+    msg->data = view->record + 1;
     msg->size = view->size;
     msg->from = in->rx.from;
-    msg->tag = view->tag;
+    msg->tag = load_relaxed(&view->record->tag);
     msg->seq = view->seq;
     msg->stream = in->id;
-    msg->time_ns = view->time_ns;
+    msg->time_ns = load_relaxed(&view->record->time_ns);
     msg->attempt = attempt;
     msg->reserved = 0;
-    memcpy(msg->layer, view->layer, sizeof(msg->layer));
+    memcpy(msg->layer, view->record->layer, sizeof(msg->layer));
 }
 
 /* A message that a process before us may have seen: the attempt to hand it out as; 0: it is dealt with;
@@ -216,11 +216,7 @@ static int take(tram_node *node, struct in *in, struct tram_msg *msgs, int max, 
 }
 
 /* A turn ends when it was long enough. */
-static inline void count_turn(struct in *in, const struct tram_msg *msgs, int count) {
-    uint64_t bytes = 0;
-
-    for (int i = 0; i < count; i++)
-        bytes += msgs[i].size;
+static inline void count_turn(struct in *in, uint64_t bytes, int count) {
     in->streak += (uint32_t) count;
     if ((uint32_t) count >= in->turn_messages || bytes >= in->turn_bytes) {
         in->turn_messages = 0;
@@ -242,6 +238,7 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
     }
     while (count < max) {
         struct in *in = node_look(node);
+        uint64_t bytes = 0;
         int rc;
 
         if (!in)
@@ -254,8 +251,9 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
         }
         if (rc == 0)
             continue; /* links, and what was dealt with without being handed out */
-        count_turn(in, msgs + count, rc);
-        count += rc;
+        for (int i = 0; i < rc; i++)
+            bytes += msgs[count++].size;
+        count_turn(in, bytes, rc);
         if (msgs[count - 1].attempt > 1)
             break;
         /* This sender's are in hand; look at the others only to fill a batch. */
@@ -324,7 +322,7 @@ static int rest(tram_node *node, struct patience *wait) {
 
     look_away(node);
     for (int i = 0; i < 64; i++) { /* dense traffic never gets to reading the clock */
-        if (node_look(node) || node->bad || node->retries)
+        if (node_look(node) || node_to_say(node))
             return 0;
         sys_relax();
     }
@@ -356,10 +354,11 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
     bool hold = (flags & TRAM_HOLD) != 0;
     int rc;
 
-    if (likely(node->autos || node->retries))
-        autos_release(node);
+    /* What was made of a message is accepted before the message is released. */
     if (unlikely(node->staged))
         (void) outs_flush(node); /* an error stays with its channel, for the next send */
+    if (likely(node->autos || node->retries))
+        autos_release(node);
     for (;;) {
         rc = take_now(node, msgs, max, hold);
         if (likely(rc != 0))
@@ -378,6 +377,45 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
     }
 }
 
+/* The common case, up to `max` messages of the channel at hand, which are there and were never handed
+ * out; at most those received last from it are to be released. 0: go the long way. */
+static inline int receive_quick(tram_node *node, struct tram_msg *msgs, int max) {
+    struct in *in = node->hot;
+    struct ring_view view;
+    uint64_t pos;
+    uint64_t bytes = 0;
+    int count = 0;
+
+    if (!in || !in->plain || node->staged || node_to_say(node) ||
+        (node->autos && (node->autos != in || in->auto_next)))
+        return 0;
+    if (max > (int) in->turn_messages)
+        max = (int) in->turn_messages;
+    if (in->auto_listed) {
+        in->auto_listed = false;
+        node->autos = NULL;
+        in_commit(node, in, in->auto_pos, in->auto_seq);
+    }
+    pos = in->rx.pos;
+    while (count < max && ring_rx_next(&in->rx, &view) == RX_MESSAGE) {
+        fill(in, &view, 1, &msgs[count++]);
+        pos = in->rx.pos;
+        bytes += view.size;
+    }
+    in->rx.pos = pos; /* not behind a link: that is for the long way */
+    if (count == 0)
+        return 0;
+    ring_rx_handed(&in->rx);
+    in->auto_listed = true;
+    in->auto_next = NULL;
+    node->autos = in;
+    in->auto_first = in->done_seq + 1;
+    in->auto_pos = pos;
+    in->auto_seq = in->rx.seq;
+    count_turn(in, bytes, count);
+    return count;
+}
+
 int tram_recv(tram_node *node, struct tram_msg *ret_msg, int64_t timeout_ns) {
     int rc = node_enter(node);
 
@@ -385,6 +423,8 @@ int tram_recv(tram_node *node, struct tram_msg *ret_msg, int64_t timeout_ns) {
         return rc;
     if (unlikely(!ret_msg))
         return node_leave(node, error_set(&node->error, -EINVAL, "ret_msg is NULL"));
+    if (likely(receive_quick(node, ret_msg, 1)))
+        return node_leave(node, 0);
     rc = receive(node, ret_msg, 1, 0, timeout_ns);
     return node_leave(node, rc > 0 ? 0 : rc);
 }
@@ -398,7 +438,10 @@ int tram_recv_batch(tram_node *node, struct tram_msg *ret_msgs, int max, uint32_
     if (unlikely(!ret_msgs || max < 1 || (flags & ~TRAM_HOLD)))
         return node_leave(node, error_set(&node->error, -EINVAL,
                                           "ret_msgs is NULL, max below 1, or unknown flags"));
-    return node_leave(node, receive(node, ret_msgs, max, flags, timeout_ns));
+    rc = (flags & TRAM_HOLD) ? 0 : receive_quick(node, ret_msgs, max);
+    if (rc == 0)
+        rc = receive(node, ret_msgs, max, flags, timeout_ns);
+    return node_leave(node, rc);
 }
 
 int tram_recv_copy(tram_node *node, void *buffer, size_t capacity, struct tram_msg *ret_msg,

@@ -22,10 +22,7 @@ static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t d
             return rc;
         node->last = peer;
     }
-    if (unlikely(peer->out->claimed))
-        return error_channel(&node->error, -EBUSY, node->id, to,
-                             "a claim on this channel is open: commit or abort it first");
-    if (unlikely(peer->out->broken || !ring_tx_fits(&peer->out->tx, size))) {
+    if (unlikely(!ring_tx_fits(&peer->out->tx, size))) {
         int rc = out_room(node, peer, size, deadline);
 
         if (rc < 0)
@@ -160,6 +157,8 @@ int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns, voi
     if (rc == 0) {
         peer->out->claimed = true;
         peer->out->claim_size = size;
+        peer->out->claim_room = peer->out->tx.room;
+        peer->out->tx.room = peer->out->tx.pos; /* everything else goes the slow way: refused */
         *ret_data = ring_tx_payload(&peer->out->tx);
     }
     return node_leave(node, rc);
@@ -173,6 +172,8 @@ static int take_claim(tram_node *node, tram_id to, struct peer **ret_peer) {
         return error_channel(&node->error, -ENOENT, node->id, to,
                              "nothing is claimed on this channel");
     peer->out->claimed = false;
+    if (!peer->out->broken)
+        peer->out->tx.room = peer->out->claim_room;
     *ret_peer = peer;
     return 0;
 }
@@ -189,6 +190,7 @@ int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_
     rc = take_claim(node, to, &peer);
     if (rc == 0 && size > peer->out->claim_size) {
         peer->out->claimed = true;
+        peer->out->tx.room = peer->out->tx.pos;
         rc = error_channel(&node->error, -EINVAL, node->id, to,
                            "commit of %zu bytes, more than were claimed (%llu)", size,
                            (unsigned long long) peer->out->claim_size);

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ring/rx.h"
 
-#include <string.h>
-
-static const struct record *record_at(const struct ring_rx *rx, uint64_t position) {
-    return (const struct record *) (const void *) (rx->data + (position & rx->mask));
-}
-
 bool ring_rx_look(struct ring_rx *rx) {
     uint64_t tail = WORD_POSITION(load_acquire(&rx->words->tail)); /* T1 */
 
@@ -17,41 +11,6 @@ bool ring_rx_look(struct ring_rx *rx) {
         return false;
     rx->tail = tail;
     return true;
-}
-
-enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_view *ret_view) {
-    const struct record *record = record_at(rx, rx->pos);
-    uint64_t left = rx->tail - rx->pos;
-    uint32_t size;
-    uint32_t flags;
-    uint64_t span;
-
-    if (left == 0)
-        return RX_EMPTY;
-    if (left < sizeof(*record))
-        return RX_BAD;
-    size = load_relaxed(&record->size);
-    flags = load_relaxed(&record->flags);
-    span = record_span(size);
-    if (span > left || load_relaxed(&record->seq) != rx->seq + 1 ||
-        load_relaxed(&record->from) != rx->from)
-        return RX_BAD;
-    if (flags != 0) {
-        if (flags != RECORD_LINK || size != 0 || span != left)
-            return RX_BAD;
-        rx->pos += span;
-        return RX_LINK;
-    }
-    rx->pos += span;
-    rx->seq += 1;
-    ret_view->payload = (const uint8_t *) record + sizeof(*record);
-    ret_view->end = rx->pos;
-    ret_view->seq = rx->seq;
-    ret_view->size = size;
-    ret_view->tag = load_relaxed(&record->tag);
-    ret_view->time_ns = load_relaxed(&record->time_ns);
-    memcpy(ret_view->layer, record->layer, sizeof(ret_view->layer));
-    return RX_MESSAGE;
 }
 
 bool ring_rx_init(struct ring_rx *rx, const struct stream *words, const uint8_t *data,

@@ -50,7 +50,7 @@ struct ring_tx {
     uint8_t *data;
     uint64_t mask;  /* capacity - 1 */
     uint64_t pos;   /* where the next record goes; above the published tail if some are staged */
-    uint64_t room;  /* a record may end here, see above */
+    uint64_t room;  /* a record may end here, see above; pos: the slow path has to look first */
     uint64_t seq;   /* messages accepted or staged, ever */
     uint64_t last;  /* position of the record before pos; == pos: none in this stream */
     uint64_t tail;  /* the published word */
@@ -61,8 +61,9 @@ struct ring_tx {
     uint64_t base;  /* position where the stream starts */
 };
 
+/* Never true by mistake; a record that fits to the last byte is left to the slow path. */
 static inline bool ring_tx_fits(const struct ring_tx *tx, uint64_t size) {
-    return tx->pos + record_span(size) <= tx->room && size <= UINT32_MAX;
+    return tx->room - tx->pos >= size + sizeof(struct record) + LAYOUT_ALIGN && size < UINT32_MAX;
 }
 
 static inline bool ring_tx_staged(const struct ring_tx *tx) {

@@ -116,7 +116,8 @@ static int range_new(uint32_t *ret_index) {
     return -ENOMEM;
 }
 
-int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guard) {
+int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guard,
+                  const bool **ret_torn) {
     uint32_t index;
     int rc;
 
@@ -132,6 +133,7 @@ int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guar
         range->torn = false;
         __atomic_store_n(&range->base, (uintptr_t) base, __ATOMIC_RELEASE); /* R1 */
         *ret_guard = index + 1;
+        *ret_torn = &range->torn;
     }
     (void) pthread_mutex_unlock(&table_lock);
     return rc;
@@ -145,8 +147,4 @@ void sys_guard_remove(uint32_t guard) {
     if (guard - 1 < lowest_free)
         lowest_free = guard - 1;
     (void) pthread_mutex_unlock(&table_lock);
-}
-
-bool sys_guard_torn(uint32_t guard) {
-    return guard != 0 && __atomic_load_n(&range_at(guard - 1)->torn, __ATOMIC_ACQUIRE);
 }

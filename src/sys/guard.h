@@ -13,11 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Guard a range; *ret_guard is for the calls below. -ENOMEM. */
-int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guard);
+/* Guard a range; *ret_guard is for the call below. *ret_torn points to a flag, set when the file was
+ * found cut short, that may be read until the range is removed. -ENOMEM. */
+int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guard,
+                  const bool **ret_torn);
 
 /* After the range was unmapped. 0 is ignored. */
 void sys_guard_remove(uint32_t guard);
-
-/* Was the file found cut short? False for 0. */
-bool sys_guard_torn(uint32_t guard);

@@ -36,7 +36,8 @@ int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_
         return -errno;
     rc = map_parts(fd, map.base, length, twice, protection);
     if (rc == 0 && (flags & SYS_MAP_GUARD))
-        rc = sys_guard_add(map.base, map.length, (flags & SYS_MAP_WRITE) != 0, &map.guard);
+        rc = sys_guard_add(map.base, map.length, (flags & SYS_MAP_WRITE) != 0, &map.guard,
+                           &map.torn);
     if (rc < 0) {
         (void) munmap(map.base, map.length);
         return rc;
@@ -52,10 +53,6 @@ void sys_unmap(struct sys_map *map) {
     (void) munmap(map->base, map->length); /* fails only for a range that is no mapping of ours */
     sys_guard_remove(map->guard);
     *map = (struct sys_map){0};
-}
-
-bool sys_map_torn(const struct sys_map *map) {
-    return sys_guard_torn(map->guard);
 }
 
 int sys_map_populate(const struct sys_map *map, uint64_t offset, uint64_t length, uint32_t flags) {

@@ -12,6 +12,7 @@ struct sys_map {
     void *base;      /* NULL: none */
     uint64_t length; /* address space, the second mapping included */
     uint32_t guard;  /* its place in the guard's table + 1; 0: not guarded */
+    const bool *torn; /* set when the file was found cut short; NULL: not guarded */
 };
 
 #define SYS_MAP_WRITE    1u
@@ -27,7 +28,9 @@ int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_
 void sys_unmap(struct sys_map *map);
 
 /* Was the file found cut short? */
-bool sys_map_torn(const struct sys_map *map);
+static inline bool sys_map_torn(const struct sys_map *map) {
+    return map->torn && __atomic_load_n(map->torn, __ATOMIC_RELAXED);
+}
 
 /* Fault in, and lock if asked, a range that has memory. */
 int sys_map_populate(const struct sys_map *map, uint64_t offset, uint64_t length, uint32_t flags);
