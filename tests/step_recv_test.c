@@ -107,7 +107,7 @@ static void poisoned(struct step_pair *pair) {
     waiting(pair);
     step_crash_receiver(pair, 1);
     step_crash_receiver(pair, 1);
-    pair->shared->before.rank[1] = RANK_ASIDE; /* whoever comes next sets it aside */
+    pair->shared->before.rank[1] = RANK_ASIDE(2); /* whoever comes next sets it aside */
 }
 
 static void poisoned_and_opened(struct step_pair *pair) {
@@ -128,13 +128,14 @@ static void set_aside(struct step_pair *pair) {
 static void to_retry(struct step_pair *pair) {
     set_aside(pair);
     STEP_OK(tram_aside_retry(pair->receiver, STEP_SENDER, 1));
-    pair->shared->before.rank[1] = RANK_RETRY;
+    pair->shared->before.rank[1] = RANK_RETRY(3);
 }
 
 static void retried(struct step_pair *pair) {
     to_retry(pair);
     STEP_OK(tram_recv(pair->receiver, &pair->msgs[0], 0));
     step_check(pair->msgs[0].seq == 1, "number 1 comes once more");
+    pair->shared->before.rank[1] = RANK_ASIDE(3);
 }
 
 static void watched(struct step_pair *pair) {
@@ -265,7 +266,12 @@ static void second_handed(struct step_model *model) {
 }
 
 static void one_to_retry(struct step_model *model) {
-    model->rank[1] = RANK_RETRY;
+    model->rank[1] = RANK_RETRY(3);
+}
+
+/* In hand once more; whoever dies with it leaves it set aside. */
+static void one_aside_again(struct step_model *model) {
+    model->rank[1] = RANK_ASIDE(3);
 }
 
 /* ---- the cases ------------------------------------------------------------------------------ */
@@ -304,7 +310,8 @@ STEP_CASE(open_after_two_crashes, .setup = crashed_twice, .operation = open_rece
 STEP_CASE(open_with_poison, .attempts = 2, .setup = poisoned, .operation = open_receiver)
 STEP_CASE(aside_retry, .attempts = 2, .setup = set_aside, .operation = retry, .after = one_to_retry)
 STEP_CASE(aside_drop, .attempts = 2, .setup = set_aside, .operation = drop, .after = first_released)
-STEP_CASE(recv_retried, .attempts = 2, .setup = to_retry, .operation = recv_one)
+STEP_CASE(recv_retried, .attempts = 2, .setup = to_retry, .operation = recv_one,
+          .after = one_aside_again)
 STEP_CASE(release_retried, .attempts = 2, .setup = retried, .operation = done,
           .after = first_released)
 STEP_CASE(watch_peer, .setup = waiting, .operation = watch)

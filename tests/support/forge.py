@@ -1,5 +1,5 @@
-"""Makes the files of a bus by hand, as layout version 1 has them: a second, independent writing down
-of the layout, and the way to files that no sane library would make."""
+"""Makes the files of a bus by hand, as layout version 1 has them: a second, independent writing of
+the layout, and the way to files that no sane library would make."""
 
 import os
 import struct

@@ -158,7 +158,7 @@ void step_crash_receiver(struct step_pair *pair, int n) {
         _exit(0);
     }
     step_check(waitpid(pid, &status, 0) == pid && status == 0, "a life of the receiver");
-    while (model->rank[first] >= RANK_ASIDE)
+    while (model->rank[first] >= RANK_ASIDE(0))
         first++;
     for (uint64_t seq = first; seq < first + (uint64_t) n; seq++)
         model->rank[seq]++;
@@ -215,7 +215,7 @@ static void receive_all(struct step_shared *shared, const struct step_case *this
     while ((rc = tram_recv(receiver, &msg, 0)) == 0) {
         check_message(shared, &msg);
         if (this->attempts && msg.attempt > this->attempts && msg.seq <= found->sent) {
-            found->rank[msg.seq] = RANK_RETRY; /* was set aside: out of order */
+            found->rank[msg.seq] = (uint16_t) RANK_RETRY(this->attempts + 1); /* was set aside */
             continue;
         }
         if (msg.seq <= last || msg.seq > found->sent)
@@ -236,7 +236,7 @@ static void list_aside(struct step_shared *shared, tram_node *receiver) {
         wrong(shared, "tram_aside_list: %s", strerror(-n));
     for (int i = 0; i < n && i < 16; i++)
         if (list[i].seq < STEP_SEQS)
-            shared->found.rank[list[i].seq] = RANK_ASIDE;
+            shared->found.rank[list[i].seq] = (uint16_t) RANK_ASIDE(list[i].attempts);
 }
 
 /* Both go on, and nothing is repeated or left out from here. */
@@ -312,8 +312,8 @@ static void compare(const struct step_case *this, struct step_shared *shared,
             most = shared->before.rank[seq];
         if (rank < least || rank > most)
             FAIL("%s, step %llu: number %llu has rank %u, not %u to %u (0: not accepted, n: comes "
-                 "as attempt n, %d: set aside, %d: gone)",
-                 this->name, ULL(step), ULL(seq), rank, least, most, RANK_ASIDE, RANK_GONE);
+                 "as attempt n, 500 + 10n: set aside after n, %d: gone)",
+                 this->name, ULL(step), ULL(seq), rank, least, most, RANK_GONE);
     }
 }
 

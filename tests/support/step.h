@@ -28,11 +28,13 @@
 
 enum {
     STEP_SEQS = 2048,    /* numbers that a case may use */
-    RANK_ASIDE = 500,    /* set aside: on the list */
-    RANK_RETRY = 501,    /* to be handed out once more, out of order */
     RANK_GONE = 1000,    /* released */
     STEP_MORE = 3,       /* messages that the successors send */
 };
+
+/* Set aside after n hand-outs: on the list. To be handed out once more, out of order, as attempt n. */
+#define RANK_ASIDE(n) (500 + 10 * (n))
+#define RANK_RETRY(n) (495 + 10 * (n))
 
 struct step_model {
     uint64_t sent, handed;
