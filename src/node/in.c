@@ -99,7 +99,6 @@ int in_need_window(tram_node *node, struct in *in) {
         in->hands = calloc(LAYOUT_WINDOW, sizeof(*in->hands));
         if (!in->hands)
             rc = -ENOMEM;
-        in->plain = false;
     }
     if (rc < 0)
         return error_channel(&node->error, rc, in->peer->id, node->id,
@@ -215,8 +214,8 @@ static int recover(tram_node *node, struct in *in) {
     int rc = 0;
 
     in->again = in->rx.seq;
-    in->plain = true;
-    if (handed <= in->rx.pos)
+    in->plain = handed <= in->rx.pos;
+    if (in->plain)
         return 0;
     rc = in_need_window(node, in);
     while (rc == 0 && more) {
@@ -457,6 +456,7 @@ int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
     if (WINDOW_SEQ(old) != WINDOW_SEQ(seq))
         old = WINDOW_SEQ(seq);
     store_relaxed(word, old | WINDOW_RELEASED);
+    in->plain = false;
     in->hands[seq % LAYOUT_WINDOW] =
         (struct hand){.seq = seq, .end = end, .state = HAND_RELEASED};
     return 0;

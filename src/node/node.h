@@ -87,7 +87,7 @@ struct in {
     struct in *auto_next;
     bool auto_listed;
     bool broken;
-    bool plain;        /* nothing is released out of order, nothing comes again: the short way */
+    bool plain;        /* nothing is held or comes again: receives go the short way */
     bool window;       /* the window's page has memory */
     uint64_t auto_first, auto_seq; /* released by the next receive */
     uint64_t auto_pos; /* behind the last of them */
@@ -279,6 +279,7 @@ static inline void in_commit(tram_node *node, struct in *in, uint64_t position, 
     }
     ring_rx_commit(&in->rx, position, seq);
     in->done_seq = seq;
+    in->plain = seq == in->rx.seq && seq >= in->again;
     if (ring_rx_should_free(&in->rx))
         in_give(node, in);
 }

@@ -137,6 +137,7 @@ static inline int note_hand(tram_node *node, struct in *in, const struct ring_vi
         if (rc < 0)
             return rc;
     }
+    in->plain = false;
     in->hands[view->seq % LAYOUT_WINDOW] =
         (struct hand){.seq = view->seq, .end = view->end, .state = HAND_HELD};
     return 0;
