@@ -303,6 +303,10 @@ static void prefault(tram_node *node, struct in *in) {
         return; /* a refusal (RLIMIT_MEMLOCK) is said to the sender, who asks for the same */
 }
 
+static bool is_ephemeral(tram_id id) {
+    return id >> 28 == 0xf;
+}
+
 /* Take over a channel found in the directory: disarmed, hot. */
 static int in_open(tram_node *node, struct peer *peer) {
     __attribute__((cleanup(in_free_p))) struct in *in = calloc(1, sizeof(*in));
@@ -333,6 +337,7 @@ static int in_open(tram_node *node, struct peer *peer) {
     }
     prefault(node, in);
     peer->in = in;
+    node->ephemeral_ins += is_ephemeral(peer->id);
     in_heat(node, in);
     in = NULL;
     return 0;
@@ -386,15 +391,49 @@ static int found(void *context, const char *name, uint64_t inode) {
     return rc;
 }
 
+/* A drained channel whose ephemeral sender does not run goes, and what is known of the sender. */
+static void drop_ephemeral(tram_node *node, struct peer **link) {
+    struct peer *peer = *link;
+    struct in *in = peer->in;
+
+    if (!ring_rx_look(&in->rx) || WORD_POSITION(in->rx.committed) != in->rx.tail ||
+        custody_tidy_sender(&node->bus, node->dir, peer->id, node->id, node->keep) != 1)
+        return;
+    in_drop(node, peer);
+    if (peer->out || peer->watched || peer->event_listed || node->last == peer)
+        return;
+    *link = peer->next;
+    free(peer);
+}
+
+void ins_tidy_ephemerals(tram_node *node, uint32_t most) {
+    for (uint32_t i = 0; i < LAYOUT_BITS && most > 0; i++) {
+        struct peer **link = &node->peers[node->tidy_at++ % LAYOUT_BITS];
+
+        while (*link) {
+            struct peer *peer = *link;
+
+            if (is_ephemeral(peer->id) && peer->in && !peer->in->broken) {
+                drop_ephemeral(node, link);
+                most -= most > 0;
+            }
+            if (*link == peer)
+                link = &peer->next;
+        }
+    }
+}
+
 int ins_scan(tram_node *node) {
+    uint32_t before = node->ephemeral_ins;
     int rc;
 
     node->asides = 0;
     rc = sys_dir_each(node->dir, found, node);
-
     if (rc < 0)
         return error_set(&node->error, rc, "cannot take over the channels in the directory: %s",
                          strerror(-rc));
+    /* For each that came look at two: so what is left of them stays little under any traffic. */
+    ins_tidy_ephemerals(node, 2 * (node->ephemeral_ins - before));
     return 0;
 }
 
@@ -409,7 +448,7 @@ void in_tidy(tram_node *node, struct in *in) {
         in->quiet_tail = tail;
         return; /* not drained, or not idle for long */
     }
-    if (held <= node->keep + 4 * DEFAULT_KEEP && from >> 28 != 0xf)
+    if (held <= node->keep + 4 * DEFAULT_KEEP && !is_ephemeral(from))
         return;
     rc = custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep);
     if (rc == 1) {

@@ -157,6 +157,8 @@ struct tram_node {
     uint32_t hot_count;
     uint32_t watches;
     uint32_t asides;     /* messages set aside that lie in the directory */
+    uint32_t ephemeral_ins; /* channels from ephemeral nodes that were ever taken over */
+    uint32_t tidy_at;    /* where ins_tidy_ephemerals() goes on */
     bool bad;            /* a channel was closed, and nobody was told yet */
     uint64_t size_limit; /* a larger message is left where it is */
 
@@ -234,7 +236,15 @@ struct out *out_free(struct out *out);
 /* Make room for a record of `size` bytes, waiting until the deadline. */
 int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t deadline);
 /* Publish what is staged, and ring. */
-int out_publish(tram_node *node, struct peer *peer);
+int out_published(tram_node *node, struct peer *peer, uint64_t armed);
+static inline int out_publish(tram_node *node, struct peer *peer) {
+    struct out *out = peer->out;
+    uint64_t armed = ring_tx_publish(&out->tx);
+
+    if (unlikely(ring_tx_must_ring(&out->tx, armed) || sys_map_torn(&out->map)))
+        return out_published(node, peer, armed);
+    return 0;
+}
 int outs_flush(tram_node *node);
 void out_knocked(tram_node *node, struct peer *peer);
 int out_grow(tram_node *node, struct peer *peer, uint64_t span);
@@ -265,6 +275,9 @@ int in_break(tram_node *node, struct in *in, const char *what);
 void in_give(tram_node *node, struct in *in);
 /* A quiet, drained channel: have its memory given back; remove it with a dead ephemeral sender. */
 void in_tidy(tram_node *node, struct in *in);
+/* Look at up to `most` channels from ephemeral nodes, going on where the last call ended: those that
+ * are drained and whose senders do not run go. */
+void ins_tidy_ephemerals(tram_node *node, uint32_t most);
 void autos_release(tram_node *node);
 int in_need_window(tram_node *node, struct in *in);
 /* All up to `seq` are done with, and those behind it that were released before their turn. */

@@ -349,6 +349,7 @@ static void settle(tram_node *node) {
                 out_trim(out, 0);
         }
     }
+    ins_tidy_ephemerals(node, UINT32_MAX);
     if (node->door)
         node->door->closed_ns = sys_wall();
 }

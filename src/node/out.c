@@ -321,17 +321,16 @@ static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
     return 0;
 }
 
-int out_publish(tram_node *node, struct peer *peer) {
+int out_published(tram_node *node, struct peer *peer, uint64_t armed) {
     struct out *out = peer->out;
-    uint64_t armed = ring_tx_publish(&out->tx);
 
-    if (unlikely(ring_tx_must_ring(&out->tx, armed))) {
+    if (ring_tx_must_ring(&out->tx, armed)) {
         int rc = publish_slow(node, peer, armed);
 
         if (rc < 0)
             return rc;
     }
-    if (unlikely(sys_map_torn(&out->map))) {
+    if (sys_map_torn(&out->map)) {
         out_break(out, -ENOTRECOVERABLE);
         return error_channel(&node->error, -ENOTRECOVERABLE, node->id, peer->id,
                              "somebody cut the channel's file short; `tram purge` makes it usable "
@@ -412,6 +411,7 @@ static int wait_for_space(tram_node *node, struct peer *peer, uint64_t deadline,
                           uint64_t *spin_until) {
     struct out *out = peer->out;
     uint64_t seen = out->tx.freed;
+    uint64_t again;
     int rc;
 
     if (deadline == 0) {
@@ -436,7 +436,9 @@ static int wait_for_space(tram_node *node, struct peer *peer, uint64_t deadline,
         node_wake(node);
         return 0;
     }
-    rc = node_block(node, deadline);
+    /* A receiver may die between freeing and ringing: look again after a while. */
+    again = sys_now() + SYS_SECOND;
+    rc = node_block(node, deadline < again ? deadline : again);
     node_wake(node);
     if (rc < 0)
         return rc;

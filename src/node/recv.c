@@ -380,7 +380,7 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
 
 /* The common case, up to `max` messages of the channel at hand, which are there and were never handed
  * out; at most those received last from it are to be released. 0: go the long way. */
-static inline int receive_quick(tram_node *node, struct tram_msg *msgs, int max) {
+static inline __attribute__((always_inline)) int receive_quick(tram_node *node, struct tram_msg *msgs, int max) {
     struct in *in = node->hot;
     struct ring_view view;
     uint64_t pos;

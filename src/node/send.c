@@ -59,15 +59,14 @@ int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_
 
     if (unlikely(rc < 0))
         return rc;
-    if (unlikely((!data && size > 0) || (flags & ~(TRAM_NOWAIT | TRAM_MORE))))
+    if (unlikely((flags & ~(TRAM_NOWAIT | TRAM_MORE)) || (!data && size > 0)))
         return node_leave(node, error_set(&node->error, -EINVAL, "no data, or unknown flags"));
     rc = prepare(node, to, size, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX, &peer);
     if (likely(rc == 0)) {
-        const struct ring_tx *tx = &peer->out->tx;
+        void *payload = ring_tx_header(&peer->out->tx, node->id, tag, 0, size, stamp(node), NULL);
 
-        ring_tx_header(tx, node->id, tag, 0, size, stamp(node), NULL);
         if (size > 0)
-            memcpy(ring_tx_payload(tx), data, size);
+            memcpy(payload, data, size);
         rc = finish(node, peer, size, flags);
     }
     return node_leave(node, rc);
@@ -102,9 +101,8 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
     rc = prepare(node, to, size, deadline, &peer);
     if (rc < 0)
         return rc;
-    ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size, stamp(node),
-                   meta ? meta->layer : NULL);
-    at = ring_tx_payload(&peer->out->tx);
+    at = ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size, stamp(node),
+                        meta ? meta->layer : NULL);
     for (int i = 0; i < count; i++) {
         if (pieces[i].iov_len > 0)
             memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
@@ -198,8 +196,8 @@ int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_
     if (rc == 0 && peer->out->broken)
         rc = error_channel(&node->error, peer->out->broken, node->id, to, "the channel is closed");
     if (rc == 0) {
-        ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size, stamp(node),
-                       meta ? meta->layer : NULL);
+        (void) ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size,
+                              stamp(node), meta ? meta->layer : NULL);
         rc = finish(node, peer, size, flags);
     }
     return node_leave(node, rc);

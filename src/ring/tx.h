@@ -75,24 +75,25 @@ static inline void *ring_tx_payload(const struct ring_tx *tx) {
     return tx->data + (tx->pos & tx->mask) + sizeof(struct record);
 }
 
-/* Write the header of the next record. `layer` may be NULL. */
-static inline void ring_tx_header(const struct ring_tx *tx, uint32_t from, uint32_t tag,
-                                  uint32_t flags, uint64_t size, uint64_t time_ns,
-                                  const uint8_t *layer) {
-    struct record *record = (struct record *) (void *) (tx->data + (tx->pos & tx->mask));
+/* Write the header of the next record; returns where its payload goes. `layer` may be NULL. */
+static inline void *ring_tx_header(const struct ring_tx *tx, uint32_t from, uint32_t tag,
+                                   uint32_t flags, uint64_t size, uint64_t time_ns,
+                                   const uint8_t *layer) {
+    uint64_t pos = tx->pos;
+    struct record *record = (struct record *) (void *) (tx->data + (pos & tx->mask));
 
-    record->seq = tx->seq + 1;
-    record->size = (uint32_t) size;
-    record->prev = (uint32_t) ((tx->pos - tx->last) / LAYOUT_ALIGN);
-    record->from = from;
-    record->tag = tag;
-    record->flags = flags;
-    record->check = 0;
-    record->time_ns = time_ns;
+    *record = (struct record){
+        .seq = tx->seq + 1,
+        .size = (uint32_t) size,
+        .prev = (uint32_t) ((pos - tx->last) / LAYOUT_ALIGN),
+        .from = from,
+        .tag = tag,
+        .flags = flags,
+        .time_ns = time_ns,
+    };
     if (layer)
         memcpy(record->layer, layer, sizeof(record->layer));
-    else
-        memset(record->layer, 0, sizeof(record->layer));
+    return record + 1;
 }
 
 /* The record at pos is complete: go on behind it. */
