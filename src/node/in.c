@@ -336,6 +336,8 @@ static int in_open(tram_node *node, struct peer *peer) {
         fence(); /* F2 */
     }
     prefault(node, in);
+    if (!in->broken)
+        in_give(node, in); /* a process before us may have died before it freed, or rang */
     peer->in = in;
     node->ephemeral_ins += is_ephemeral(peer->id);
     in_heat(node, in);
