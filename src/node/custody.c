@@ -319,22 +319,34 @@ void custody_clean_ephemerals(const struct bus *bus, int most) {
 
 /* ---- tidying, purging -------------------------------------------------------------------------- */
 
-static int remove_channel(int dir, tram_id from) {
-    char name[FILES_NAME];
-    uint32_t lowest;
-    uint32_t highest;
-    int rc = files_generations(dir, from, &lowest, &highest);
+struct remains {
+    int dir;
+    tram_id from;
+    enum file_kind kind;
+};
 
-    for (uint32_t generation = lowest; rc == 0 && generation <= highest; generation++) {
-        files_stream_name(name, from, generation);
-        rc = sys_unlink(dir, name);
-        if (rc == -ENOENT)
-            rc = 0;
-    }
-    if (rc < 0 && rc != -ENOENT)
-        return rc;
-    files_head_name(name, from);
-    return sys_unlink(dir, name);
+/* Also what is hidden, because it was being made. */
+static int remove_one(void *context, const char *name, uint64_t inode) {
+    const struct remains *remains = context;
+    uint64_t number;
+    tram_id from;
+    int rc;
+
+    (void) inode;
+    if (files_parse(name + (name[0] == '.'), &from, &number) != remains->kind ||
+        from != remains->from)
+        return 0;
+    rc = sys_unlink(remains->dir, name);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+/* The head last: a head alone is nothing, a stream alone would be a channel that is broken. */
+static int remove_channel(int dir, tram_id from) {
+    struct remains remains = {.dir = dir, .from = from, .kind = FILE_STREAM};
+    int rc = sys_dir_each(dir, remove_one, &remains);
+
+    remains.kind = FILE_HEAD;
+    return rc < 0 ? rc : sys_dir_each(dir, remove_one, &remains);
 }
 
 /* As custodian of the source: give back the memory of a drained ring. */

@@ -264,6 +264,7 @@ static int recover_earlier(tram_node *node, struct in *in) {
     if (again > in->again)
         rc = in_need_window(node, in); /* it has memory: this notes it */
     in->again = again;
+    in->plain = again <= in->rx.seq;
     return rc;
 }
 
@@ -360,6 +361,25 @@ static void in_drop(tram_node *node, struct peer *peer) {
     peer_forget_door(peer);
 }
 
+/* An ephemeral node that died while it made its channel left a head without a stream, or hidden files. */
+static void find_remains(tram_node *node, const char *name) {
+    bool hidden = name[0] == '.';
+    const struct peer *peer;
+    enum file_kind kind;
+    uint32_t generation;
+    uint64_t number;
+    tram_id from;
+
+    kind = files_parse(name + hidden, &from, &number);
+    if ((kind != FILE_HEAD && (kind != FILE_STREAM || !hidden)) || !is_ephemeral(from))
+        return;
+    peer = peer_find(node, from);
+    if ((peer && peer->in) ||
+        files_generations(node->dir, from, &generation, &generation) != -ENOENT)
+        return;
+    (void) custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep); /* or the next */
+}
+
 static int found(void *context, const char *name, uint64_t inode) {
     tram_node *node = context;
     struct peer *peer;
@@ -376,6 +396,7 @@ static int found(void *context, const char *name, uint64_t inode) {
     case FILE_STREAM:
         break;
     default:
+        find_remains(node, name);
         return 0;
     }
     if (node->layout && !layout_find(node->layout, from, node->id))
