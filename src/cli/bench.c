@@ -175,27 +175,33 @@ int verb_bench(int argc, char **argv) {
     struct bench_call call = { 0 };
     int opt;
 
+    opterr = 0;
     optind = 0; /* anew, with options behind operands, whatever came before */
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (opt == OPT_HELP) {
             bench_help(stdout);
             return 0;
         }
-        if (opt == '?' || !option_take(&call.opts, opt, optarg))
-            return 2;
+        if (opt == '?') {
+            fprintf(stderr, "tram bench: '%s' is no option, or lacks its value; see --help\n",
+                    argv[optind - 1]);
+            return CLI_USAGE;
+        }
+        if (!option_take(&call.opts, opt, optarg))
+            return CLI_USAGE;
     }
     for (size_t i = 0; i < VERBS && optind < argc; i++)
         if (strcmp(argv[optind], verbs[i].name) == 0)
             call.verb = &verbs[i];
     if (!call.verb) {
         bench_help(stderr);
-        return 2;
+        return CLI_USAGE;
     }
     if (call.verb->run == bench_floor && optind + 1 < argc)
         call.opts.floor = argv[++optind];
     if (optind + 1 < argc) {
         fprintf(stderr, "tram bench: '%s' is one too many\n", argv[optind + 1]);
-        return 2;
+        return CLI_USAGE;
     }
     return bench_supervise(bench_worker, &call);
 }
