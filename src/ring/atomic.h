@@ -23,8 +23,9 @@ static inline void fence(void) {
 #endif
 }
 
-/* Orders what this process has stored as its successor sees it, should it be killed: the kernel orders
- * the death of one process with the life of the next, so only the compiler has to be held back. */
+/* Orders what this process has stored as its successor sees it, should it be killed: the kernel
+ * orders the death of one process with the life of the next, so only the compiler has to be held
+ * back. */
 static inline void journal_order(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }

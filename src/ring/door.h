@@ -3,24 +3,24 @@
  * The door of a node: how a peer that sleeps is woken, and how one that does not is left alone.
  *
  * Overview
- *   A sender that finds a ring armed (F1 in tx.h) sets its bit in the receiver's door, and writes a byte
- *   into its bell if the receiver says that it sleeps. The receiver, before it sleeps, arms its
- *   rings, says that it sleeps, and looks at the bits once more:
+ *   A sender that finds a ring armed (F1 in tx.h) sets its bit in the receiver's door, and writes a
+ *   byte into its bell if the receiver says that it sleeps. The receiver, before it sleeps, arms
+ *   its rings, says that it sleeps, and looks at the bits once more:
  *
  *     peer     set the bit; fence D1; asleep? then ring the bell
  *     owner    asleep = 1; fence D2; bits or attached? then do not sleep
  *     owner    awake again: asleep = 0; take the bits; disarm and look at those rings
  *
  * Contract
- *   asleep is written by the owner only: a peer that cleared it would silence the others. Bits are set by
- *   peers and taken by the owner. A bit that is set already is no reason not to ring: it may be
- *   another peer's, who died before it rang. Several peers may share a bit.
+ *   asleep is written by the owner only: a peer that cleared it would silence the others. Bits are
+ *   set by peers and taken by the owner. A bit that is set already is no reason not to ring: it may
+ *   be another peer's, who died before it rang. Several peers may share a bit.
  *
  * Why it is correct
- *   D1 and D2 are a Dekker pair: the peer sees asleep and rings, or the owner sees the bit and does not
- *   sleep. The owner takes the bits before it looks at the rings, never after: a bit set in between
- *   stays for the next look. A hostile peer that clears bits delays wake-ups to the re-look, no more.
- *   Checked exhaustively with deaths of both sides (docs/RATIONALE.md).
+ *   D1 and D2 are a Dekker pair: the peer sees asleep and rings, or the owner sees the bit and does
+ *   not sleep. The owner takes the bits before it looks at the rings, never after: a bit set in
+ *   between stays for the next look. A hostile peer that clears bits delays wake-ups to the
+ *   re-look, no more. Checked exhaustively with deaths of both sides (docs/RATIONALE.md).
  */
 #pragma once
 

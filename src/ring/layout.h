@@ -13,10 +13,10 @@
  *   aside-S-SEQ    a message set aside: struct record and payload; retry-S-SEQ: to be tried again
  *   watch-W        node W wants to know when D comes and goes
  *
- * Positions are bytes of a channel: they start at 0, are multiples of 8, only grow, and go on through
- * successor streams. Every word is little-endian, fixed-width and naturally aligned; words that
- * change are accessed with the __atomic built-ins, never as language atomics. What one side stores
- * per message and what the other side reads lie on different cache lines.
+ * Positions are bytes of a channel: they start at 0, are multiples of 8, only grow, and go on
+ * through successor streams. Every word is little-endian, fixed-width and naturally aligned; words
+ * that change are accessed with the __atomic built-ins, never as language atomics. What one side
+ * stores per message and what the other side reads lie on different cache lines.
  */
 #pragma once
 
@@ -37,20 +37,26 @@
 #define STREAM_MIN     65536u  /* smallest capacity of a stream */
 #define STREAM_MAX     (UINT64_C(1) << 32)
 
-/* A message in a ring, followed by its payload and padding to LAYOUT_ALIGN. */
+/* A message in a ring, followed by its body and padding to LAYOUT_ALIGN. The body is the payload; with
+ * RECORD_WIDE, struct extension and then the payload. */
 struct record {
     uint64_t seq;      /* number in the channel, from 1 */
-    uint32_t size;     /* of the payload */
+    uint32_t size;     /* of the body */
     uint32_t prev;     /* bytes / 8 back to the record before this one; 0: none in this stream */
     uint32_t from;     /* ID of the source */
     uint32_t tag;      /* the user's */
     uint32_t flags;    /* RECORD_… */
-    uint32_t check;    /* 0; for buses on disks */
-    uint64_t time_ns;  /* CLOCK_REALTIME or 0 */
+    uint32_t check;    /* 0; for buses on disks. In aside-S-SEQ: hand-outs so far */
+};
+
+/* What not every message has. */
+struct extension {
+    uint64_t time_ns;  /* CLOCK_REALTIME of the send, or 0 */
     uint8_t layer[16]; /* the layer above */
 };
 
 #define RECORD_LINK 1u /* no message: the channel goes on in the next stream (from-S+N+1) */
+#define RECORD_WIDE 2u /* the body begins with struct extension */
 
 static_assert(offsetof(struct record, seq) == 0, "layout");
 static_assert(offsetof(struct record, size) == 8, "layout");
@@ -59,9 +65,10 @@ static_assert(offsetof(struct record, from) == 16, "layout");
 static_assert(offsetof(struct record, tag) == 20, "layout");
 static_assert(offsetof(struct record, flags) == 24, "layout");
 static_assert(offsetof(struct record, check) == 28, "layout");
-static_assert(offsetof(struct record, time_ns) == 32, "layout");
-static_assert(offsetof(struct record, layer) == 40, "layout");
-static_assert(sizeof(struct record) == 56, "layout");
+static_assert(sizeof(struct record) == 32, "layout");
+static_assert(offsetof(struct extension, time_ns) == 0, "layout");
+static_assert(offsetof(struct extension, layer) == 8, "layout");
+static_assert(sizeof(struct extension) == 24, "layout");
 
 /* First page of a stream's file; data[capacity] follows at LAYOUT_DATA. */
 struct stream {
@@ -161,8 +168,8 @@ static_assert(offsetof(struct head, aside) == 288, "layout");
 static_assert(offsetof(struct head, window) == 4096, "layout");
 static_assert(sizeof(struct head) == 8192, "layout");
 
-/* A node's door. `asleep` is written by the owner only; bits and attached by any peer; the rest by the
- * holder when it opens and closes. */
+/* A node's door. `asleep` is written by the owner only; bits and attached by any peer; the rest by
+ * the holder when it opens and closes. */
 struct door {
     uint64_t magic;
     uint32_t version;
@@ -204,7 +211,7 @@ static_assert(offsetof(struct door, gone) == 328, "layout");
 static_assert(offsetof(struct door, bits) == 384, "layout");
 static_assert(sizeof(struct door) == 448, "layout");
 
-/* Bytes that a record with `size` bytes of payload takes. */
+/* Bytes that a record with `size` bytes of body takes. */
 static inline uint64_t record_span(uint64_t size) {
     return (sizeof(struct record) + size + LAYOUT_ALIGN - 1) & ~(uint64_t) (LAYOUT_ALIGN - 1);
 }

@@ -3,9 +3,9 @@
  * The consumer's end of a ring.
  *
  * Overview
- *   One consumer reads records from `pos` up to the producer's tail, in place. A record is handed out
- *   (journalled in head->handed), later committed (head->committed and its count), and later still
- *   freed (head->head, which the producer reads). Use:
+ *   One consumer reads records from `pos` up to the producer's tail, in place. A record is handed
+ *   out (journalled in head->handed), later committed (head->committed and its count), and later
+ *   still freed (head->head, which the producer reads). Use:
  *
  *     ring_rx_look(rx)                        take over a new tail
  *     while (ring_rx_next(rx, &view) == RX_MESSAGE) … ring_rx_handed(rx) before the caller sees it
@@ -13,9 +13,10 @@
  *     want = ring_rx_free(rx)                 when idle, or much has been committed
  *
  * Contract
- *   Only the custodian of the destination calls any of these, one thread at a time. Nothing that the
- *   producer wrote is believed: each field is read once, checked, and only the copy is used; payload
- *   may change while it is read. RX_BAD closes the channel; nothing outside [pos, tail) is ever read.
+ *   Only the custodian of the destination calls any of these, one thread at a time. Nothing that
+ *   the producer wrote is believed: each field is read once, checked, and only the copy is used;
+ *   payload may change while it is read. RX_BAD closes the channel; nothing outside [pos, tail) is
+ *   ever read.
  *
  * Why it is correct
  *   T1  The tail is loaded with acquire: records below it are complete (T1 in tx.h).
@@ -25,11 +26,11 @@
  *
  * Death at any instruction
  *   handed is stored before the caller gets the view, committed after it is done with it; both are
- *   plain stores of this process in program order, and whoever acts for the node afterwards got its lock from
- *   the kernel after our death. So what lies in [committed, handed) may have been seen: it
- *   comes again, marked; what lies above handed was never seen and comes unmarked. The count that
- *   belongs to committed is named by its low bit, as with the tail. head may lag behind committed:
- *   the successor sets it.
+ *   plain stores of this process in program order, and whoever acts for the node afterwards got its
+ *   lock from the kernel after our death. So what lies in [committed, handed) may have been seen:
+ *   it comes again, marked; what lies above handed was never seen and comes unmarked. The count
+ *   that belongs to committed is named by its low bit, as with the tail. head may lag behind
+ *   committed: the successor sets it.
  */
 #pragma once
 
@@ -59,13 +60,14 @@ struct ring_rx {
     uint64_t rung;      /* the want word for which the bell was rung */
 };
 
-/* A record whose place and extent were checked, from one read. The rest of its header (tag, time,
- * layer) means nothing to us, and is read at most once by whoever hands it on. */
+/* A record whose place and extent were checked, from one read. What means nothing to us (tag, time,
+ * layer) is read at most once by whoever hands it on. */
 struct ring_view {
     const struct record *record;
-    uint64_t end; /* position behind it */
+    uint64_t end;  /* position behind it */
     uint64_t seq;
-    uint32_t size;
+    uint32_t size; /* of the body */
+    bool wide;     /* which begins with struct extension */
 };
 
 /* Take over the producer's tail. False: nonsense. */
@@ -93,12 +95,15 @@ static inline enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_v
     if (span > left || load_relaxed(&record->seq) != rx->seq + 1 ||
         load_relaxed(&record->from) != rx->from)
         return RX_BAD;
-    if (flags != 0) {
-        if (flags != RECORD_LINK || size != 0 || span != left)
+    if (flags == RECORD_LINK) {
+        if (size != 0 || span != left)
             return RX_BAD;
         rx->pos += span;
         return RX_LINK;
     }
+    ret_view->wide = flags == RECORD_WIDE;
+    if (flags & ~RECORD_WIDE || (ret_view->wide && size < sizeof(struct extension)))
+        return RX_BAD;
     rx->pos += span;
     rx->seq += 1;
     ret_view->record = record;
@@ -143,7 +148,8 @@ static inline bool ring_rx_must_ring(const struct ring_rx *rx, uint64_t want) {
     return (want & ARMED_ON) != 0 && want != rx->rung;
 }
 
-/* Arm: from the fence after it on, the producer rings (F2: the caller's fence, one for many rings). */
+/* Arm: from the fence after it on, the producer rings (F2: the caller's fence, one for many
+ * rings). */
 static inline void ring_rx_arm(struct ring_rx *rx) {
     uint64_t armed = load_relaxed(&rx->head->armed);
 
@@ -166,8 +172,9 @@ bool ring_rx_succeed(struct ring_rx *rx, const struct stream *words, const uint8
                      uint64_t capacity, uint64_t base, uint64_t base_seq);
 
 /* After a death: count the hand-outs of what lies in [committed, handed) into the window, which has
- * memory, and make it one recovery more. May be repeated from the start after a death in it: counts each
- * once. Returns the number of the last message that was in hand, or UINT64_MAX for nonsense. pos is
- * left where it was. Stops at a link: *ret_more says that the rest lies in the next stream. */
+ * memory, and make it one recovery more. May be repeated from the start after a death in it: counts
+ * each once. Returns the number of the last message that was in hand, or UINT64_MAX for nonsense.
+ * pos is left where it was. Stops at a link: *ret_more says that the rest lies in the next
+ * stream. */
 uint64_t ring_rx_recover(struct ring_rx *rx, uint64_t handed, bool *ret_more);
 void ring_rx_recovered(struct ring_rx *rx);

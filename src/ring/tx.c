@@ -44,8 +44,8 @@ int ring_tx_look(struct ring_tx *tx) {
 int ring_tx_want(struct ring_tx *tx) {
     uint64_t want = load_relaxed(&tx->words->want);
 
-    /* A new epoch each time: the consumer rings once for each, and what it freed for the last one may
-     * not have been enough. */
+    /* A new epoch each time: the consumer rings once for each, and what it freed for the last one
+     * may not have been enough. */
     store_relaxed(&tx->words->want, (want + ARMED_EPOCH) | ARMED_ON);
     fence(); /* F3 */
     return ring_tx_look(tx);
@@ -56,7 +56,7 @@ void ring_tx_unwant(struct ring_tx *tx) {
 }
 
 uint64_t ring_tx_link(struct ring_tx *tx, uint32_t from) {
-    (void) ring_tx_header(tx, from, 0, RECORD_LINK, 0, 0, NULL);
+    (void) ring_tx_header(tx, from, 0, RECORD_LINK, 0);
     tx->last = tx->pos;
     tx->pos += LINK_SPAN; /* a link is no message: the count stays */
     return ring_tx_publish(tx);

@@ -7,15 +7,15 @@
  *   visible by storing words->tail. Use:
  *
  *     if (!ring_tx_fits(tx, size)) … look at the head, reserve memory, wait, or grow …
- *     record = ring_tx_begin(tx, …);         write the payload behind it
+ *     body = ring_tx_header(tx, …);          write the body there
  *     ring_tx_stage(tx, size);               once or more often
  *     armed = ring_tx_publish(tx);           accepted from here on
  *     if (ring_tx_must_ring(tx, armed)) …    ring the bell
  *
  * Contract
  *   Only the custodian of the source calls any of these, one thread at a time. `room` is set by the
- *   slow path such that a record ending at or before it overwrites nothing that is not free, touches
- *   no page without memory, and leaves LINK_SPAN bytes for a link record behind it.
+ *   slow path such that a record ending at or before it overwrites nothing that is not free,
+ *   touches no page without memory, and leaves LINK_SPAN bytes for a link record behind it.
  *
  * Why it is correct
  *   T1  The tail is stored with release after the records before it and after accepted[slot]; the
@@ -23,15 +23,16 @@
  *   H1  The head is loaded with acquire before data below it is overwritten; the consumer stores it
  *       with release after its last look at that data (H1 in rx.h).
  *   F1  tail stored; fence; armed loaded. The consumer: armed stored; fence F2; tail loaded. Of two
- *       such pairs at least one side sees the other's store: either we see that it is armed and ring,
- *       or it sees our tail and does not sleep.
+ *       such pairs at least one side sees the other's store: either we see that it is armed and
+ *       ring, or it sees our tail and does not sleep.
  *   F3  want stored; fence; head loaded: the same with roles swapped, against F4 in rx.h.
  *
  * Death at any instruction
- *   Before the store of the tail: nothing was accepted; what was written above the tail is overwritten
- *   by the successor. After: the message is accepted, and the count that belongs to it is the one in
- *   the slot that the tail's low bit names, stored before; the other slot still belongs to the tail
- *   before. Between tail and bell: the successor, or the consumer's bounded re-look, finds it.
+ *   Before the store of the tail: nothing was accepted; what was written above the tail is
+ *   overwritten by the successor. After: the message is accepted, and the count that belongs to it
+ *   is the one in the slot that the tail's low bit names, stored before; the other slot still
+ *   belongs to the tail before. Between tail and bell: the successor, or the consumer's bounded
+ *   re-look, finds it.
  */
 #pragma once
 
@@ -70,15 +71,14 @@ static inline bool ring_tx_staged(const struct ring_tx *tx) {
     return tx->pos != WORD_POSITION(tx->tail);
 }
 
-/* Where the payload of the next record goes. */
-static inline void *ring_tx_payload(const struct ring_tx *tx) {
+/* Where the body of the next record goes. */
+static inline void *ring_tx_body(const struct ring_tx *tx) {
     return tx->data + (tx->pos & tx->mask) + sizeof(struct record);
 }
 
-/* Write the header of the next record; returns where its payload goes. `layer` may be NULL. */
+/* Write the header of the next record, with `size` bytes of body; returns where the body goes. */
 static inline void *ring_tx_header(const struct ring_tx *tx, uint32_t from, uint32_t tag,
-                                   uint32_t flags, uint64_t size, uint64_t time_ns,
-                                   const uint8_t *layer) {
+                                   uint32_t flags, uint64_t size) {
     uint64_t pos = tx->pos;
     struct record *record = (struct record *) (void *) (tx->data + (pos & tx->mask));
 
@@ -89,10 +89,7 @@ static inline void *ring_tx_header(const struct ring_tx *tx, uint32_t from, uint
         .from = from,
         .tag = tag,
         .flags = flags,
-        .time_ns = time_ns,
     };
-    if (layer)
-        memcpy(record->layer, layer, sizeof(record->layer));
     return record + 1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Owning locals give back what they own when they go out of scope; assign out, and clear the local, to
- * keep it.
+ * Owning locals give back what they own when they go out of scope; assign out, and clear the local,
+ * to keep it.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Files and directories. Every call returns 0, a descriptor (close-on-exec) or a negative errno, and
- * goes on after a signal.
+ * Files and directories. Every call returns 0, a descriptor (close-on-exec) or a negative errno,
+ * and goes on after a signal.
  */
 #pragma once
 
@@ -32,8 +32,8 @@ int sys_dir_open(int dir, const char *name);
 int sys_dir_make(int dir, const char *name, uint32_t mode);
 int sys_dir_remove(int dir, const char *name);
 
-/* Call `entry` for each name in a directory, "." and ".." left out, until it returns nonzero: that is
- * returned. The descriptor stays open. */
+/* Call `entry` for each name in a directory, "." and ".." left out, until it returns nonzero: that
+ * is returned. The descriptor stays open. */
 int sys_dir_each(int dir, int (*entry)(void *context, const char *name, uint64_t inode),
                  void *context);
 

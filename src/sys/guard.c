@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of ranges is read by a signal handler, possibly while another thread changes it: it is a
- * list of blocks that are never moved or freed, each entry published by storing its base last (R1) and
- * withdrawn by clearing its base first. The handler reads base, then length (pairs with R1). A range
- * that is withdrawn was unmapped before, so no access to it can be under way.
+ * The table of ranges is read by a signal handler, possibly while another thread changes it: it is
+ * a list of blocks that are never moved or freed, each entry published by storing its base last
+ * (R1) and withdrawn by clearing its base first. The handler reads base, then length (pairs with
+ * R1). A range that is withdrawn was unmapped before, so no access to it can be under way.
  */
 #include "sys/guard.h"
 
@@ -61,7 +61,8 @@ static void chain(int signal_number, siginfo_t *info, void *context) {
         previous.sa_handler(signal_number);
         return;
     }
-    /* Default: put it back and let the access fault again, so that the core dump shows the place. */
+    /* Default: put it back and let the access fault again, so that the core dump shows the
+     * place. */
     (void) sigaction(SIGBUS, &previous, NULL);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Locks that the kernel drops when their holder dies: OFD locks (fcntl(2)) on single bytes. They
- * belong to the open file, so that two nodes of one process exclude each other as two processes do, and
- * closing some other descriptor of the file drops nothing. A forked child shares them: it must close.
+ * belong to the open file, so that two nodes of one process exclude each other as two processes do,
+ * and closing some other descriptor of the file drops nothing. A forked child shares them: it must
+ * close.
  */
 #pragma once
 

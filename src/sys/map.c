@@ -31,7 +31,8 @@ int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_
     int rc;
 
     /* Address space first, then both views over it: nobody else can get in between. */
-    map.base = mmap(NULL, map.length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    map.base = mmap(NULL, map.length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                    0);
     if (map.base == MAP_FAILED)
         return -errno;
     rc = map_parts(fd, map.base, length, twice, protection);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Mappings of shared files. A ring's data is mapped twice in a row, so that each record is contiguous.
- * A guarded mapping survives a peer that cuts its file short: see sys/guard.h.
+ * Mappings of shared files. A ring's data is mapped twice in a row, so that each record is
+ * contiguous. A guarded mapping survives a peer that cuts its file short: see sys/guard.h.
  */
 #pragma once
 

@@ -29,7 +29,8 @@ void sys_program(char *buffer, size_t size);
 /* A descriptor that becomes readable when the process ends. -ESRCH; -ENOSYS before Linux 5.3. */
 int sys_process_watch(uint32_t pid);
 
-/* Has this process one thread only, as far as the C library knows? Then nothing else can be inside. */
+/* Has this process one thread only, as far as the C library knows? Then nothing else can be
+ * inside. */
 static inline bool sys_single_threaded(void) {
 #if SYS_KNOWS_THREADS
     return __libc_single_threaded;
