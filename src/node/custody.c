@@ -69,7 +69,7 @@ static void bus_close_p(struct bus *bus) {
 
 #define OWNS_BUS __attribute__((cleanup(bus_close_p)))
 
-/* ---- words of channels ------------------------------------------------------------------------- */
+/* ---- words of channels ----------------------------------------------------------------------- */
 
 static void unmap_p(struct sys_map *map) {
     sys_unmap(map);
@@ -110,7 +110,7 @@ static void tell_sender(const struct bus *bus, tram_id sender, tram_id id, uint6
     }
 }
 
-/* ---- removing ---------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 struct walk {
     const struct bus *bus;
@@ -168,8 +168,8 @@ static int unlink_but_lock(void *context, const char *name, uint64_t inode) {
     return sys_unlink(walk->dir, name);
 }
 
-/* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait, and
- * nothing is changed. */
+/* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait,
+ * and nothing is changed. */
 static int remove_node(const struct bus *bus, int dir, tram_id id, bool force) {
     struct walk walk = {.bus = bus, .dir = dir, .id = id, .set = ARMED_CLOSED};
     char name[TRAM_ID_TEXT];
@@ -317,7 +317,7 @@ void custody_clean_ephemerals(const struct bus *bus, int most) {
     (void) sys_dir_each(bus->dir, clean_one, &clean);
 }
 
-/* ---- tidying, purging -------------------------------------------------------------------------- */
+/* ---- tidying, purging ------------------------------------------------------------------------ */
 
 struct remains {
     int dir;
@@ -449,7 +449,7 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
     return 0;
 }
 
-/* ---- set aside --------------------------------------------------------------------------------- */
+/* ---- set aside ------------------------------------------------------------------------------- */
 
 static int change_aside(const char *bus_path, tram_id to, tram_id from, uint64_t seq, bool retry,
                         struct tram_error *error) {

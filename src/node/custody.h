@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Acting for a node that does not run: byte 1 of its lock. Removing it, emptying a channel to it, giving back
- * memory of rings it wrote, and its set-aside messages. For `tram rm` and its like, for nodes that meet
- * the remains of dead ones, and, later, for the daemon.
+ * Acting for a node that does not run: byte 1 of its lock. Removing it, emptying a channel to it,
+ * giving back memory of rings it wrote, and its set-aside messages. For `tram rm` and its like, for
+ * nodes that meet the remains of dead ones, and, later, for the daemon.
  */
 #pragma once
 
@@ -18,13 +18,13 @@
  *   -ENOENT     there is no such node */
 int custody_rm(const char *bus_path, tram_id id, bool force, struct tram_error *ret_error);
 
-/* Drop what waits from `from` to `to`, and make the channel usable if it was closed. `to` must not run;
- * if the words are nonsense, `from` must not either. -EBUSY, -ENOENT. */
+/* Drop what waits from `from` to `to`, and make the channel usable if it was closed. `to` must not
+ * run; if the words are nonsense, `from` must not either. -EBUSY, -ENOENT. */
 int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_messages,
                   struct tram_error *ret_error);
 
-/* Have a message that was set aside for `to` handed out once more, now or when it next runs; or drop it.
- * -ENOENT. */
+/* Have a message that was set aside for `to` handed out once more, now or when it next runs; or
+ * drop it. -ENOENT. */
 int custody_retry(const char *bus_path, tram_id to, tram_id from, uint64_t seq,
                   struct tram_error *ret_error);
 int custody_drop(const char *bus_path, tram_id to, tram_id from, uint64_t seq,
@@ -36,6 +36,7 @@ void custody_clean_ephemerals(const struct bus *bus, int most);
 /* Remove an ephemeral node that the caller holds (both bytes). */
 void custody_remove_own(const struct bus *bus, int dir, tram_id id);
 
-/* A channel into the directory `dir` of `to`, which the caller holds, is drained and its sender does not
- * run: give back its memory but `keep`; remove it altogether if the sender was ephemeral (1). */
+/* A channel into the directory `dir` of `to`, which the caller holds, is drained and its sender
+ * does not run: give back its memory but `keep`; remove it altogether if the sender was ephemeral
+ * (1). */
 int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to, uint64_t keep);

@@ -18,7 +18,7 @@ uint32_t files_dir_mode(uint32_t mode) {
     return mode | (mode & 0444u) >> 2;
 }
 
-/* ---- the bus ---------------------------------------------------------------------------------- */
+/* ---- the bus --------------------------------------------------------------------------------- */
 
 static bool bus_name_valid(const char *name) {
     size_t length = strlen(name);
@@ -125,7 +125,7 @@ int files_node_dir(const struct bus *bus, tram_id id, bool make) {
     return sys_dir_open(bus->dir, name);
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 void files_stream_name(char name[FILES_NAME], tram_id from, uint32_t generation) {
     char id[TRAM_ID_TEXT];
@@ -192,7 +192,7 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
     return FILE_OTHER;
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* A file made under `.name`, its first `reserve` bytes with memory, `content` at its start. */
 static int file_prepare(int dir, const char *hidden, uint32_t mode, uint64_t size,

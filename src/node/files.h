@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How a node gets its files: the directory maker, for buses of one user. Nothing else in ring and node
- * opens anything. Names and layouts are those of ring/layout.h.
+ * How a node gets its files: the directory maker, for buses of one user. Nothing else in ring and
+ * node opens anything. Names and layouts are those of ring/layout.h.
  */
 #pragma once
 
@@ -24,8 +24,8 @@ struct bus {
     char path[256];
 };
 
-/* Find, check and if `make` create the directory of a bus. -EPERM: not to be trusted; the error says
- * why. */
+/* Find, check and if `make` create the directory of a bus. -EPERM: not to be trusted; the error
+ * says why. */
 int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
              struct tram_error *error);
 void bus_close(struct bus *bus);
@@ -60,14 +60,15 @@ struct stream_plan {
 int stream_make(int dir, const struct stream_plan *plan);
 int head_make(int dir, const struct stream_plan *plan);
 
-/* What was checked in a stream's first page, once and for all: the words a producer must not change. */
+/* What was checked in a stream's first page, once and for all: the words a producer must not
+ * change. */
 struct stream_facts {
     uint64_t id, base, base_seq, capacity;
     uint64_t inode;
 };
 
-/* Map a stream, data twice. The descriptor is the caller's if ret_fd is given. -EPROTO: another version;
- * -EBADMSG: nonsense; -ENOENT. */
+/* Map a stream, data twice. The descriptor is the caller's if ret_fd is given. -EPROTO: another
+ * version; -EBADMSG: nonsense; -ENOENT. */
 int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
                 struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd);
 int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,

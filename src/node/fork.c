@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork(). OFD locks belong to the open file, which a child shares: it would keep its parent's IDs alive.
- * So in the child every node is closed and unmapped at once, and answers -ECHILD from then on. Children
- * that exec (popen, posix_spawn, system) never run this; their descriptors are close-on-exec.
+ * fork(). OFD locks belong to the open file, which a child shares: it would keep its parent's IDs
+ * alive. So in the child every node is closed and unmapped at once, and answers -ECHILD from then
+ * on. Children that exec (popen, posix_spawn, system) never run this; their descriptors are
+ * close-on-exec.
  */
 #include <pthread.h>
 

@@ -3,12 +3,14 @@
  * A channel's receiving end, off the fast path: found in the directory, recovered after a death,
  * followed into successor streams, released and given back.
  *
- * Hot and quiet. A hot channel is in the circle that receives go round; its ring is disarmed. A quiet one is
- * armed and waits for its sender's knock. Everything is made quiet before the node sleeps.
+ * Hot and quiet. A hot channel is in the circle that receives go round; its ring is disarmed. A
+ * quiet one is armed and waits for its sender's knock. Everything is made quiet before the node
+ * sleeps.
  *
- * Release. Messages are numbered; done_seq of them are committed. Those received without TRAM_HOLD are
- * released by the next receive (auto_seq). While any message in front of them is still held, releases
- * are noted in `hands`, and in the shared window, so that a successor need not hand them out again.
+ * Release. Messages are numbered; done_seq of them are committed. Those received without TRAM_HOLD
+ * are released by the next receive (auto_seq). While any message in front of them is still held,
+ * releases are noted in `hands`, and in the shared window, so that a successor need not hand them
+ * out again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +22,7 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
-/* ---- hot and quiet ---------------------------------------------------------------------------- */
+/* ---- hot and quiet --------------------------------------------------------------------------- */
 
 void in_heat(tram_node *node, struct in *in) {
     if (in->hot_next || in->broken)
@@ -51,7 +53,7 @@ void in_cool(tram_node *node, struct in *in) {
     in->hot_next = in->hot_previous = NULL;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct in *in_free(struct in *in) {
     if (!in)
@@ -107,7 +109,8 @@ int in_need_window(tram_node *node, struct in *in) {
     return 0;
 }
 
-/* Map generation `generation` behind the one at hand, which is kept while messages of it are in hand. */
+/* Map generation `generation` behind the one at hand, which is kept while messages of it are in
+ * hand. */
 static int next_stream(tram_node *node, struct in *in, uint32_t generation,
                        struct stream_facts *ret_facts) {
     struct old_stream *old = NULL;
@@ -175,9 +178,10 @@ int in_succeed(tram_node *node, struct in *in) {
     return 0;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
-/* Find the generation in which the committed position lies: the last that begins at or before it. */
+/* Find the generation in which the committed position lies: the last that begins at or before
+ * it. */
 static int find_generation(tram_node *node, struct in *in, uint32_t lowest, uint32_t highest,
                            struct stream_facts *ret_facts) {
     const struct head *head = in->head_map.base;
@@ -246,8 +250,8 @@ static int recover(tram_node *node, struct in *in) {
     return rc;
 }
 
-/* What was in hand in a life before the last one, and not reached in the last, lies behind handed; only
- * the window knows of it, and of what was released out of order. */
+/* What was in hand in a life before the last one, and not reached in the last, lies behind handed;
+ * only the window knows of it, and of what was released out of order. */
 static int recover_earlier(tram_node *node, struct in *in) {
     uint64_t window[LAYOUT_WINDOW];
     uint64_t again = in->again;
@@ -361,7 +365,8 @@ static void in_drop(tram_node *node, struct peer *peer) {
     peer_forget_door(peer);
 }
 
-/* An ephemeral node that died while it made its channel left a head without a stream, or hidden files. */
+/* An ephemeral node that died while it made its channel left a head without a stream, or hidden
+ * files. */
 static void find_remains(tram_node *node, const char *name) {
     bool hidden = name[0] == '.';
     const struct peer *peer;
@@ -488,7 +493,7 @@ void in_tidy(tram_node *node, struct in *in) {
     }
 }
 
-/* ---- releasing -------------------------------------------------------------------------------- */
+/* ---- releasing ------------------------------------------------------------------------------- */
 
 void in_give(tram_node *node, struct in *in) {
     uint64_t want = ring_rx_free(&in->rx);

@@ -6,7 +6,8 @@
  *     channel FROM TO [size=BYTES] [prefault] [lock]   may be used, and is reserved ahead
  *     # comment
  *
- * size is a power of two from 64K to 4G, with K, M or G. Nodes of channels need no line of their own.
+ * size is a power of two from 64K to 4G, with K, M or G. Nodes of channels need no line of their
+ * own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -72,7 +73,7 @@ const struct layout_channel *layout_find(const struct layout *layout, tram_id fr
     return channel;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* "4M" to bytes; 0: not a size. */
 static uint64_t parse_size(const char *text) {
@@ -210,7 +211,7 @@ int layout_read(const char *path, struct layout **ret_layout, struct tram_error 
     return 0;
 }
 
-/* ---- applying ---------------------------------------------------------------------------------- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 int layout_apply(tram_node *node) {
     for (const struct layout_channel *plan = node->layout->channels; plan; plan = plan->next) {

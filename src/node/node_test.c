@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A node from the outside, within one process: each call once or more. What needs several processes and
- * kills is in tests/.
+ * A node from the outside, within one process: each call once or more. What needs several processes
+ * and kills is in tests/.
  */
 #include <errno.h>
 #include <poll.h>

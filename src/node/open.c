@@ -2,9 +2,9 @@
  *
  * Opening and closing a node.
  *
- * Order of opening: identity (byte 0), custody (byte 1), the door, the bell; the channels in, which are
- * found in the directory; the channels out, for which the successor of a sender that died between
- * publishing and ringing rings now; and those who watch this node are told.
+ * Order of opening: identity (byte 0), custody (byte 1), the door, the bell; the channels in, which
+ * are found in the directory; the channels out, for which the successor of a sender that died
+ * between publishing and ringing rings now; and those who watch this node are told.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 
 #define CUSTODY_WAIT (2 * SYS_SECOND)
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static bool power_of_two(uint64_t value) {
     return value != 0 && (value & (value - 1)) == 0;
@@ -72,7 +72,7 @@ static int options_read(const struct tram_options *given, struct tram_options *r
     return 0;
 }
 
-/* ---- identity --------------------------------------------------------------------------------- */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 static int id_held(struct tram_error *error, int dir, tram_id id) {
     OWNS_FD int file = sys_file_open(dir, "door", false);
@@ -165,7 +165,7 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
     return error_set(error, -EADDRNOTAVAIL, "no free ephemeral ID found");
 }
 
-/* ---- door and bell ---------------------------------------------------------------------------- */
+/* ---- door and bell --------------------------------------------------------------------------- */
 
 static int open_door(tram_node *node, struct tram_error *error) {
     struct door *door;
@@ -202,7 +202,7 @@ static int open_door(tram_node *node, struct tram_error *error) {
     return 0;
 }
 
-/* ---- open ------------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 static tram_node *node_new(const struct tram_options *options) {
     tram_node *node = calloc(1, sizeof(*node));
@@ -305,7 +305,7 @@ const char *tram_bus_path(const tram_node *node) {
     return node ? node->bus.path : NULL;
 }
 
-/* ---- close ------------------------------------------------------------------------------------ */
+/* ---- close ----------------------------------------------------------------------------------- */
 
 static void free_peers(tram_node *node) {
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
@@ -328,8 +328,8 @@ static void free_peers(tram_node *node) {
     }
 }
 
-/* What an orderly end leaves behind: everything published, space given, the memory of drained channels
- * given back (there is nothing to examine after an orderly end). */
+/* What an orderly end leaves behind: everything published, space given, the memory of drained
+ * channels given back (there is nothing to examine after an orderly end). */
 static void settle(tram_node *node) {
     (void) outs_flush(node);
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {

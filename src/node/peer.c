@@ -2,9 +2,9 @@
  *
  * Peers: their doors, and whether they are there.
  *
- * A node is up while byte 0 of its lock file is held: the kernel drops that when the process dies, and a
- * descriptor of the process (pidfd) that turns readable tells when to look. A node that opens tells those who
- * left a watch file in its directory.
+ * A node is up while byte 0 of its lock file is held: the kernel drops that when the process dies,
+ * and a descriptor of the process (pidfd) that turns readable tells when to look. A node that opens
+ * tells those who left a watch file in its directory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -41,7 +41,7 @@ struct peer *peer_get(tram_node *node, tram_id id) {
     return peer;
 }
 
-/* ---- doors ------------------------------------------------------------------------------------ */
+/* ---- doors ----------------------------------------------------------------------------------- */
 
 void peer_forget_door(struct peer *peer) {
     sys_unmap(&peer->door);
@@ -100,7 +100,7 @@ void peer_announce(tram_node *node, struct peer *peer) {
         ring(node, peer);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void peer_event(tram_node *node, struct peer *peer, enum tram_event_type type) {
     peer->events |= 1u << type;
@@ -272,9 +272,10 @@ void peers_tell_watchers(tram_node *node) {
     (void) sys_dir_each(node->dir, tell, node); /* else their re-look notices */
 }
 
-/* ---- questions -------------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
-/* One direction, from its files; zeros if there is no channel. `to` is the end whose directory it is. */
+/* One direction, from its files; zeros if there is no channel. `to` is the end whose directory it
+ * is. */
 static void look_at_way(tram_node *node, tram_id from, tram_id to, struct tram_way *ret_way) {
     OWNS_FD int dir = files_node_dir(&node->bus, to, false);
     struct channel_look look;

@@ -2,10 +2,10 @@
  *
  * Sleeping and waking, and what falls due.
  *
- * Asleep means: every ring is armed, the door says so, and all was quiet in the look after that (ring/tx.h,
- * ring/door.h: why no wake-up is lost). The bell is a hint, and a sender may die between
- * publishing and ringing; so whoever sleeps looks at everything again after a second without traffic,
- * then after two, four … thirty.
+ * Asleep means: every ring is armed, the door says so, and all was quiet in the look after that
+ * (ring/tx.h, ring/door.h: why no wake-up is lost). The bell is a hint, and a sender may die
+ * between publishing and ringing; so whoever sleeps looks at everything again after a second
+ * without traffic, then after two, four … thirty.
  *
  * The descriptor. Once tram_fd() was called, the bell has a byte in it whenever the node is awake
  * between two calls (node_leave()): it is emptied only on the way to sleep.
@@ -21,7 +21,7 @@
 #define RELOOK_FIRST SYS_SECOND
 #define RELOOK_LAST  (30 * SYS_SECOND)
 
-/* ---- going to sleep --------------------------------------------------------------------------- */
+/* ---- going to sleep -------------------------------------------------------------------------- */
 
 /* Arm every hot ring, then look at all of them. False: one has a message. */
 static bool arm_all(tram_node *node) {
@@ -75,7 +75,7 @@ bool node_sleep(tram_node *node, bool space_only) {
     return true;
 }
 
-/* ---- waking ----------------------------------------------------------------------------------- */
+/* ---- waking ---------------------------------------------------------------------------------- */
 
 /* A peer knocked: a message, space, or a wish. */
 static void peer_knocked(tram_node *node, struct peer *peer) {
@@ -112,7 +112,7 @@ void node_wake(tram_node *node) {
     }
 }
 
-/* ---- what falls due --------------------------------------------------------------------------- */
+/* ---- what falls due -------------------------------------------------------------------------- */
 
 /* Nobody rang for long: look at everything, as if everybody had. */
 static bool relook(tram_node *node) {
@@ -195,7 +195,7 @@ int node_block(tram_node *node, uint64_t deadline) {
     }
 }
 
-/* ---- event loops ------------------------------------------------------------------------------ */
+/* ---- event loops ----------------------------------------------------------------------------- */
 
 int node_make_set(tram_node *node) {
     int set = sys_set_new();
