@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Messages set aside: handed out several times, never released. One file each, made complete and renamed
- * before the message is committed: a death in between sets it aside once more, under the same name.
+ * Messages set aside: handed out several times, never released. One file each, made complete and
+ * renamed before the message is committed: a death in between sets it aside once more, under the
+ * same name.
  *
- * A retry is asked for by renaming the file, which works whether the node runs or not. It is renamed back
- * before it is handed out: one request is one attempt, whatever happens in it.
+ * A retry is asked for by renaming the file, which works whether the node runs or not. It is
+ * renamed back before it is handed out: one request is one attempt, whatever happens in it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "sys/cleanup.h"
 #include "sys/file.h"
 
-/* ---- setting aside ----------------------------------------------------------------------------- */
+/* ---- setting aside --------------------------------------------------------------------------- */
 
 int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint32_t attempts) {
     struct record record = {
@@ -23,8 +24,8 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
         .size = view->size,
         .from = in->peer->id,
         .tag = load_relaxed(&view->record->tag),
+        .flags = view->wide ? RECORD_WIDE : 0,
         .check = attempts,
-        .time_ns = load_relaxed(&view->record->time_ns),
     };
     struct head *head = in->head_map.base;
     char name[FILES_NAME];
@@ -34,7 +35,6 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
 
     if (node->asides >= ASIDE_MAX)
         return -ENOSPC; /* it is handed out once more instead */
-    memcpy(record.layer, view->record->layer, sizeof(record.layer));
     files_aside_name(name, "aside", in->peer->id, view->seq);
     (void) snprintf(hidden, sizeof(hidden), ".%s", name);
     fd = sys_file_make(node->dir, hidden, node->mode, sizeof(record) + view->size);
@@ -54,7 +54,7 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
     return 0;
 }
 
-/* ---- retrying ---------------------------------------------------------------------------------- */
+/* ---- retrying -------------------------------------------------------------------------------- */
 
 struct retry *retry_free(struct retry *retry) {
     if (!retry)
@@ -78,7 +78,11 @@ int aside_find_retry(tram_node *node, tram_id from, uint64_t seq) {
     return 0;
 }
 
-/* Read a set-aside message. -EBADMSG: the file is not what it should be. */
+static uint32_t extension_size(const struct record *record) {
+    return (record->flags & RECORD_WIDE) ? sizeof(struct extension) : 0;
+}
+
+/* Read a set-aside message and its body. -EBADMSG: the file is not what it should be. */
 static int read_aside(int dir, const char *name, tram_id from, uint64_t seq,
                       struct record *ret_record, void **ret_data) {
     OWNS_FD int fd = sys_file_open(dir, name, false);
@@ -94,7 +98,8 @@ static int read_aside(int dir, const char *name, tram_id from, uint64_t seq,
         rc = sys_file_read(fd, &record, sizeof(record), 0);
     if (rc < 0)
         return rc == -ENODATA ? -EBADMSG : rc;
-    if (record.from != from || record.seq != seq || st.size != sizeof(record) + record.size)
+    if (record.from != from || record.seq != seq || st.size != sizeof(record) + record.size ||
+        record.size < extension_size(&record))
         return -EBADMSG;
     if (ret_data) {
         data = malloc(record.size > 0 ? record.size : 1);
@@ -144,6 +149,7 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
     char name[FILES_NAME];
     struct retry *retry = node->retries;
     struct record record;
+    uint32_t size;
     int rc;
 
     while (retry && retry->in_hand)
@@ -153,12 +159,13 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
     files_aside_name(asked, "retry", retry->from, retry->seq);
     files_aside_name(name, "aside", retry->from, retry->seq);
     rc = read_aside(node->dir, asked, retry->from, retry->seq, &record, &retry->data);
-    if (rc == 0 && record.size > node->size_limit) {
+    size = rc == 0 ? record.size - extension_size(&record) : 0;
+    if (size > node->size_limit) {
         free(retry->data);
         retry->data = NULL;
         (void) error_channel(&node->error, -EMSGSIZE, retry->from, node->id,
-                             "the message has %u bytes, more than the buffer", record.size);
-        node->error.limit = record.size;
+                             "the message has %u bytes, more than the buffer", size);
+        node->error.limit = size;
         return -EMSGSIZE;
     }
     if (rc == 0)
@@ -174,16 +181,20 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
     retry->in_hand = true;
     retry->hold = hold;
     *ret_msg = (struct tram_msg){
-        .data = retry->data,
-        .size = record.size,
+        .data = (const uint8_t *) retry->data + extension_size(&record),
+        .size = size,
         .from = record.from,
         .tag = record.tag,
         .seq = record.seq,
         .stream = stream_id(node, record.from),
-        .time_ns = record.time_ns,
         .attempt = record.check + 1,
     };
-    memcpy(ret_msg->layer, record.layer, sizeof(ret_msg->layer));
+    if (extension_size(&record) > 0) {
+        const struct extension *extension = retry->data;
+
+        ret_msg->time_ns = extension->time_ns;
+        memcpy(ret_msg->layer, extension->layer, sizeof(ret_msg->layer));
+    }
     return 1;
 }
 
@@ -203,7 +214,7 @@ bool aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic) 
     return true;
 }
 
-/* ---- the application's side -------------------------------------------------------------------- */
+/* ---- the application's side ------------------------------------------------------------------ */
 
 struct listing {
     tram_node *node;
@@ -226,7 +237,7 @@ static int list_one(void *context, const char *name, uint64_t inode) {
             .from = from,
             .tag = record.tag,
             .seq = seq,
-            .size = record.size,
+            .size = record.size - extension_size(&record),
             .attempts = record.check,
         };
     listing->count++;

@@ -2,14 +2,14 @@
  *
  * The memory of a sending end: reserved ahead, given back behind, and grown.
  *
- * Memory. [kept, reserved) of the positions has memory behind it; the rest of the ring is a hole that
- * nobody may touch. Reserving goes forward in chunks; when a whole ring length has memory, it stays so
- * (reserved is UINT64_MAX) until the traffic gets light.
+ * Memory. [kept, reserved) of the positions has memory behind it; the rest of the ring is a hole
+ * that nobody may touch. Reserving goes forward in chunks; when a whole ring length has memory, it
+ * stays so (reserved is UINT64_MAX) until the traffic gets light.
  *
- * Growing. A message that does not fit makes a larger stream, which goes on at the position behind a
- * link record in the old one. Order: publish what is staged; make the new file complete and rename it; link.
- * Who dies before the link leaves a new stream in which nothing was published: the successor links
- * (out.c). The old file is removed once the receiver has freed all of it.
+ * Growing. A message that does not fit makes a larger stream, which goes on at the position behind
+ * a link record in the old one. Order: publish what is staged; make the new file complete and
+ * rename it; link. Who dies before the link leaves a new stream in which nothing was published: the
+ * successor links (out.c). The old file is removed once the receiver has freed all of it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -134,8 +134,8 @@ static bool is_dirty(const struct out *out, uint64_t keep) {
     return out->reserved == UINT64_MAX || out->reserved - out->kept > keep + 2 * out->chunk;
 }
 
-/* Idle, drained channels give back what they hold beyond `keep`: those that have not moved since the
- * last look, 100 ms ago. */
+/* Idle, drained channels give back what they hold beyond `keep`: those that have not moved since
+ * the last look, 100 ms ago. */
 void outs_trim(tram_node *node, uint64_t now) {
     struct out **link = &node->dirty;
 
@@ -162,24 +162,18 @@ void outs_trim(tram_node *node, uint64_t now) {
     }
 }
 
-/* ---- growing ---------------------------------------------------------------------------------- */
+/* ---- growing --------------------------------------------------------------------------------- */
 
-uint64_t out_largest(const struct out *out) {
+static int too_large(tram_node *node, struct peer *peer, uint64_t more) {
+    const struct out *out = peer->out;
     uint64_t most = out->fixed ? out->capacity : out->ring_max;
-
-    return most > 2 * sizeof(struct record) + LAYOUT_ALIGN
-               ? most - 2 * sizeof(struct record) - LAYOUT_ALIGN
-               : 0;
-}
-
-static int too_large(tram_node *node, struct peer *peer) {
-    uint64_t limit = out_largest(peer->out);
+    uint64_t limit = most - LINK_SPAN - sizeof(struct record) - more;
 
     (void) error_channel(&node->error, -EMSGSIZE, node->id, peer->id,
                          "the message is larger than this channel may carry (%llu bytes); raise "
                          "ring_max%s",
                          (unsigned long long) limit,
-                         peer->out->fixed ? ", or size in the static layout" : "");
+                         out->fixed ? ", or size in the static layout" : "");
     node->error.limit = limit;
     return -EMSGSIZE;
 }
@@ -261,18 +255,18 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
     return 0;
 }
 
-int out_grow(tram_node *node, struct peer *peer, uint64_t span) {
+int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more) {
     struct out *out = peer->out;
     uint64_t capacity = out->capacity;
     int dir;
     int rc;
 
     if (out->fixed || span + LINK_SPAN > out->ring_max)
-        return too_large(node, peer);
+        return too_large(node, peer, more);
     while (capacity < span + LINK_SPAN)
         capacity *= 2;
     if (capacity > out->ring_max)
-        return too_large(node, peer);
+        return too_large(node, peer, more);
     if (capacity * 2 <= out->ring_max)
         capacity *= 2; /* so that the next one can be written while this one is read */
     if (ring_tx_staged(&out->tx)) {

@@ -2,9 +2,10 @@
  *
  * The inside of a node.
  *
- * One object per peer (struct peer), with up to two channels: `out` towards it, `in` from it. A channel
- * in is *hot* (in a circle, looked at by every receive, its ring disarmed) or *quiet* (its ring armed: its
- * sender knocks). The node is awake, or asleep: then every ring is armed and the bell tells.
+ * One object per peer (struct peer), with up to two channels: `out` towards it, `in` from it. A
+ * channel in is *hot* (in a circle, looked at by every receive, its ring disarmed) or *quiet* (its
+ * ring armed: its sender knocks). The node is awake, or asleep: then every ring is armed and the
+ * bell tells.
  *
  * Only the thread that is inside a call touches any of this (node_enter()).
  */
@@ -174,7 +175,7 @@ struct tram_node {
     struct peer *peers[LAYOUT_BITS];
 };
 
-/* ---- entry (open.c, fork.c) ------------------------------------------------------------------- */
+/* ---- entry (open.c, fork.c) ------------------------------------------------------------------ */
 
 int node_enter_failed(const tram_node *node);
 
@@ -207,7 +208,7 @@ static inline int node_leave(tram_node *node, int rc) {
 int fork_register(tram_node *node);
 void fork_unregister(tram_node *node);
 
-/* ---- peers (peer.c) --------------------------------------------------------------------------- */
+/* ---- peers (peer.c) -------------------------------------------------------------------------- */
 
 struct peer *peer_find(tram_node *node, tram_id id);
 /* Find or make. NULL: no memory. */
@@ -228,13 +229,14 @@ void watch_file_remove(tram_node *node, tram_id id);
 /* Tell those who watch this node. */
 void peers_tell_watchers(tram_node *node);
 
-/* ---- sending (out.c, grow.c, send.c) ---------------------------------------------------------- */
+/* ---- sending (out.c, grow.c, send.c) --------------------------------------------------------- */
 
 /* The channel to `to`, made if it is missing and `make`. */
 int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer);
 struct out *out_free(struct out *out);
-/* Make room for a record of `size` bytes, waiting until the deadline. */
-int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t deadline);
+/* Make room for a record of `size` bytes of payload and `more` before it, waiting until the
+ * deadline. */
+int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, uint64_t deadline);
 /* Publish what is staged, and ring. */
 int out_published(tram_node *node, struct peer *peer, uint64_t armed);
 static inline int out_publish(tram_node *node, struct peer *peer) {
@@ -247,7 +249,7 @@ static inline int out_publish(tram_node *node, struct peer *peer) {
 }
 int outs_flush(tram_node *node);
 void out_knocked(tram_node *node, struct peer *peer);
-int out_grow(tram_node *node, struct peer *peer, uint64_t span);
+int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more);
 void out_reap_old(tram_node *node, struct peer *peer);
 int out_reserve(struct out *out, uint64_t end);
 /* Memory for the whole ring, faulted in and locked as asked. */
@@ -258,9 +260,8 @@ void out_trim(struct out *out, uint64_t keep);
 void outs_trim(tram_node *node, uint64_t now);
 /* At open: find the channels that earlier processes of this node made, and ring for each. */
 int outs_resume(tram_node *node);
-uint64_t out_largest(const struct out *out);
 
-/* ---- receiving (in.c, recv.c, aside.c) -------------------------------------------------------- */
+/* ---- receiving (in.c, recv.c, aside.c) ------------------------------------------------------- */
 
 /* Look at the directory: new channels, replaced ones, messages to retry. */
 int ins_scan(tram_node *node);
@@ -275,8 +276,8 @@ int in_break(tram_node *node, struct in *in, const char *what);
 void in_give(tram_node *node, struct in *in);
 /* A quiet, drained channel: have its memory given back; remove it with a dead ephemeral sender. */
 void in_tidy(tram_node *node, struct in *in);
-/* Look at up to `most` channels from ephemeral nodes, going on where the last call ended: those that
- * are drained and whose senders do not run go. */
+/* Look at up to `most` channels from ephemeral nodes, going on where the last call ended: those
+ * that are drained and whose senders do not run go. */
 void ins_tidy_ephemerals(tram_node *node, uint32_t most);
 void autos_release(tram_node *node);
 int in_need_window(tram_node *node, struct in *in);
@@ -305,10 +306,10 @@ bool aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic);
 int aside_find_retry(tram_node *node, tram_id from, uint64_t seq);
 struct retry *retry_free(struct retry *retry);
 
-/* ---- sleeping (wait.c) ------------------------------------------------------------------------ */
+/* ---- sleeping (wait.c) ----------------------------------------------------------------------- */
 
-/* Try to sleep: arm the rings (unless only space is waited for), and look once more. False: there is
- * work. */
+/* Try to sleep: arm the rings (unless only space is waited for), and look once more. False: there
+ * is work. */
 bool node_sleep(tram_node *node, bool space_only);
 /* Wake: take the bits, make their channels hot. */
 void node_wake(tram_node *node);
@@ -326,7 +327,7 @@ static inline bool node_to_say(const tram_node *node) {
 /* Find a channel with a message, in turn; NULL. */
 struct in *node_look(tram_node *node);
 
-/* ---- static layouts (layout.c) ---------------------------------------------------------------- */
+/* ---- static layouts (layout.c) --------------------------------------------------------------- */
 
 struct layout_channel {
     struct layout_channel *next;

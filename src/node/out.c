@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * A channel's sending end, off the fast path: made or found at the first message, rung, waited for when it
- * is full, and found closed.
+ * A channel's sending end, off the fast path: made or found at the first message, rung, waited for
+ * when it is full, and found closed.
  *
- * Attaching. The files are made complete under hidden names and renamed, head first; then the receiver is
- * told (door.attached), all before the first publish. Who dies in between leaves either nothing
- * visible or a channel that his successor finds and announces again, and that the receiver's
- * re-look finds anyway.
+ * Attaching. The files are made complete under hidden names and renamed, head first; then the
+ * receiver is told (door.attached), all before the first publish. Who dies in between leaves either
+ * nothing visible or a channel that his successor finds and announces again, and that the
+ * receiver's re-look finds anyway.
  *
- * Closed. Somebody who removes the receiver stores ARMED_CLOSED, fences, and looks at our tail; we store
- * the tail, fence, and look at armed. So either he sees our message (and does not remove, or
+ * Closed. Somebody who removes the receiver stores ARMED_CLOSED, fences, and looks at our tail; we
+ * store the tail, fence, and look at armed. So either he sees our message (and does not remove, or
  * counts it as lost), or we see that it is closed before we say that it was accepted.
  */
 #include <errno.h>
@@ -43,7 +43,7 @@ static void out_free_p(struct out **out) {
     (void) out_free(*out);
 }
 
-/* ---- attaching -------------------------------------------------------------------------------- */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
 static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity) {
     struct stream_plan plan = {
@@ -210,7 +210,8 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
         return 0;
     }
     if (to == 0 || to == UINT32_MAX || to == TRAM_EPHEMERAL)
-        return error_set(&node->error, -EINVAL, "0.0.0.0, 240.0.0.0 and 255.255.255.255 are no nodes");
+        return error_set(&node->error, -EINVAL,
+                         "0.0.0.0, 240.0.0.0 and 255.255.255.255 are no nodes");
     plan = layout_find(node->layout, node->id, to);
     if (node->layout && !plan)
         return error_channel(&node->error, -EACCES, node->id, to,
@@ -246,7 +247,7 @@ static void out_break(struct out *out, int why) {
     out->tx.room = out->tx.pos;
 }
 
-/* ---- ringing ---------------------------------------------------------------------------------- */
+/* ---- ringing --------------------------------------------------------------------------------- */
 
 /* The channel's files by their names, or gone: 1, 0 or a negative errno. */
 static int still_there(tram_node *node, struct peer *peer) {
@@ -267,8 +268,9 @@ static int still_there(tram_node *node, struct peer *peer) {
     return st.inode == mine.inode;
 }
 
-/* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we published,
- * and opens again, or it was accepted by nobody. If he dies in between, the files stay. */
+/* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we
+ * published, and opens again, or it was accepted by nobody. If he dies in between, the files
+ * stay. */
 static int wait_for_remover(tram_node *node, struct peer *peer) {
     uint64_t deadline = sys_now() + SYS_SECOND;
 
@@ -357,7 +359,7 @@ int outs_flush(tram_node *node) {
     return first;
 }
 
-/* ---- room ------------------------------------------------------------------------------------- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 /* The words that only the receiver may write made no sense. */
 static int head_bad(tram_node *node, struct out *out) {
@@ -491,8 +493,8 @@ static int check_open(tram_node *node, struct peer *peer) {
     return rc < 0 ? rc : 1;
 }
 
-int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t deadline) {
-    uint64_t span = record_span(size);
+int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, uint64_t deadline) {
+    uint64_t span = record_span(size < STREAM_MAX ? size + more : STREAM_MAX);
     uint64_t spin_until = 0;
 
     if (peer->out->claimed)
@@ -504,8 +506,8 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t deadlin
         if (rc < 0)
             return rc;
     }
-    if (size > UINT32_MAX - 64 || span + LINK_SPAN > peer->out->capacity) {
-        int rc = out_grow(node, peer, span);
+    if (span + LINK_SPAN > peer->out->capacity) {
+        int rc = out_grow(node, peer, span, more);
 
         if (rc < 0)
             return rc;
@@ -558,7 +560,7 @@ void out_knocked(tram_node *node, struct peer *peer) {
     }
 }
 
-/* ---- after a restart -------------------------------------------------------------------------- */
+/* ---- after a restart ------------------------------------------------------------------------- */
 
 struct resume {
     tram_node *node;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Receiving: look for a channel with messages, take some in place, journal that they were handed out.
+ * Receiving: look for a channel with messages, take some in place, journal that they were handed
+ * out.
  *
  * Waiting goes from cheap to patient: look; after a look that found many, look away for a while (a
- * consumer that reads each record the moment it is published trades a cache line with the producer for
- * every one: measured 21 against 83 million messages a second); spin; sleep.
+ * consumer that reads each record the moment it is published trades a cache line with the producer
+ * for every one: measured 21 against 83 million messages a second); spin; sleep.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #define AWAY_FROM 16u    /* after so many messages in one look */
 #define COOL_AFTER 256u  /* looks in vain, when others are hot, before a channel is made quiet */
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 /* In hand of one sender: as many as there may be. */
 static bool window_full(const struct in *in) {
@@ -84,7 +85,7 @@ struct in *node_look(tram_node *node) {
     return go_round(node);
 }
 
-/* ---- taking ----------------------------------------------------------------------------------- */
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 static inline void fill(const struct in *in, const struct ring_view *view, uint32_t attempt,
                         struct tram_msg *msg) {
@@ -94,14 +95,23 @@ static inline void fill(const struct in *in, const struct ring_view *view, uint3
     msg->tag = load_relaxed(&view->record->tag);
     msg->seq = view->seq;
     msg->stream = in->id;
-    msg->time_ns = load_relaxed(&view->record->time_ns);
     msg->attempt = attempt;
     msg->reserved = 0;
-    memcpy(msg->layer, view->record->layer, sizeof(msg->layer));
+    if (unlikely(view->wide)) {
+        const struct extension *extension = msg->data;
+
+        msg->data = extension + 1;
+        msg->size -= sizeof(*extension);
+        msg->time_ns = load_relaxed(&extension->time_ns);
+        memcpy(msg->layer, extension->layer, sizeof(msg->layer));
+    } else {
+        msg->time_ns = 0;
+        memset(msg->layer, 0, sizeof(msg->layer));
+    }
 }
 
-/* A message that a process before us may have seen: the attempt to hand it out as; 0: it is dealt with;
- * or a negative errno. */
+/* A message that a process before us may have seen: the attempt to hand it out as; 0: it is dealt
+ * with; or a negative errno. */
 static int take_again(tram_node *node, struct in *in, const struct ring_view *view) {
     const struct head *head = in->head_map.base;
     uint64_t word = load_relaxed(&head->window[view->seq % LAYOUT_WINDOW]);
@@ -157,6 +167,7 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
     uint64_t pos = in->rx.pos;
     uint64_t seq = in->rx.seq;
     struct ring_view view;
+    uint64_t size;
     int attempt = 1;
     int rc;
 
@@ -173,7 +184,8 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
     default:
         return in_break(node, in, "a record in the ring makes no sense");
     }
-    rc = likely(view.size <= node->size_limit) ? 0 : too_large(node, in, view.size);
+    size = view.size - (view.wide ? sizeof(struct extension) : 0);
+    rc = likely(size <= node->size_limit) ? 0 : too_large(node, in, size);
     if (unlikely(view.seq <= in->again) && rc == 0) {
         if (!alone) { /* it comes alone: next time */
             in->rx.pos = pos;
@@ -196,8 +208,8 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
     return 1;
 }
 
-/* Up to `max` messages of one sender, `before` are in the batch already. Returns how many, or a negative
- * errno if there is none. */
+/* Up to `max` messages of one sender, `before` are in the batch already. Returns how many, or a
+ * negative errno if there is none. */
 static int take(tram_node *node, struct in *in, struct tram_msg *msgs, int max, int before,
                 bool hold) {
     int count = 0;
@@ -268,7 +280,7 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
     return count;
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* The last look found many: leave the producer alone for a while. */
 static inline void look_away(tram_node *node) {
@@ -378,9 +390,10 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
     }
 }
 
-/* The common case, up to `max` messages of the channel at hand, which are there and were never handed
- * out; at most those received last from it are to be released. 0: go the long way. */
-static inline __attribute__((always_inline)) int receive_quick(tram_node *node, struct tram_msg *msgs, int max) {
+/* The common case, up to `max` messages of the channel at hand, which are there and were never
+ * handed out; at most those received last from it are to be released. 0: go the long way. */
+static inline __attribute__((always_inline)) int receive_quick(tram_node *node,
+                                                               struct tram_msg *msgs, int max) {
     struct in *in = node->hot;
     struct ring_view view;
     uint64_t pos;
@@ -465,7 +478,7 @@ int tram_recv_copy(tram_node *node, void *buffer, size_t capacity, struct tram_m
     return node_leave(node, rc);
 }
 
-/* ---- releasing -------------------------------------------------------------------------------- */
+/* ---- releasing ------------------------------------------------------------------------------- */
 
 int tram_release(tram_node *node, const struct tram_msg *msg) {
     const struct hand *hand = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sending: the fast path. A send that finds its channel and room in it makes no system call; the rest is
- * in out.c (channels, waiting) and grow.c (larger streams, memory).
+ * Sending: the fast path. A send that finds its channel and room in it makes no system call; the
+ * rest is in out.c (channels, waiting) and grow.c (larger streams, memory).
  */
 #include <errno.h>
 #include <limits.h>
@@ -10,9 +10,10 @@
 #include "node/node.h"
 #include "sys/clock.h"
 
-/* The channel and room in it. A channel already used is one compare away. */
-static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t deadline,
-                          struct peer **ret_peer) {
+/* The channel, and room in it for `size` bytes of payload and `more` of extension. A channel
+ * already used is one compare away. */
+static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t more,
+                          uint64_t deadline, struct peer **ret_peer) {
     struct peer *peer = node->last;
 
     if (unlikely(!peer || peer->id != to || !peer->out)) {
@@ -22,8 +23,8 @@ static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t d
             return rc;
         node->last = peer;
     }
-    if (unlikely(!ring_tx_fits(&peer->out->tx, size))) {
-        int rc = out_room(node, peer, size, deadline);
+    if (unlikely(!ring_tx_fits(&peer->out->tx, size + more))) {
+        int rc = out_room(node, peer, size, more, deadline);
 
         if (rc < 0)
             return rc;
@@ -32,8 +33,22 @@ static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t d
     return 0;
 }
 
-static inline uint64_t stamp(const tram_node *node) {
-    return unlikely(node->flags & TRAM_OPEN_STAMP) ? sys_wall() : 0;
+/* Write the extension at the start of a body; returns where the payload goes. */
+static void *extend(const tram_node *node, void *body, const uint8_t *layer) {
+    struct extension *extension = body;
+
+    *extension = (struct extension){
+        .time_ns = (node->flags & TRAM_OPEN_STAMP) ? sys_wall() : 0};
+    if (layer)
+        memcpy(extension->layer, layer, sizeof(extension->layer));
+    return extension + 1;
+}
+
+static bool is_wide(const tram_node *node, const struct tram_meta *meta) {
+    static const uint8_t none[sizeof(meta->layer)];
+
+    return (node->flags & TRAM_OPEN_STAMP) ||
+           (meta && memcmp(meta->layer, none, sizeof(none)) != 0);
 }
 
 /* The record is written: stage it, and publish unless more comes. */
@@ -55,19 +70,24 @@ static inline int finish(tram_node *node, struct peer *peer, uint64_t size, uint
 int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
               uint32_t flags) {
     struct peer *peer = NULL;
+    uint64_t more;
     int rc = node_enter(node);
 
     if (unlikely(rc < 0))
         return rc;
     if (unlikely((flags & ~(TRAM_NOWAIT | TRAM_MORE)) || (!data && size > 0)))
         return node_leave(node, error_set(&node->error, -EINVAL, "no data, or unknown flags"));
-    rc = prepare(node, to, size, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX, &peer);
+    more = unlikely(node->flags & TRAM_OPEN_STAMP) ? sizeof(struct extension) : 0;
+    rc = prepare(node, to, size, more, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX, &peer);
     if (likely(rc == 0)) {
-        void *payload = ring_tx_header(&peer->out->tx, node->id, tag, 0, size, stamp(node), NULL);
+        void *at = ring_tx_header(&peer->out->tx, node->id, tag, more ? RECORD_WIDE : 0,
+                                  size + more);
 
+        if (unlikely(more > 0))
+            at = extend(node, at, NULL);
         if (size > 0)
-            memcpy(payload, data, size);
-        rc = finish(node, peer, size, flags);
+            memcpy(at, data, size);
+        rc = finish(node, peer, size + more, flags);
     }
     return node_leave(node, rc);
 }
@@ -91,6 +111,8 @@ static int pieces_size(const struct iovec *pieces, int count, uint64_t *ret_size
 
 static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta,
                        const struct iovec *pieces, int count, uint32_t flags, uint64_t deadline) {
+    bool wide = is_wide(node, meta);
+    uint64_t more = wide ? sizeof(struct extension) : 0;
     struct peer *peer = NULL;
     uint64_t size;
     uint8_t *at;
@@ -98,17 +120,19 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
 
     if (rc < 0)
         return error_set(&node->error, rc, "pieces are missing, too many, or too large");
-    rc = prepare(node, to, size, deadline, &peer);
+    rc = prepare(node, to, size, more, deadline, &peer);
     if (rc < 0)
         return rc;
-    at = ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size, stamp(node),
-                        meta ? meta->layer : NULL);
+    at = ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, wide ? RECORD_WIDE : 0,
+                        size + more);
+    if (wide)
+        at = extend(node, at, meta ? meta->layer : NULL);
     for (int i = 0; i < count; i++) {
         if (pieces[i].iov_len > 0)
             memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
-    return finish(node, peer, size, flags);
+    return finish(node, peer, size + more, flags);
 }
 
 int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *meta,
@@ -151,13 +175,14 @@ int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns, voi
         return rc;
     if (!ret_data)
         return node_leave(node, error_set(&node->error, -EINVAL, "ret_data is NULL"));
-    rc = prepare(node, to, size, sys_deadline(timeout_ns), &peer);
+    /* What goes with it is known at the commit only: room for everything. */
+    rc = prepare(node, to, size, sizeof(struct extension), sys_deadline(timeout_ns), &peer);
     if (rc == 0) {
         peer->out->claimed = true;
         peer->out->claim_size = size;
         peer->out->claim_room = peer->out->tx.room;
         peer->out->tx.room = peer->out->tx.pos; /* everything else goes the slow way: refused */
-        *ret_data = ring_tx_payload(&peer->out->tx);
+        *ret_data = (uint8_t *) ring_tx_body(&peer->out->tx) + sizeof(struct extension);
     }
     return node_leave(node, rc);
 }
@@ -196,8 +221,11 @@ int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_
     if (rc == 0 && peer->out->broken)
         rc = error_channel(&node->error, peer->out->broken, node->id, to, "the channel is closed");
     if (rc == 0) {
-        (void) ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, 0, size,
-                              stamp(node), meta ? meta->layer : NULL);
+        size += sizeof(struct extension);
+        (void) extend(node,
+                      ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, RECORD_WIDE,
+                                     size),
+                      meta ? meta->layer : NULL);
         rc = finish(node, peer, size, flags);
     }
     return node_leave(node, rc);

@@ -291,7 +291,8 @@ int look_aside_open(int dir, const struct file_name *name, struct record *ret_re
         return bad_read(note, text, rc);
     if (record.from != name->peer || record.seq != name->number)
         return bad(note, "%s is not what its name says", text);
-    if (st.size < sizeof(record) + record.size)
+    if (st.size < sizeof(record) + record.size ||
+        (record.flags & RECORD_WIDE && record.size < sizeof(struct extension)))
         return bad(note, "%s is cut short", text);
     *ret_record = record;
     *ret_offset = sizeof(record);

@@ -110,6 +110,8 @@ static bool record_fits(const struct observe_reader *reader, const struct record
                         uint64_t seq, uint64_t span) {
     if (record->seq != seq || record->from != reader->from || record_span(record->size) > span)
         return false;
+    if (record->flags == RECORD_WIDE)
+        return record->size >= sizeof(struct extension);
     return record->flags == 0 || (record->flags == RECORD_LINK && record->size == 0);
 }
 
@@ -375,29 +377,50 @@ int observe_read(struct observe *observe, tram_id from, tram_id to, size_t limit
 
 /* ---- going forwards ------------------------------------------------------------------------- */
 
+/* Where a record's body lies: in a stream, or in a file of its own. */
+struct source {
+    const struct stream_view *stream; /* NULL: the file */
+    uint64_t position;
+    int file;
+    uint64_t offset;
+};
+
+static int read_body(const struct source *source, uint64_t skip, void *buffer, size_t size) {
+    if (source->stream)
+        return look_stream_read(source->stream,
+                                source->position + sizeof(struct record) + skip, buffer, size);
+    return sys_file_read(source->file, buffer, size, source->offset + skip);
+}
+
 static int take_data(struct observe_reader *reader, const struct record *record,
-                     const struct stream_view *stream, uint64_t position,
-                     struct observe_record *ret_record) {
-    size_t size = record->size < reader->limit ? record->size : reader->limit;
+                     const struct source *source, struct observe_record *ret_record) {
+    struct extension extension = { 0 };
+    uint32_t skip = record->flags & RECORD_WIDE ? sizeof(extension) : 0;
+    size_t size = record->size - skip < reader->limit ? record->size - skip : reader->limit;
+    int rc = 0;
 
     free(reader->data);
     reader->data = malloc(size + 1);
     if (!reader->data)
         return -ENOMEM;
+    if (skip)
+        rc = read_body(source, 0, &extension, sizeof(extension));
+    if (rc == 0)
+        rc = read_body(source, skip, reader->data, size);
+    if (rc < 0)
+        return rc;
     *ret_record = (struct observe_record){
         .from = reader->from,
         .to = reader->to,
         .tag = record->tag,
         .seq = record->seq,
-        .size = record->size,
-        .position = position,
-        .time_ns = record->time_ns,
+        .size = record->size - skip,
+        .position = source->position,
+        .time_ns = extension.time_ns,
         .data = reader->data,
         .data_size = size,
     };
-    memcpy(ret_record->layer, record->layer, sizeof(ret_record->layer));
-    if (stream)
-        return look_stream_read(stream, position + sizeof(*record), reader->data, size);
+    memcpy(ret_record->layer, extension.layer, sizeof(ret_record->layer));
     return 0;
 }
 
@@ -439,7 +462,9 @@ static int next_kept(struct observe_reader *reader, struct observe_record *ret_r
             reader->missed++;
             continue;
         }
-        rc = take_data(reader, &record, stream, place->position, ret_record);
+        rc = take_data(reader, &record,
+                       &(struct source){ .stream = stream, .position = place->position },
+                       ret_record);
         if (rc < 0)
             return rc;
         if (!still_there(reader, stream, &record, place->position)) {
@@ -491,7 +516,8 @@ static int forward(struct observe_reader *reader, struct observe_record *ret_rec
         reader->position += record_span(0);
         return 0;
     }
-    rc = take_data(reader, &record, stream, position, ret_record);
+    rc = take_data(reader, &record, &(struct source){ .stream = stream, .position = position },
+                   ret_record);
     if (rc < 0)
         return rc;
     if (!still_there(reader, stream, &record, position))
@@ -535,9 +561,8 @@ static int next_aside(struct observe_reader *reader, struct observe_record *ret_
         }
         if (file < 0)
             return file;
-        rc = take_data(reader, &record, NULL, 0, ret_record);
-        if (rc == 0)
-            rc = sys_file_read(file, reader->data, ret_record->data_size, offset);
+        rc = take_data(reader, &record, &(struct source){ .file = file, .offset = offset },
+                       ret_record);
         if (rc < 0)
             return rc;
         ret_record->from = name->peer;

@@ -7,8 +7,10 @@ import struct
 DATA = 65536
 ALIGN = 8
 WINDOW = 512
-RECORD = struct.Struct("<QIIIIIIQ16s")
+RECORD = struct.Struct("<QIIIIII")
+EXTENSION = struct.Struct("<Q16s")
 LINK = 1
+WIDE = 2
 
 STREAM_MAGIC = 0x474E49524D415254
 HEAD_MAGIC = 0x444145484D415254
@@ -48,12 +50,13 @@ class Stream:
     def put(self, payload=b"", tag=0, link=False, time_ns=0, forget=False):
         """forget: as a producer that began anew, and does not know the record before."""
         prev = 0 if forget else (self.tail - self.last) // ALIGN
-        header = RECORD.pack(self.seq + 1, len(payload), prev, number(self.sender), tag,
-                             LINK if link else 0, 0, time_ns, b"layer".ljust(16, b"\0"))
-        self._store(self.tail, header + payload)
+        body = b"" if link else EXTENSION.pack(time_ns, b"layer".ljust(16, b"\0")) + payload
+        header = RECORD.pack(self.seq + 1, len(body), prev, number(self.sender), tag,
+                             LINK if link else WIDE, 0)
+        self._store(self.tail, header + body)
         self.places.append(self.tail)
         self.last = self.tail
-        self.tail += span(len(payload))
+        self.tail += span(len(body))
         self.seq += 0 if link else 1
         self.slot ^= 1
         return self
@@ -105,8 +108,7 @@ def door(node, pid=0, opens=1, opened_ns=1, closed_ns=0, program=b"forged", flag
 
 
 def aside(sender, seq, payload, tag=0, attempts=5):
-    return RECORD.pack(seq, len(payload), 0, number(sender), tag, 0, attempts, 0,
-                       bytes(16)) + payload
+    return RECORD.pack(seq, len(payload), 0, number(sender), tag, 0, attempts) + payload
 
 
 class Bus:
