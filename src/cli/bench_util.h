@@ -49,7 +49,7 @@ uint64_t bench_hist_at(const struct bench_hist *h, double q);
 /* ---- a stream's time ------------------------------------------------------------------------ */
 
 /* The receiver of a stream counts here. The clock is read at the start (after `warm` messages, when
-   all is attached and touched) and some 200 times on the way: a rate, and how even it was. */
+   all is attached and touched) and some 100 times on the way: a rate, and how even it was. */
 struct bench_slices {
     struct bench_hist *hist; /* picoseconds per message, slice by slice */
     uint64_t warm, end, step;
@@ -91,6 +91,7 @@ struct bench_result {
     double max_ns;
     double msgs_per_s;
     double bytes_per_s;
+    double steady_per_s; /* of a stream: the rate of its median slice, whoever took the core away */
     bool verified;
     double class_ns;       /* round trip of a cache line before … */
     double class_after_ns; /* … and after */
