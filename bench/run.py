@@ -10,8 +10,8 @@ The machine is shared and noisy, and the two cores wander (see 'class' below), s
 say little: every target is a ratio of two jobs that ran close to each other in the same round, on
 cores equally far apart. The median of these ratios is judged. The rate of a stream is that of its
 median slice (of 100), so that a core taken away for a while doesn't count; the JSON file has the
-mean as well. Programs are looked for in $TRAM_BUILD/bin (default build); peers that aren't built are
-left out, by name.
+mean as well. Programs are looked for in $TRAM_BUILD/bin (default build); peers that aren't built
+are left out, by name.
 """
 
 import argparse

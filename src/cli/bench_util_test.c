@@ -56,7 +56,7 @@ TEST(histograms_add_up) {
         bench_hist_add(&other, 200);
     }
     bench_hist_merge(&hist, &other);
-    CHECK_EQ(hist.n, 100);
+    CHECK_EQ(hist.n, 200);
     CHECK_EQ(bench_hist_at(&hist, 0.5), 100);
     near(bench_hist_at(&hist, 0.75), 200);
     CHECK_EQ(hist.max, 200);
