@@ -220,6 +220,7 @@ void peer_knock(tram_node *node, struct peer *peer);
 void peer_announce(tram_node *node, struct peer *peer);
 void peer_forget_door(struct peer *peer);
 void peer_event(tram_node *node, struct peer *peer, enum tram_event_type type);
+void peer_no_event(tram_node *node, struct peer *peer, uint32_t types);
 /* Look at the state of a watched peer and owe events. */
 void peer_check(tram_node *node, struct peer *peer);
 void peers_check(tram_node *node);
@@ -311,6 +312,8 @@ struct retry *retry_free(struct retry *retry);
 /* Try to sleep: arm the rings (unless only space is waited for), and look once more. False: there
  * is work. */
 bool node_sleep(tram_node *node, bool space_only);
+/* Woken, or not? Empties the bell if the node is asleep. False: somebody knocked. */
+bool node_sleeps_on(tram_node *node);
 /* Wake: take the bits, make their channels hot. */
 void node_wake(tram_node *node);
 /* Is there a bit, or something new in the directory? */

@@ -112,6 +112,21 @@ void peer_event(tram_node *node, struct peer *peer, enum tram_event_type type) {
     node->events_end = &peer->event_next;
 }
 
+/* Nothing is owed of these types any more. Who is on the list is owed something. */
+void peer_no_event(tram_node *node, struct peer *peer, uint32_t types) {
+    struct peer **link = &node->events;
+
+    peer->events &= ~types;
+    if (peer->events || !peer->event_listed)
+        return;
+    while (*link != peer)
+        link = &(*link)->event_next;
+    *link = peer->event_next;
+    if (!*link)
+        node->events_end = link;
+    peer->event_listed = false;
+}
+
 struct look {
     bool known; /* it was opened once */
     bool up;
@@ -247,7 +262,7 @@ int tram_unwatch(tram_node *node, tram_id id) {
         peer->up = false;
         node->watches--;
         stop_watching(node, peer);
-        peer->events &= ~(1u << TRAM_EVENT_UP | 1u << TRAM_EVENT_DOWN);
+        peer_no_event(node, peer, 1u << TRAM_EVENT_UP | 1u << TRAM_EVENT_DOWN);
         watch_file_remove(node, id);
     }
     return node_leave(node, 0);

@@ -379,7 +379,7 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
         if (timeout_ns == 0) {
             if (all_in_hand(node))
                 return too_many_in_hand(node);
-            if (!node->fd_given || node->asleep || node_sleep(node, false))
+            if (!node->fd_given || (node->asleep ? node_sleeps_on(node) : node_sleep(node, false)))
                 return -EAGAIN;
             node_wake(node);
             continue;

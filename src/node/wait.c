@@ -112,6 +112,15 @@ void node_wake(tram_node *node) {
     }
 }
 
+/* A bell may come late, when what it rang for was found and dealt with already; left in the descriptor
+ * it would wake its loop again and again. Emptied first, then the bits: what is set after that look
+ * rings after it. */
+bool node_sleeps_on(tram_node *node) {
+    if (node->asleep && node->fd_given)
+        sys_bell_drain(node->bell);
+    return !node_knocked(node);
+}
+
 /* ---- what falls due -------------------------------------------------------------------------- */
 
 /* Nobody rang for long: look at everything, as if everybody had. */
@@ -281,30 +290,22 @@ int tram_dispatch(tram_node *node, struct tram_event *ret_event) {
         (void) outs_flush(node);
     if (node->watches > 0)
         peers_check_ended(node);
-    if (node_knocked(node))
+    if (!node_sleeps_on(node))
         node_wake(node);
     if (node->fd_given)
         node_due(node, sys_now());
-    for (;;) {
-        peer = node->events;
-        if (!peer) {
-            if (node->fd_given && !node->asleep && !node_sleep(node, false))
-                node_wake(node);
-            return node_leave(node, 0);
-        }
-        if (peer->events)
-            break;
-        node->events = peer->event_next;
-        peer->event_listed = false;
-        if (!node->events)
-            node->events_end = &node->events;
+    peer = node->events;
+    if (!peer) {
+        if (node->fd_given && !node->asleep && !node_sleep(node, false))
+            node_wake(node);
+        return node_leave(node, 0);
     }
     /* Down before up: a life that ended before the next one began. */
     if (peer->events & 1u << TRAM_EVENT_DOWN)
         type = TRAM_EVENT_DOWN;
     else
         type = (unsigned) __builtin_ctz(peer->events);
-    peer->events &= ~(1u << type);
+    peer_no_event(node, peer, 1u << type);
     *ret_event = (struct tram_event){
         .type = (enum tram_event_type) type, .peer = peer->id, .pid = peer->pid};
     return node_leave(node, 1);

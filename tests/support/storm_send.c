@@ -289,7 +289,7 @@ void storm_ephemeral(struct storm_life_of *me) {
     struct storm_world *world = me->world;
     uint64_t life = __atomic_fetch_add(&world->n_lives, 1, __ATOMIC_RELAXED), words[3];
     struct storm_life *log = &world->lives[life % STORM_LIVES];
-    uint64_t n = 1 + rng_below(&me->rng, 30);
+    uint64_t n = 1 + rng_below(&me->rng, 300);
     int to;
 
     memset(log, 0, sizeof *log);

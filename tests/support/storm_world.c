@@ -67,7 +67,7 @@ static int add_node(struct storm_world *world, struct rng *rng, enum storm_kind 
     node->kind = kind;
     node->id = kind == EPHEMERAL ? TRAM_EPHEMERAL : draw_id(world, rng);
     node->ring_size = sizes[rng_below(rng, 5)];
-    node->attempts = kind == RECEIVER && rng_chance(rng, 300) ? 2 : 250;
+    node->attempts = kind == RECEIVER && rng_chance(rng, 400) ? 2 + rng_next(rng) % 2 : 250;
     node->spin_ns = rng_chance(rng, 500) ? 0 : TRAM_NO_SPIN;
     return world->n_nodes++;
 }
