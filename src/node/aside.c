@@ -75,6 +75,7 @@ int aside_find_retry(tram_node *node, tram_id from, uint64_t seq) {
         return -ENOMEM;
     (*link)->from = from;
     (*link)->seq = seq;
+    node->quick = NULL;
     return 0;
 }
 

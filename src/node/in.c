@@ -29,8 +29,7 @@ void in_heat(tram_node *node, struct in *in) {
         return;
     node->hot_count++;
     in->idle = 0;
-    in->turn_messages = TURN_MESSAGES;
-    in->turn_bytes = TURN_BYTES;
+    in->turn = TURN_BYTES;
     if (!node->hot) {
         in->hot_next = in->hot_previous = in;
         node->hot = in;
@@ -45,6 +44,8 @@ void in_heat(tram_node *node, struct in *in) {
 void in_cool(tram_node *node, struct in *in) {
     if (!in->hot_next)
         return;
+    if (node->quick == in)
+        node->quick = NULL;
     node->hot_count--;
     if (node->hot == in)
         node->hot = in->hot_next == in ? NULL : in->hot_next;
@@ -83,6 +84,7 @@ int in_break(tram_node *node, struct in *in, const char *what) {
                          "%s; this channel is closed, `tram purge` makes it usable again", what);
     in->broken = true;
     node->bad = true;
+    node->quick = NULL;
     in_cool(node, in);
     if (head) {
         store_relaxed(&head->armed, (load_relaxed(&head->armed) + ARMED_EPOCH) | ARMED_BROKEN);
@@ -532,6 +534,10 @@ int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
 /* The messages that the last receive handed out without TRAM_HOLD. */
 static inline void auto_release(tram_node *node, struct in *in) {
     in->auto_listed = false;
+    if (in->plain) { /* the short way notes no more than that it is listed */
+        in_commit(node, in, in->rx.pos, in->rx.seq);
+        return;
+    }
     if (likely(in->auto_first == in->done_seq + 1)) {
         in_commit(node, in, in->auto_pos, in->auto_seq);
         return;
@@ -545,6 +551,7 @@ static inline void auto_release(tram_node *node, struct in *in) {
 }
 
 void autos_release(tram_node *node) {
+    node->quick = NULL;
     while (node->autos) {
         struct in *in = node->autos;
 

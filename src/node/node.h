@@ -32,8 +32,9 @@
 #define DEFAULT_SPIN_NS  20000
 #define DEFAULT_ATTEMPTS 5u
 #define ASIDE_MAX        1024u /* messages set aside per node: more would let a peer fill the bus */
-#define TURN_MESSAGES    64u   /* a sender's turn, when others wait */
-#define TURN_BYTES       65536u
+#define TURN_BYTES       65536 /* a sender's turn, when others wait; … */
+#define TURN_MESSAGE     1024  /* … and each message counts as so many more */
+#define TURN_MESSAGES    (TURN_BYTES / TURN_MESSAGE)
 
 struct peer;
 
@@ -94,8 +95,8 @@ struct in {
     uint64_t auto_pos; /* behind the last of them */
     uint64_t done_seq; /* messages committed */
     uint64_t again;    /* up to this one they may have been handed out before */
-    uint32_t turn_messages, turn_bytes; /* what is left of its turn */
-    uint32_t streak;   /* messages since it was last found empty */
+    int64_t turn;      /* bytes left of its turn, when others wait */
+    uint64_t seq_empty; /* number of the last message when it was last found empty */
     uint32_t idle;     /* looks that found nothing, in a row */
     struct hand *hands; /* LAYOUT_WINDOW of them, once needed */
     uint64_t id;
@@ -147,6 +148,7 @@ struct tram_node {
     uint32_t map_flags;
 
     struct in *hot;    /* whose turn it is, in the circle of hot ones */
+    struct in *quick;  /* if receives may go the short way: from this one; see recv.c */
     struct peer *last; /* sent to last */
     struct in *autos;
     struct out *staged;

@@ -73,11 +73,10 @@ static struct in *go_round(tram_node *node) {
 struct in *node_look(tram_node *node) {
     struct in *in = node->hot;
 
-    if (likely(in && in->turn_messages > 0 && in_ready(node, in)))
+    if (likely(in && in->turn > 0 && in_ready(node, in)))
         return in;
-    if (in && in->turn_messages == 0) { /* its turn is over: the next one's, and who knocked */
-        in->turn_messages = TURN_MESSAGES;
-        in->turn_bytes = TURN_BYTES;
+    if (in && in->turn <= 0) { /* its turn is over: the next one's, and who knocked */
+        in->turn = TURN_BYTES;
         node->hot = in->hot_next;
     }
     if (node_knocked(node))
@@ -190,7 +189,7 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
         if (!alone) { /* it comes alone: next time */
             in->rx.pos = pos;
             in->rx.seq = seq;
-            in->turn_messages = 0;
+            in->turn = 0;
             return -EAGAIN;
         }
         rc = attempt = take_again(node, in, &view);
@@ -228,17 +227,6 @@ static int take(tram_node *node, struct in *in, struct tram_msg *msgs, int max, 
     return count > 0 || rc >= 0 ? count : rc;
 }
 
-/* A turn ends when it was long enough. */
-static inline void count_turn(struct in *in, uint64_t bytes, int count) {
-    in->streak += (uint32_t) count;
-    if ((uint32_t) count >= in->turn_messages || bytes >= in->turn_bytes) {
-        in->turn_messages = 0;
-        return;
-    }
-    in->turn_messages -= (uint32_t) count;
-    in->turn_bytes -= (uint32_t) bytes;
-}
-
 /* What can be had now. 0: nothing. */
 static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) {
     int count = 0;
@@ -251,11 +239,12 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
     }
     while (count < max) {
         struct in *in = node_look(node);
-        uint64_t bytes = 0;
+        uint64_t pos;
         int rc;
 
         if (!in)
             break;
+        pos = in->rx.pos;
         rc = take(node, in, msgs + count, max - count, count, hold);
         if (rc < 0) {
             if (rc == -EBADMSG)
@@ -264,9 +253,8 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
         }
         if (rc == 0)
             continue; /* links, and what was dealt with without being handed out */
-        for (int i = 0; i < rc; i++)
-            bytes += msgs[count++].size;
-        count_turn(in, bytes, rc);
+        count += rc;
+        in->turn -= (int64_t) (in->rx.pos - pos) + rc * TURN_MESSAGE;
         if (msgs[count - 1].attempt > 1)
             break;
         /* This sender's are in hand; look at the others only to fill a batch. */
@@ -285,13 +273,13 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
 /* The last look found many: leave the producer alone for a while. */
 static inline void look_away(tram_node *node) {
     struct in *in = node->hot;
-    uint32_t streak;
+    uint64_t streak;
     uint64_t until;
 
     if (!in)
         return;
-    streak = in->streak;
-    in->streak = 0;
+    streak = in->rx.seq - in->seq_empty;
+    in->seq_empty = in->rx.seq;
     if (likely(streak < AWAY_FROM) || node->hot_count > 1)
         return;
     until = sys_now() + AWAY_NS;
@@ -361,12 +349,22 @@ static int rest(tram_node *node, struct patience *wait) {
     return rc;
 }
 
+/* After a receive the long way: may the next one go the short way? It may while one plain channel has
+ * everything that is to be released; whatever changes that clears node->quick. */
+static inline void remember_quick(tram_node *node) {
+    struct in *in = node->autos;
+
+    if (in && !in->auto_next && in->plain && in->hot_next && in->turn > 0 && !node_to_say(node))
+        node->quick = in;
+}
+
 static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t flags,
                    int64_t timeout_ns) {
     struct patience wait = {.timeout_ns = timeout_ns};
     bool hold = (flags & TRAM_HOLD) != 0;
     int rc;
 
+    node->quick = NULL;
     /* What was made of a message is accepted before the message is released. */
     if (unlikely(node->staged))
         (void) outs_flush(node); /* an error stays with its channel, for the next send */
@@ -374,7 +372,9 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
         autos_release(node);
     for (;;) {
         rc = take_now(node, msgs, max, hold);
-        if (likely(rc != 0))
+        if (rc > 0)
+            remember_quick(node);
+        if (rc != 0)
             return rc;
         if (timeout_ns == 0) {
             if (all_in_hand(node))
@@ -390,43 +390,37 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
     }
 }
 
-/* The common case, up to `max` messages of the channel at hand, which are there and were never
- * handed out; at most those received last from it are to be released. 0: go the long way. */
+/* The short way, up to `max` messages of that channel. 0: go the long way. */
 static inline __attribute__((always_inline)) int receive_quick(tram_node *node,
                                                                struct tram_msg *msgs, int max) {
-    struct in *in = node->hot;
+    struct in *in = node->quick;
     struct ring_view view;
     uint64_t pos;
-    uint64_t bytes = 0;
     int count = 0;
 
-    if (!in || !in->plain || node->staged || node_to_say(node) ||
-        (node->autos && (node->autos != in || in->auto_next)))
+    if (!in)
         return 0;
-    if (max > (int) in->turn_messages)
-        max = (int) in->turn_messages;
-    if (in->auto_listed) {
-        in->auto_listed = false;
-        node->autos = NULL;
-        in_commit(node, in, in->auto_pos, in->auto_seq);
-    }
+    ring_rx_commit(&in->rx, in->rx.pos, in->rx.seq);
+    in->done_seq = in->rx.seq;
+    if (unlikely(ring_rx_should_free(&in->rx)))
+        in_give(node, in);
     pos = in->rx.pos;
-    while (count < max && ring_rx_next(&in->rx, &view) == RX_MESSAGE) {
+    do {
+        if (unlikely(ring_rx_next(&in->rx, &view) != RX_MESSAGE))
+            break;
         fill(in, &view, 1, &msgs[count++]);
-        pos = in->rx.pos;
-        bytes += view.size;
-    }
-    in->rx.pos = pos; /* not behind a link: that is for the long way */
-    if (count == 0)
+    } while (count < max && count < (int) TURN_MESSAGES);
+    if (unlikely(count == 0)) {
+        in->rx.pos = pos; /* not behind a link: that is for the long way */
+        node->quick = NULL;
         return 0;
+    }
+    if (unlikely(in->rx.pos != view.end))
+        in->rx.pos = view.end; /* the same, behind others */
     ring_rx_handed(&in->rx);
-    in->auto_listed = true;
-    in->auto_next = NULL;
-    node->autos = in;
-    in->auto_first = in->done_seq + 1;
-    in->auto_pos = pos;
-    in->auto_seq = in->rx.seq;
-    count_turn(in, bytes, count);
+    in->turn -= (int64_t) (in->rx.pos - pos) + count * TURN_MESSAGE;
+    if (unlikely(in->turn <= 0))
+        node->quick = NULL;
     return count;
 }
 

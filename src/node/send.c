@@ -59,6 +59,7 @@ static inline int finish(tram_node *node, struct peer *peer, uint64_t size, uint
     if (flags & TRAM_MORE) {
         if (!out->staged) {
             out->staged = true;
+            node->quick = NULL;
             out->staged_next = node->staged;
             node->staged = out;
         }
