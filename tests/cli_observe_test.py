@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # test: timeout=60
-"""tram ls and tram dump on files made by hand: what they say about sound ones, and that no file, how
-ever wrong, makes them crash, hang or make things up."""
+"""tram ls and tram dump on files made by hand: what they say about sound ones, and that no file,
+however wrong, makes them crash, hang or make things up."""
 
 import fcntl
 import json
@@ -168,7 +168,8 @@ def test_generations():
 
 def test_payloads():
     payloads = [b"", b"tab\tand line\n", "Grüße ☃ 🚋".encode(), b"\0\1\2", b"\xff\xfe", b"\x7f",
-                b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"cut \xe2\x98", b'"\\/', b"\xf8"]
+                b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"cut \xe2\x98", b'"\\/',
+                b"\xf8"]
     bus = fresh()
     stream = forge.Stream(A, B)
     for payload in payloads:
@@ -225,7 +226,7 @@ def test_aside():
 
 def test_states():
     for words, stream_words, state in (
-            (dict(), dict(), "waiting"), (dict(), dict(want=1), "full"),
+            (dict(), dict(), "waiting"), (dict(), dict(want=1), "waiting"),
             (dict(armed=16 + forge.ARMED_BROKEN), dict(), "broken"),
             (dict(armed=16 + forge.ARMED_CLOSED), dict(), "closed")):
         bus = fresh()

@@ -129,8 +129,8 @@ which_bus() {
 
 never_opened() {
     expect 0 tram send --from $A --to 5.5.5.5 </dev/null
-    is "$err" "tram send: 5.5.5.5 was never opened on this bus ($TRAM_DIR/default); its messages wait \
-until it is"
+    is "$err" "tram send: 5.5.5.5 was never opened on this bus ($TRAM_DIR/default); its messages \
+wait until it is"
     tram recv --bus alpha --id 5.5.5.5 --idle-exit 0
     expect 0 tram send --from $A --to 5.5.5.5 </dev/null
     has "$err" "never opened on this bus ($TRAM_DIR/default), but on the bus 'alpha'; --bus chooses"
@@ -156,7 +156,7 @@ refused_directories() {
 closed_output() {
     for command in "--help" "ls" "send --help"; do
         # shellcheck disable=SC2086
-        tram $command >/dev/full 2>"$work/err" && fail "tram $command says nothing about a full disk"
+        tram $command >/dev/full 2>"$work/err" && fail "tram $command: not a word"
         has "$(<"$work/err")" "cannot be"
     done
 }

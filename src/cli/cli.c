@@ -69,7 +69,14 @@ enum cli_exit cli_code(int rc) {
 }
 
 enum cli_exit cli_failed(const struct tram_error *error) {
-    cli_error("%s", error->text[0] ? error->text : strerror(-error->code));
+    const char *text = error->text[0] ? error->text : strerror(-error->code);
+    char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
+
+    if (error->from != 0 && error->to != 0)
+        cli_error("channel %s to %s: %s", tram_id_format(error->from, from),
+                  tram_id_format(error->to, to), text);
+    else
+        cli_error("%s", text);
     return cli_code(error->code);
 }
 

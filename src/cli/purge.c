@@ -10,10 +10,9 @@
 const char verb_purge_help[] =
     "usage: tram purge --from A --to B\n"
     "\n"
-    "Throw away the messages that wait in the channel from A to B; they are lost. A channel that "
-    "was\n"
-    "closed, because one side wrote nonsense, is usable again. Refused (exit code 4) while A or B\n"
-    "is up.\n"
+    "Throw away the messages that wait in the channel from A to B; they are lost. A channel\n"
+    "that was closed, because one side wrote nonsense, is usable again. Refused (exit code 4)\n"
+    "while B is up; while A is, too, if it is A that wrote the nonsense.\n"
     "\n"
     "  --json   print {\"purged\":N}\n"
     "\n"

@@ -23,34 +23,29 @@
 const char verb_recv_help[] =
     "usage: tram recv --id B [OPTIONS]\n"
     "\n"
-    "Receive what is sent to node B and write it to standard output, a line for each message, "
-    "until\n"
-    "a signal ends it. A message is released after its output was written: who is killed before "
-    "gets\n"
-    "it again, marked. At most 512 are in hand.\n"
+    "Receive what is sent to node B and write it to standard output, a line for each message,\n"
+    "until a signal ends it. A message is released after its output was written: who is\n"
+    "killed before gets it again, marked. At most 512 are in hand.\n"
     "\n"
     "  --id B           the node to receive as\n"
     "  --count N        end after N messages\n"
-    "  --idle-exit MS   end when nothing came for MS milliseconds (with --count and less than "
-    "that,\n"
-    "                   the exit code is 5)\n"
-    "  --json           a line of JSON for each message: from, seq, tag, size, redelivered (how "
-    "often\n"
-    "                   it was handed out before), and text or base64\n"
+    "  --idle-exit MS   end when nothing came for MS milliseconds (with --count and less than\n"
+    "                   that, the exit code is 5)\n"
+    "  --json           a line of JSON for each message: from, seq, tag, size, redelivered\n"
+    "                   (how often it was handed out before), and text or base64\n"
     "  --raw            payloads as they are, nothing behind them\n"
     "  --out FILE       append to FILE, not to standard output\n"
     "  --size N         as --raw; no message may be longer than N bytes\n"
-    "  --at-seq         with --out, --size and --from: write message n of the channel at offset\n"
-    "                   (n - 1 - base) * N of FILE. What comes again, after a kill -9 between "
-    "writing\n"
-    "                   and releasing, then overwrites itself: FILE becomes what was sent, "
-    "however\n"
-    "                   often sender and receiver are killed\n"
+    "  --at-seq         with --out, --size and --from: write message n of the channel at\n"
+    "                   offset (n - 1 - base) * N of FILE. What comes again, after a kill -9\n"
+    "                   between writing and releasing, then overwrites itself: FILE becomes\n"
+    "                   what was sent, however often sender and receiver are killed\n"
     "  --base N         for --at-seq: the number of the message before FILE's first (0)\n"
     "  --from A         for --at-seq: the sender; a message of another one is an error\n"
     "  --marks FILE     append a line of JSON to FILE for each message that came again\n"
     "  --sync           have the file on its disk (fdatasync) before a message is released\n"
-    "  --attempts N     set a message aside that was handed out N times and never released (5)\n"
+    "  --attempts N     set a message aside that was handed out N times and never released\n"
+    "                   (5)\n"
     "\n"
     "Examples:\n"
     "  tram recv --id 1.0.0.2\n"
@@ -255,7 +250,7 @@ static int receive(struct recv *recv) {
 
         if (rc == -EBADMSG) {
             recv->broken = true;
-            cli_error("%s", tram_last_error(recv->node)->text);
+            (void) cli_failed(tram_last_error(recv->node)); /* its code comes at the end */
             continue;
         }
         if (rc != -ETIMEDOUT && rc != -EAGAIN)

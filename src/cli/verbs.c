@@ -24,10 +24,9 @@ static const char common_help[] =
     "  --dir DIR    where buses lie (TRAM_DIR, or /dev/shm/tram-UID)\n"
     "  --help       this text\n"
     "\n"
-    "Exit codes: 0 done; 1 failed, the reason is on standard error; 2 wrong arguments; 3 no such "
-    "bus,\n"
-    "node, channel or message; 4 refused: somebody holds it, or messages wait; 5 the time was up;\n"
-    "6 ended by a signal before it was done.\n";
+    "Exit codes: 0 done; 1 failed, the reason is on standard error; 2 wrong arguments; 3 no\n"
+    "such bus, node, channel or message; 4 refused: somebody holds it, or messages wait; 5\n"
+    "the time was up; 6 ended by a signal before it was done.\n";
 
 void cli_help(const struct cli_verb *verb) {
     if (verb) {

@@ -98,8 +98,9 @@ static void channel_judge(struct observe_channel *channel, const struct head_vie
 }
 
 /* The channel that these files are. -ENOENT: one of them is gone meanwhile. */
-static int channel_look(int dir, const struct observe_node *receiver, const struct file_name *names,
-                        size_t count, struct observe_channel *ret_channel) {
+static int channel_look(struct observe *observe, int dir, const struct observe_node *receiver,
+                        const struct file_name *names, size_t count,
+                        struct observe_channel *ret_channel) {
     struct observe_channel channel = { .from = names->peer, .to = receiver->id };
     struct head_view head = { 0 };
     char note[OBSERVE_NOTE];
@@ -125,6 +126,11 @@ static int channel_look(int dir, const struct observe_node *receiver, const stru
             channel.retries++;
         if (rc < 0)
             return rc;
+    }
+    if (wanted) { /* who died while it waited did not say that it no longer does */
+        struct observe_node sender;
+
+        wanted = observe_node(observe, channel.from, &sender) == 0 && sender.up;
     }
     if (channel.streams > 0)
         channel_judge(&channel, &head, receiver, wanted);
@@ -153,7 +159,7 @@ static int channel_list_room(struct channel_list *list) {
 }
 
 /* The channels of one directory listing. -ENOENT: it is out of date. */
-static int channels_of_names(int dir, const struct observe_node *receiver,
+static int channels_of_names(struct observe *observe, int dir, const struct observe_node *receiver,
                              const struct file_name *names, size_t count,
                              struct channel_list *list) {
     for (size_t first = 0, end; first < count; first = end) {
@@ -163,7 +169,7 @@ static int channels_of_names(int dir, const struct observe_node *receiver,
             continue;
         rc = channel_list_room(list);
         if (rc == 0)
-            rc = channel_look(dir, receiver, names + first, end - first,
+            rc = channel_look(observe, dir, receiver, names + first, end - first,
                               &list->channels[list->count]);
         if (rc < 0)
             return rc;
@@ -190,7 +196,7 @@ static int channels_to(struct observe *observe, tram_id peer, tram_id to,
         rc = look_names(dir, peer, &names, &count);
         if (rc < 0)
             break;
-        rc = channels_of_names(dir, &receiver, names, count, list);
+        rc = channels_of_names(observe, dir, &receiver, names, count, list);
         if (rc != -ENOENT)
             break;
         list->count = before;
