@@ -68,31 +68,6 @@ static inline int finish(tram_node *node, struct peer *peer, uint64_t size, uint
     return out_publish(node, peer);
 }
 
-int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
-              uint32_t flags) {
-    struct peer *peer = NULL;
-    uint64_t more;
-    int rc = node_enter(node);
-
-    if (unlikely(rc < 0))
-        return rc;
-    if (unlikely((flags & ~(TRAM_NOWAIT | TRAM_MORE)) || (!data && size > 0)))
-        return node_leave(node, error_set(&node->error, -EINVAL, "no data, or unknown flags"));
-    more = unlikely(node->flags & TRAM_OPEN_STAMP) ? sizeof(struct extension) : 0;
-    rc = prepare(node, to, size, more, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX, &peer);
-    if (likely(rc == 0)) {
-        void *at = ring_tx_header(&peer->out->tx, node->id, tag, more ? RECORD_WIDE : 0,
-                                  size + more);
-
-        if (unlikely(more > 0))
-            at = extend(node, at, NULL);
-        if (size > 0)
-            memcpy(at, data, size);
-        rc = finish(node, peer, size + more, flags);
-    }
-    return node_leave(node, rc);
-}
-
 /* The sum of the pieces. -EINVAL: a piece without data; -EMSGSIZE: more than can be counted. */
 static int pieces_size(const struct iovec *pieces, int count, uint64_t *ret_size) {
     uint64_t size = 0;
@@ -134,6 +109,34 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
         at += pieces[i].iov_len;
     }
     return finish(node, peer, size + more, flags);
+}
+
+int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
+              uint32_t flags) {
+    uint64_t deadline = (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX;
+    struct peer *peer = NULL;
+    int rc = node_enter(node);
+
+    if (unlikely(rc < 0))
+        return rc;
+    if (unlikely((flags & ~(TRAM_NOWAIT | TRAM_MORE)) || (!data && size > 0)))
+        return node_leave(node, error_set(&node->error, -EINVAL, "no data, or unknown flags"));
+    if (unlikely(node->flags & TRAM_OPEN_STAMP)) {
+        struct tram_meta meta = {.tag = tag};
+        struct iovec piece = {.iov_base = (void *) (uintptr_t) data, .iov_len = size};
+
+        rc = send_pieces(node, to, &meta, &piece, 1, flags, deadline);
+        return node_leave(node, rc);
+    }
+    rc = prepare(node, to, size, 0, deadline, &peer);
+    if (likely(rc == 0)) {
+        void *at = ring_tx_header(&peer->out->tx, node->id, tag, 0, size);
+
+        if (size > 0)
+            memcpy(at, data, size);
+        rc = finish(node, peer, size, flags);
+    }
+    return node_leave(node, rc);
 }
 
 int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *meta,
