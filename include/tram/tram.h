@@ -2,16 +2,17 @@
  *
  * tram: a message bus. Two IDs and one call.
  *
- * A node is an identity on a bus, held by one thread of one process at a time. What one node sends
- * to another goes into a ring, a file in the bus directory, which only these two ends write. What
- * tram_send() accepted arrives once and in order, also when the sender, the receiver or both are
- * killed in between; what a dead receiver had in hand comes again, marked (struct tram_msg.attempt).
+ * A node is an identity on a bus, held by one process at a time. What one node sends to another
+ * goes into a ring, a file in the bus directory, which only these two ends write. What tram_send()
+ * accepted arrives once and in order, also when the sender, the receiver or both are killed in
+ * between; what a dead receiver had in hand comes again, marked (attempt in struct tram_msg).
  *
  * Conventions
  *   - A function returns 0 or a positive number, or a negative errno. Out-parameters (ret_…) are
  *     written on success only. tram_last_error() has the text, and what to do.
  *   - Time-outs are nanoseconds on CLOCK_MONOTONIC: 0 does not wait, TRAM_FOREVER has no end.
- *   - No function starts a thread, prints, aborts or calls back. Signals do not end a wait.
+ *   - No function starts a thread, prints, aborts or calls back. Signals do not end a wait. The
+ *     first tram_open() installs a SIGBUS handler (TRAM_OPEN_NO_SIGBUS: not), chained to yours.
  *   - A node may be handed from thread to thread, but is used by one at a time: a call while
  *     another one is inside returns -EBUSY. Different nodes are independent.
  *   - In a forked child every node of the parent answers -ECHILD; tram_close() frees its memory
@@ -19,12 +20,11 @@
  *   - Options structs start with their size (the …_INIT macros set it), so that they can grow.
  *
  * Errors that every function may return, beside those named with it
- *   -EINVAL            an argument is NULL or out of its range; an invalid ID
- *   -EBUSY             another thread is inside a call on this node
- *   -ECHILD            the node was opened by the parent of this process
- *   -ENOTRECOVERABLE   the channel is closed: the peer wrote nonsense or cut its file short; only
- *                      this channel is affected, and `tram purge` makes it usable again
+ *   -EINVAL   an argument is NULL or out of its range; an invalid ID; unknown flags
+ *   -EBUSY    another thread is inside a call on this node
+ *   -ECHILD   the node was opened by the parent of this process
  *   -ENOMEM, -ENFILE, -EMFILE, -ENOSPC   the machine ran out; nothing was accepted, nothing leaked
+ *   -EACCES, -EIO …   of the file system, when files are made or opened
  */
 #ifndef TRAM_TRAM_H
 #define TRAM_TRAM_H
@@ -52,12 +52,14 @@ typedef uint32_t tram_id;
     (((tram_id) (a) << 24) | ((tram_id) (b) << 16) | ((tram_id) (c) << 8) | (tram_id) (d))
 
 /* To tram_open(): choose a free ID out of 240.0.0.0/4. The node, and what waits for it, goes when
- * it is closed or its process dies; what it had sent is delivered all the same. */
+ * it is closed; if its process dies, when one of the next ephemeral nodes opens, or when whom it
+ * sent to notices. What it had sent is delivered all the same. */
 #define TRAM_EPHEMERAL TRAM_ID(240, 0, 0, 0)
 
 #define TRAM_ID_TEXT 16 /* room for an ID as text, terminator included */
 
-/* "1.2.3.4" to an ID. -EINVAL: not four decimal numbers of 0 to 255, or an invalid ID. */
+/* "1.2.3.4" to an ID. -EINVAL: not four decimal numbers of 0 to 255, or an invalid ID. (An ID of
+ * 240.0.0.0/4 is valid: one can send to it.) */
 TRAM_API int tram_id_parse(const char *text, tram_id *ret_id);
 
 /* An ID to text, in `buffer`, which is returned. */
@@ -70,22 +72,27 @@ typedef struct tram_node tram_node;
 #define TRAM_FOREVER INT64_C(-1)
 
 /* Flags of struct tram_options. */
-#define TRAM_OPEN_PREFAULT  0x01u /* touch a ring's memory when it is made or found */
+#define TRAM_OPEN_PREFAULT  0x01u /* rings that this node sends into get all of their memory when
+                                     they are made or found, touched, and keep it */
 #define TRAM_OPEN_LOCK      0x02u /* mlock(2) it as well; implies prefault */
-#define TRAM_OPEN_NO_SIGBUS 0x04u /* no SIGBUS handler: a file cut short by a peer kills the process */
-#define TRAM_OPEN_STAMP     0x08u /* a time stamp in each message sent: a clock read, some 20 ns */
+#define TRAM_OPEN_NO_SIGBUS 0x04u /* no SIGBUS handler: a file cut short by a peer kills us */
+#define TRAM_OPEN_STAMP     0x08u /* a time stamp in each message sent: a clock read, some 20 ns,
+                                     and 24 bytes more in the ring */
 
 struct tram_options {
     size_t struct_size;   /* sizeof(struct tram_options); set by TRAM_OPTIONS_INIT */
     const char *dir;      /* where buses lie; NULL: $TRAM_DIR, else /dev/shm/tram-<uid> */
-    const char *layout;   /* file of a static layout, see tram-layout(5); NULL: none */
-    uint64_t ring_size;   /* bytes of a new ring, a power of two from 64 KiB; 0: 4 MiB, sparse */
-    uint64_t ring_max;    /* how far a ring grows for a message that does not fit; 0: 1 GiB */
+    const char *layout;   /* file of a static layout, see docs/LAYOUT.md; NULL: none */
+    uint64_t ring_size;   /* bytes of a new ring, a power of two, 64 KiB to 4 GiB; 0: 4 MiB.
+                             Sparse: it has memory only for what waits, and a little more */
+    uint64_t ring_max;    /* how far a ring grows for a message that does not fit, a power of two
+                             up to 4 GiB; 0: 1 GiB, or ring_size if that is more */
     uint64_t keep;        /* bytes that stay for the post-mortem in a drained ring; 0: 64 KiB */
     int64_t spin_ns;      /* how long a wait looks before it sleeps; 0: default (20 µs),
                              TRAM_FOREVER: never sleep, -2 (TRAM_NO_SPIN): sleep at once */
-    uint32_t attempts;    /* hand-outs of a message before it is set aside; 0: 5 */
-    uint32_t mode;        /* permissions of files made; 0: 0600; directories get x where r is set */
+    uint32_t attempts;    /* hand-outs of a message before it is set aside, up to 254; 0: 5 */
+    uint32_t mode;        /* permissions of files made, 0600 and more; 0: 0600; directories get x
+                             where r is set */
     uint32_t flags;       /* TRAM_OPEN_… */
     uint32_t reserved;    /* 0 */
 };
@@ -93,25 +100,38 @@ struct tram_options {
 #define TRAM_NO_SPIN INT64_C(-2)
 #define TRAM_OPTIONS_INIT { .struct_size = sizeof(struct tram_options) }
 
-/* Open the node `id` on the bus called `bus` (NULL: $TRAM_BUS, else "default"; 1 to 63 characters of
- * [A-Za-z0-9._-], not starting with a dot). Makes the directories that are missing. options may be
- * NULL. The node is the caller's; free it with tram_close().
- *   -EADDRINUSE  the ID is held; the error has the holder's pid and program
- *   -ETIMEDOUT   another process acts for this node (tram rm, a cleaner) and does not let go
- *   -EPERM       the bus directory is a symlink, another user's, or open to others
- *   -EPROTO      files of another layout version; the error names both
- *   -EBADMSG     the layout file has a mistake; the error names its line
- *   -EACCES, -ENOTDIR, -EROFS …  of the file system */
+/* Open the node `id` on the bus called `bus` (NULL: $TRAM_BUS, else "default"; 1 to 63 characters
+ * of [A-Za-z0-9._-], not starting with a dot). Makes the bus and the directory it lies in, if they
+ * are missing; not what is above that. options may be NULL. The node is the caller's; free it with
+ * tram_close(). What waits for the node can be received at once.
+ *   -EINVAL         no name for a bus, no ID to open (of 240.0.0.0/4 there is TRAM_EPHEMERAL only),
+ *                   or options out of their range; the text says which
+ *   -EADDRINUSE     the ID is held; the error has the holder's pid and program
+ *   -EADDRNOTAVAIL  no free ephemeral ID was found
+ *   -ETIMEDOUT      another process acts for this node (tram rm, a cleaner) and did not let go
+ *                   within two seconds
+ *   -EPERM          the bus directory, or the one it lies in, is a symlink, another user's, or
+ *                   open to others than `mode` says
+ *   -EPROTO         the node's door has another layout version
+ *   -EACCES         the static layout has no such node
+ *   -EBADMSG        the layout file has a mistake; the error names its line
+ *   -ENOSPC         no memory for the node's files, or for a channel of the static layout
+ *   -ENAMETOOLONG, -ENOENT, -ENOTDIR, -EROFS, -EFBIG …  of the file system and the layout file
+ * A channel whose files make no sense does not keep a node from opening: it is said by a receive
+ * (-EBADMSG) or a send (-ENOTRECOVERABLE). */
 TRAM_API int tram_open(const char *bus, tram_id id, const struct tram_options *options,
                        tram_node **ret_node);
 
-/* Flush what is staged, release nothing that is in hand, give the ID up. Takes NULL; returns NULL. */
+/* Flush what is staged, give the ID up, and give back the memory of rings that are drained. Nothing
+ * that is in hand is released: it comes again, marked, also the message of the last tram_recv()
+ * unless tram_done() was called. Takes NULL; returns NULL. While another thread is inside a call on
+ * the node nothing happens: the node stays open. */
 TRAM_API tram_node *tram_close(tram_node *node);
 
 /* The node's own ID, which an ephemeral node learns this way. 0 for NULL. */
 TRAM_API tram_id tram_node_id(const tram_node *node);
 
-/* The directory of the node's bus. Lives as long as the node. */
+/* The directory of the node's bus. Lives as long as the node. NULL for NULL. */
 TRAM_API const char *tram_bus_path(const tram_node *node);
 
 /* ---- sending -------------------------------------------------------------------------------- */
@@ -121,20 +141,28 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
 
 /* What a send with TRAM_MORE returns: the message is in the ring, but not accepted, not visible to
  * the receiver and lost if the process dies, until tram_flush() or any later call on this node that
- * receives, waits, dispatches or closes, or sends to the same node without TRAM_MORE. */
+ * receives, waits, dispatches or closes, or sends to the same node without TRAM_MORE. It is also
+ * accepted when the ring is full and when it grows. Only tram_flush() and the send say what went
+ * wrong with it. */
 #define TRAM_STAGED 1
 
 /* Send `size` bytes (0 is fine) to node `to`, itself included. Returns 0: the message is accepted
  * and will arrive; or TRAM_STAGED. Waits for ever for space unless TRAM_NOWAIT. The channel's files
- * are made at its first message; `to` need not run, nor ever have run.
- *   -EAGAIN        the ring is full (TRAM_NOWAIT); a TRAM_EVENT_SPACE follows when there is room
- *   -EMSGSIZE      larger than the ring may ever be; the error has the limit
- *   -ENOSPC        the file system of the bus is full; nothing was accepted
- *   -EHOSTUNREACH  `to` is an ephemeral node that is gone
- *   -ESTALE        `to` was removed (tram rm) at this moment: not accepted; the next send starts anew
- *   -EDEADLK       the ring to oneself is full, and only this node could make room
- *   -EACCES        the static layout has no such channel
- *   -EBUSY         a claim on this channel is open */
+ * are made at its first message; `to` need not run, nor ever have run. After an error nothing of
+ * this message was accepted.
+ *   -EAGAIN           the ring is full (TRAM_NOWAIT); a TRAM_EVENT_SPACE follows when there is room
+ *   -EMSGSIZE         larger than the ring may ever be; the error has the limit
+ *   -ENOSPC           the file system of the bus is full
+ *   -EHOSTUNREACH     `to` is an ephemeral node that is gone
+ *   -ESTALE           `to` was removed (tram rm) at this moment, with what was staged for it; the
+ *                     next send starts a new channel
+ *   -EDEADLK          the ring to oneself is full, and only this node could make room
+ *   -EACCES           the static layout has no such channel
+ *   -EBUSY            a claim on this channel is open
+ *   -ENOTRECOVERABLE  the channel is closed: one end wrote nonsense, or somebody cut its file
+ *                     short; other channels go on, and `tram purge` makes this one usable again
+ *   -EPROTO           the channel's files have another layout version
+ *   -ENOMEM, -EPERM   also: TRAM_OPEN_LOCK, and RLIMIT_MEMLOCK is too low */
 TRAM_API int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
                        uint32_t flags);
 
@@ -145,8 +173,9 @@ struct tram_meta {
     uint8_t layer[16];  /* for the layer above: carried, never looked at */
 };
 
-/* The same, gathered from `count` pieces (at most IOV_MAX), with a bounded wait. meta may be NULL.
- *   -EAGAIN     full, and timeout_ns is 0
+/* The same, gathered from `count` pieces (0 to IOV_MAX), with a bounded wait. meta may be NULL.
+ * Layer bytes that are not all 0 take 24 bytes of the ring. Errors as tram_send(), and
+ *   -EAGAIN     full, and timeout_ns is 0 or TRAM_NOWAIT is set
  *   -ETIMEDOUT  still full after timeout_ns */
 TRAM_API int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *meta,
                         const struct iovec *pieces, int count, uint32_t flags, int64_t timeout_ns);
@@ -157,18 +186,25 @@ TRAM_API int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *met
 TRAM_API int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns,
                         void **ret_data);
 
-/* Send what was claimed, cut to `size` bytes (at most the claimed size). flags: TRAM_MORE.
- *   -ENOENT  nothing is claimed on this channel */
+/* Send what was claimed, cut to `size` bytes. flags: TRAM_MORE. Errors end the claim, but for those
+ * of arguments.
+ *   -ENOENT  nothing is claimed on this channel
+ *   -EINVAL  `size` is more than was claimed
+ *   -ESTALE, -EHOSTUNREACH, -ENOTRECOVERABLE  as tram_send() */
 TRAM_API int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_t size,
                          uint32_t flags);
+
+/* Give up what was claimed. -ENOENT: nothing is. */
 TRAM_API int tram_abort(tram_node *node, tram_id to);
 
-/* Publish all that is staged, on all channels. Returns 0 or the first error; every channel is tried. */
+/* Publish all that is staged, on all channels. Returns 0 or the first error (-ESTALE,
+ * -EHOSTUNREACH, -ENOTRECOVERABLE, as tram_send(): what was staged for that node is lost); every
+ * channel is tried. */
 TRAM_API int tram_flush(tram_node *node);
 
 /* How many messages the bus ever accepted from this node to `to`: staged ones not counted, those
  * of earlier processes of this node counted, also right after a crash and when the ring's memory
- * was given back. 0 if the channel never was. */
+ * was given back. 0 if there is no channel: none was, or it went with `tram rm`. */
 TRAM_API int tram_accepted(tram_node *node, tram_id to, uint64_t *ret_count);
 
 /* ---- receiving ------------------------------------------------------------------------------ */
@@ -182,49 +218,55 @@ struct tram_msg {
     uint32_t tag;
     uint64_t seq;        /* number in the channel, from 1, no gaps */
     uint64_t stream;     /* (from, stream, seq) is the same each time that a message comes */
-    uint64_t time_ns;    /* CLOCK_REALTIME of the send, or 0 (TRAM_OPEN_STAMP) */
-    uint32_t attempt;    /* 1: the first time, provably; n: handed out n-1 times before, not released */
+    uint64_t time_ns;    /* CLOCK_REALTIME of the send, or 0 (TRAM_OPEN_STAMP of the sender) */
+    uint32_t attempt;    /* 1: the first time, provably; n: handed out n - 1 times before */
     uint32_t reserved;
     uint8_t layer[16];
 };
 
 #define TRAM_HOLD 0x04u /* the message is released by tram_release() only */
 
-/* Receive one message. It and all that was received before without TRAM_HOLD are released by the next
- * tram_recv…() or tram_done(): process, then commit. Whoever dies before gets it again. Returns 0, or
+/* Receive one message. It and all that was received before without TRAM_HOLD are released by the
+ * next tram_recv…() or tram_done(), whatever that returns: process, then commit. Who dies or closes
+ * before gets it again. What is staged is flushed first. Returns 0, or
  *   -EAGAIN     nothing there, timeout_ns is 0
  *   -ETIMEDOUT  nothing came
  *   -EBADMSG    a channel was closed because its sender wrote nonsense (said once; the error names
  *               it); the other channels go on
- *   -ENOBUFS    512 messages of every ready sender are in hand: release some */
+ *   -ENOBUFS    512 messages of a sender are in hand, and nothing waits but more of the same:
+ *               release some (TRAM_HOLD)
+ *   -ENOSPC, -ENOMEM  no memory to note what is held; the message stays */
 TRAM_API int tram_recv(tram_node *node, struct tram_msg *ret_msg, int64_t timeout_ns);
 
 /* Receive up to `max` messages, at least one; senders take turns. flags: TRAM_HOLD. Returns how
- * many. A message that comes again (attempt > 1) comes alone, so that the one that kills is found. */
+ * many, or an error as tram_recv(). A message that comes again (attempt > 1) comes alone, so that
+ * the one that kills is found. */
 TRAM_API int tram_recv_batch(tram_node *node, struct tram_msg *ret_msgs, int max, uint32_t flags,
                              int64_t timeout_ns);
 
-/* Receive one message into `buffer`; ret_msg->data points there. Private: the sender cannot touch it.
+/* Receive one message into `buffer`; ret_msg->data points there. Private: the sender cannot touch
+ * it. Released like that of tram_recv(). Errors as tram_recv(), and
  *   -EMSGSIZE  larger than `capacity` (the error's limit has the size); the message stays */
 TRAM_API int tram_recv_copy(tram_node *node, void *buffer, size_t capacity,
                             struct tram_msg *ret_msg, int64_t timeout_ns);
 
-/* Release a message received with TRAM_HOLD, in any order; it counts as in hand until all before it of
- * the same sender are released.
- *   -ENOENT  not in hand */
+/* Release a message received with TRAM_HOLD, in any order; it counts as in hand until all before it
+ * of the same sender are released.
+ *   -ENOENT  not in hand: released already, received without TRAM_HOLD, or by another process */
 TRAM_API int tram_release(tram_node *node, const struct tram_msg *msg);
 
 /* Release now what the next tram_recv() would release. */
 TRAM_API int tram_done(tram_node *node);
 
-/* Send a message in hand on to `to`, with its tag and layer bytes: one copy, from ring to ring. It stays
- * in hand. Errors as tram_send(). */
+/* Send a message in hand on to `to`, with its tag and layer bytes: one copy, from ring to ring. It
+ * stays in hand: who dies between the two sends it twice. Errors as tram_send(). */
 TRAM_API int tram_forward(tram_node *node, const struct tram_msg *msg, tram_id to, uint32_t flags);
 
 /* ---- messages set aside --------------------------------------------------------------------- */
 
 /* A message that was handed out `attempts` times and never released is set aside, and the channel
- * goes on. It keeps its name (from, stream, seq). */
+ * goes on. It keeps its name (from, stream, seq). A node has up to 1024 of them; what would be one
+ * more is handed out again instead. */
 struct tram_aside {
     tram_id from;
     uint32_t tag;
@@ -234,10 +276,12 @@ struct tram_aside {
     uint32_t reserved;
 };
 
-/* Messages set aside for this node, up to `max`, in no order. Returns how many there are in all. */
+/* Messages set aside for this node, up to `max`, in no order. Returns how many there are in all.
+ * Those for which a retry was asked, and that were not handed out since, are not among them. */
 TRAM_API int tram_aside_list(tram_node *node, struct tram_aside *ret_list, int max);
 
-/* Hand it out once more (out of order, marked); or forget it. -ENOENT: no such message. */
+/* Hand it out once more (out of order, marked; set aside again if it is not released); or forget
+ * it. -ENOENT: no such message. */
 TRAM_API int tram_aside_retry(tram_node *node, tram_id from, uint64_t seq);
 TRAM_API int tram_aside_drop(tram_node *node, tram_id from, uint64_t seq);
 
@@ -246,21 +290,23 @@ TRAM_API int tram_aside_drop(tram_node *node, tram_id from, uint64_t seq);
 enum tram_event_type {
     TRAM_EVENT_SPACE = 1, /* there is room again to `peer`, after -EAGAIN */
     TRAM_EVENT_UP,        /* `peer`, watched, runs (pid) */
-    TRAM_EVENT_DOWN,      /* `peer`, watched, is gone */
+    TRAM_EVENT_DOWN,      /* `peer`, watched, is gone (pid: who held it) */
     TRAM_EVENT_CLOSED,    /* the channel from `peer` was closed: it wrote nonsense */
 };
 
 struct tram_event {
     enum tram_event_type type;
     tram_id peer;
-    int32_t pid;
+    int32_t pid;          /* of `peer`, where it is known; else 0 */
     uint32_t reserved;
 };
 
-/* One descriptor for everything. It is readable (POLLIN) while there is work: a message, an event,
- * something due. Level-triggered. Read nothing from it, do not close it. A loop around it:
+/* One descriptor for everything. It is readable (POLLIN) while there is work: a message, an event.
+ * Level-triggered. Read nothing from it, do not close it. A loop around it:
  *
- *     poll(tram_fd(node), POLLIN, tram_timeout(node))
+ *     struct pollfd entry = { .fd = tram_fd(node), .events = POLLIN };
+ *
+ *     poll(&entry, 1, milliseconds of tram_timeout(node), rounded up)
  *     while (tram_dispatch(node, &event) > 0) …
  *     while (tram_recv(node, &msg, 0) == 0) …      until -EAGAIN
  *
@@ -268,15 +314,16 @@ struct tram_event {
  * ring); before, senders need not. */
 TRAM_API int tram_fd(tram_node *node);
 
-/* How long to poll at most, nanoseconds; TRAM_FOREVER: no limit. Flushes, and goes to sleep if there is
- * no work; 0 if there is. Call it before each poll. */
+/* How long to poll at most, nanoseconds; TRAM_FOREVER: no limit; less: an error. Flushes, and goes
+ * to sleep if there is no work; 0 if there is. Call it before each poll, and tram_dispatch() after
+ * it: that does what is due, and until then this stays 0. */
 TRAM_API int64_t tram_timeout(tram_node *node);
 
 /* Do what is due, and hand out one event. Returns 1 with an event, 0 without. Never waits. */
 TRAM_API int tram_dispatch(tram_node *node, struct tram_event *ret_event);
 
-/* Wait until there is a message to receive or an event to dispatch: 1. Or -ETIMEDOUT (-EAGAIN if
- * timeout_ns is 0). */
+/* Wait until there is a message to receive, an event to dispatch, or an error that a receive will
+ * tell: 1. Or -ETIMEDOUT (-EAGAIN if timeout_ns is 0). Flushes; releases nothing. */
 TRAM_API int tram_wait(tram_node *node, int64_t timeout_ns);
 
 /* ---- peers ---------------------------------------------------------------------------------- */
@@ -294,17 +341,23 @@ struct tram_peer {
     enum tram_peer_state state;
     int32_t pid;           /* of the holder if up, else of the last one */
     uint32_t reserved;
-    uint64_t since_ns;     /* CLOCK_REALTIME of its last open, or close if it closed */
+    uint64_t since_ns;     /* CLOCK_REALTIME of its last open or, if it ended orderly, close */
     char program[32];
     struct tram_way to, from;
 };
 
-/* About a peer, from the files: no round trip, and true at the moment of the look. */
+/* About a peer, from the files: no round trip, and true at the moment of the look. A channel that
+ * does not exist, or whose files make no sense, is all zeros. */
 TRAM_API int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer);
 
-/* Events when `id` comes up or goes down; the first one at once if it is up. Idempotent.
- * Survives nothing: a new process watches anew. -EMFILE: no descriptor for its process. */
+/* Events when `id` comes up or goes down; the first one at once if it is up. Idempotent. `id` need
+ * not have run ever. Survives nothing: a new process watches anew. A descriptor per watched process
+ * tells of its end; when there is none left (or before Linux 5.3), the end is noticed by looking,
+ * which takes a second, and up to thirty in a bus that is quiet.
+ *   -ENOENT  `id` is an ephemeral node that is gone */
 TRAM_API int tram_watch(tram_node *node, tram_id id);
+
+/* No more of these events, also of those not yet handed out. */
 TRAM_API int tram_unwatch(tram_node *node, tram_id id);
 
 /* ---- errors --------------------------------------------------------------------------------- */
@@ -317,8 +370,9 @@ struct tram_error {
     char text[240];        /* what was wrong, and what to do */
 };
 
-/* The last error of the node; of this thread's last failed tram_open() for NULL. Never NULL. Valid until
- * the next failing call. -EAGAIN and -ETIMEDOUT of receives and waits do not set it. */
+/* The last error of the node; of this thread's last failed tram_open() for NULL. Never NULL. Valid
+ * until the next failing call. Not set by -EAGAIN and -ETIMEDOUT of receives and waits, nor where
+ * the node could not be entered: it is NULL, -EBUSY as another thread is inside, -ECHILD. */
 TRAM_API const struct tram_error *tram_last_error(const tram_node *node);
 
 #ifdef __cplusplus
