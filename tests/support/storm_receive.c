@@ -86,7 +86,7 @@ static void handed_ephemeral(struct receiver *r, const struct tram_msg *msg) {
 /* Some receivers die of some messages, each time: these have to be set aside. */
 static void suffer(struct receiver *r, const struct held *held) {
     if (held->chan && r->me->self->attempts <= 5 &&
-        storm_key(r->me->world, held->chan, held->msg.seq) % 4000 == 0)
+        storm_key(r->me->world, held->chan, held->msg.seq) % 20000 == 0)
         raise(SIGKILL);
 }
 
@@ -293,35 +293,39 @@ static void receive_some(struct receiver *r) {
 /* ---- the end -------------------------------------------------------------------------------- */
 
 /* The storm is over and the channels are drained: what was set aside is tried again, or dropped. */
+static void retry_one(struct receiver *r, const struct tram_aside *aside) {
+    struct storm_world *world = r->me->world;
+    struct storm_chan *chan = storm_find(world, aside->from, r->me->index);
+    int rc;
+
+    if (chan && aside->size != storm_size(world, chan, aside->seq))
+        storm_fail(world, chan, "%llu is set aside with another size",
+                   (unsigned long long) aside->seq);
+    rc = tram_aside_retry(r->me->node, aside->from, aside->seq);
+    if (rc < 0)
+        storm_fail(world, chan, "tram_aside_retry: %s: %s", strerror(-rc), kit_error(r->me->node));
+    rc = tram_recv(r->me->node, &r->msgs[0], kit_patience(5));
+    if (rc < 0)
+        storm_fail(world, chan, "retried %llu does not come: %s", (unsigned long long) aside->seq,
+                   strerror(-rc));
+    if (chan)
+        oracle_retried(r->me, &r->msgs[0]);
+    else
+        handed_ephemeral(r, &r->msgs[0]);
+    if (tram_done(r->me->node) < 0)
+        storm_fail(world, chan, "tram_done of a retried message");
+}
+
 static void clear_aside(struct receiver *r) {
     static struct tram_aside list[STORM_ASIDE];
     struct storm_world *world = r->me->world;
-    int n = tram_aside_list(r->me->node, list, STORM_ASIDE);
+    int n;
 
+    while ((n = tram_aside_list(r->me->node, list, STORM_ASIDE)) > 0)
+        for (int i = 0; i < n && i < STORM_ASIDE; i++)
+            retry_one(r, &list[i]);
     if (n < 0)
         storm_fail(world, NULL, "tram_aside_list: %s", strerror(-n));
-    for (int i = 0; i < n && i < STORM_ASIDE; i++) {
-        struct storm_chan *chan = storm_find(world, list[i].from, r->me->index);
-        int rc;
-
-        if (chan && list[i].size != storm_size(world, chan, list[i].seq))
-            storm_fail(world, chan, "%llu is set aside with another size",
-                       (unsigned long long) list[i].seq);
-        rc = tram_aside_retry(r->me->node, list[i].from, list[i].seq);
-        if (rc < 0)
-            storm_fail(world, chan, "tram_aside_retry: %s: %s", strerror(-rc),
-                       kit_error(r->me->node));
-        rc = tram_recv(r->me->node, &r->msgs[0], kit_patience(5));
-        if (rc < 0)
-            storm_fail(world, chan, "retried %llu does not come: %s",
-                       (unsigned long long) list[i].seq, strerror(-rc));
-        if (chan)
-            oracle_retried(r->me, &r->msgs[0]);
-        else
-            handed_ephemeral(r, &r->msgs[0]);
-        if (tram_done(r->me->node) < 0)
-            storm_fail(world, chan, "tram_done of a retried message");
-    }
     for (int i = 0; i < world->n_chans; i++) {
         const struct storm_chan *chan = &world->chans[i];
 
@@ -329,8 +333,6 @@ static void clear_aside(struct receiver *r) {
             storm_fail(world, chan, "%llu were set aside, %llu came when retried",
                        (unsigned long long) chan->n_aside, (unsigned long long) chan->n_retried);
     }
-    if (tram_aside_list(r->me->node, list, STORM_ASIDE) != 0)
-        storm_fail(world, NULL, "something is still set aside");
 }
 
 static void begin(struct receiver *r, struct storm_life_of *me) {
