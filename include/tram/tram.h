@@ -343,6 +343,7 @@ struct tram_peer {
     uint32_t reserved;
     uint64_t since_ns;     /* CLOCK_REALTIME of its last open or, if it ended orderly, close */
     char program[32];
+    uint64_t gone;         /* messages it sent that went with an ephemeral receiver (or by force) */
     struct tram_way to, from;
 };
 

@@ -119,6 +119,8 @@ struct walk {
     uint64_t set, clear;
     uint64_t waiting, channels;
     int rc;
+    tram_id watchers[64]; /* who is told at once; any others re-look */
+    uint32_t watcher_count;
 };
 
 static int mark_channel(void *context, const char *name, uint64_t inode) {
@@ -161,11 +163,33 @@ static int tell_lost(void *context, const char *name, uint64_t inode) {
 
 static int unlink_but_lock(void *context, const char *name, uint64_t inode) {
     struct walk *walk = context;
+    uint64_t number;
+    tram_id peer;
 
     (void) inode;
     if (strcmp(name, "lock") == 0)
         return 0;
+    if (files_parse(name, &peer, &number) == FILE_WATCH &&
+        walk->watcher_count < sizeof(walk->watchers) / sizeof(walk->watchers[0]))
+        walk->watchers[walk->watcher_count++] = peer;
     return sys_unlink(walk->dir, name);
+}
+
+/* The node is gone: its watchers look. */
+static void tell_watchers(const struct walk *walk) {
+    for (uint32_t i = 0; i < walk->watcher_count; i++) {
+        OWNS_FD int dir = files_node_dir(walk->bus, walk->watchers[i], false);
+        OWNS_FD int bell = -1;
+        OWNS_MAP struct sys_map map = {0};
+
+        if (dir < 0 ||
+            door_open(dir, walk->watchers[i], walk->bus->mode, false, SYS_MAP_GUARD, &map) < 0 ||
+            !door_announce(map.base))
+            continue;
+        bell = sys_bell_open(dir, "bell");
+        if (bell >= 0)
+            (void) sys_bell_ring(bell); /* a hint: it re-looks */
+    }
 }
 
 /* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait,
@@ -194,8 +218,9 @@ static int remove_node(const struct bus *bus, int dir, tram_id id, bool force) {
         (void) sys_unlink(dir, "lock");
         rc = sys_dir_remove(bus->dir, tram_id_format(id, name));
         if (rc != -ENOTEMPTY)
-            return rc;
+            break;
     }
+    tell_watchers(&walk);
     return rc;
 }
 

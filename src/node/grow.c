@@ -93,7 +93,7 @@ void out_trim(struct out *out, uint64_t keep) {
     kept = first < out->tx.pos ? first : out->tx.pos;
     if (first + out->capacity <= end)
         return; /* all of it is in use or kept */
-    if (out->reserved != UINT64_MAX && out->kept >= first && out->reserved <= end)
+    if (out->reserved != UINT64_MAX && out->kept >= first && out->reserved <= end && !out->asked)
         return; /* nothing to give back */
     /* Observers are told first: what was punched reads as zeros. */
     store_release(&out->tx.words->kept, kept > out->tx.base ? kept : out->tx.base);
@@ -134,6 +134,19 @@ static bool is_dirty(const struct out *out, uint64_t keep) {
     return out->reserved == UINT64_MAX || out->reserved - out->kept > keep + 2 * out->chunk;
 }
 
+void out_make_dirty(tram_node *node, struct out *out, bool asked) {
+    if (out->pinned)
+        return;
+    out->asked |= asked;
+    if (out->dirty)
+        return;
+    out->dirty = true;
+    out->dirty_next = node->dirty;
+    node->dirty = out;
+    if (node->trim_at == UINT64_MAX)
+        node->trim_at = 0;
+}
+
 /* Idle, drained channels give back what they hold beyond `keep`: those that have not moved since
  * the last look, 100 ms ago. */
 void outs_trim(tram_node *node, uint64_t now) {
@@ -149,8 +162,9 @@ void outs_trim(tram_node *node, uint64_t now) {
         if (out->old)
             out_reap_old(node, out->peer);
         if (idle && !out->broken) {
-            if (is_dirty(out, node->keep))
+            if (is_dirty(out, node->keep) || out->asked)
                 out_trim(out, node->keep);
+            out->asked = false;
             if (!out->old) {
                 out->dirty = false;
                 *link = out->dirty_next;

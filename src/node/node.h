@@ -53,6 +53,7 @@ struct out {
     struct out *dirty_next;
     bool staged;       /* on the node's list of those with staged messages */
     bool dirty;        /* on the list of those that hold memory to be given back */
+    bool asked;        /* the receiver asks for it */
     bool pinned;       /* reserved ahead, never given back */
     bool fixed;        /* of a static layout: never grown, either */
     bool blocked;      /* a send said -EAGAIN: an event is owed */
@@ -165,7 +166,7 @@ struct tram_node {
     bool bad;            /* a channel was closed, and nobody was told yet */
     uint64_t size_limit; /* a larger message is left where it is */
 
-    uint64_t relook_at, relook_gap; /* bounded re-look, ns */
+    uint64_t relook_at, relook_gap; /* bounded re-look, ns; relook_at 0: fell asleep anew */
     uint64_t trim_at;
 
     struct bus bus;
@@ -261,6 +262,8 @@ int out_pin(struct out *out, uint32_t map_flags);
 void out_trim(struct out *out, uint64_t keep);
 /* Give back what idle channels hold. */
 void outs_trim(tram_node *node, uint64_t now);
+/* It holds memory that has to be given back some time; `asked` by the receiver. */
+void out_make_dirty(tram_node *node, struct out *out, bool asked);
 /* At open: find the channels that earlier processes of this node made, and ring for each. */
 int outs_resume(tram_node *node);
 

@@ -366,12 +366,14 @@ tram_node *tram_close(tram_node *node) {
             custody_remove_own(&node->bus, node->dir, node->id);
         fork_unregister(node);
     }
+    cleanup_fd(&node->lock); /* and with it the ID */
+    if (!node->forked && node->door)
+        peers_tell_watchers(node); /* the process may live on: nothing else would tell them */
     free_peers(node);
     sys_unmap(&node->door_map);
     cleanup_fd(&node->bell);
     cleanup_fd(&node->set);
     cleanup_fd(&node->dir);
-    cleanup_fd(&node->lock); /* and with it the ID */
     bus_close(&node->bus);
     node->layout = layout_free(node->layout);
     free(node);

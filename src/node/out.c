@@ -319,7 +319,7 @@ static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
     if (armed & ARMED_ON)
         peer_knock(node, peer);
     if (armed & ARMED_TRIM)
-        node->trim_at = 0;
+        out_make_dirty(node, out, true);
     return 0;
 }
 
@@ -389,13 +389,7 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
         limit = (end | (out->chunk - 1)) + 1 + LINK_SPAN;
     out->tx.room = limit - LINK_SPAN;
     store_relaxed(&out->tx.words->reserved, limit);
-    if (!out->dirty && !out->pinned) {
-        out->dirty = true;
-        out->dirty_next = node->dirty;
-        node->dirty = out;
-        if (node->trim_at == UINT64_MAX)
-            node->trim_at = 0;
-    }
+    out_make_dirty(node, out, false);
     return 0;
 }
 
@@ -549,7 +543,7 @@ void out_knocked(tram_node *node, struct peer *peer) {
     uint64_t armed = load_relaxed(&out->tx.head->armed);
 
     if (armed & ARMED_TRIM) {
-        node->trim_at = 0;
+        out_make_dirty(node, out, true);
         out->tx.rung = armed & ARMED_ON ? out->tx.rung : armed;
     }
     if (out->blocked && ring_tx_look(&out->tx) == 0 &&

@@ -322,6 +322,7 @@ int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer) {
                                                         : look.door.opened_ns;
         memcpy(peer.program, look.door.program, sizeof(peer.program));
         peer.program[sizeof(peer.program) - 1] = '\0';
+        peer.gone = look.door.gone;
     }
     look_at_way(node, node->id, id, &peer.to);
     look_at_way(node, id, node->id, &peer.from);

@@ -72,6 +72,8 @@ bool node_sleep(tram_node *node, bool space_only) {
         return false;
     }
     node->asleep = true;
+    if (node->fd_given)
+        node->relook_at = 0; /* the clock is read when it is asked for the time-out */
     return true;
 }
 
@@ -149,7 +151,15 @@ static bool relook(tram_node *node) {
     return found;
 }
 
+/* Traffic, and then none: begin to count anew. */
+static void restart_relook(tram_node *node, uint64_t now) {
+    node->relook_gap = 0;
+    node->relook_at = now + RELOOK_FIRST;
+}
+
 void node_due(tram_node *node, uint64_t now) {
+    if (node->relook_at == 0)
+        restart_relook(node, now);
     if (now >= node->trim_at)
         outs_trim(node, now);
     if (now < node->relook_at)
@@ -163,12 +173,6 @@ void node_due(tram_node *node, uint64_t now) {
 
 static uint64_t next_due(const tram_node *node) {
     return node->trim_at < node->relook_at ? node->trim_at : node->relook_at;
-}
-
-/* Traffic, and then none: begin to count anew. */
-static void restart_relook(tram_node *node, uint64_t now) {
-    node->relook_gap = 0;
-    node->relook_at = now + RELOOK_FIRST;
 }
 
 static int wait_bell(tram_node *node, uint64_t deadline) {
@@ -269,8 +273,11 @@ int64_t tram_timeout(tram_node *node) {
         return rc;
     if (!has_work(node)) {
         uint64_t now = sys_now();
-        uint64_t due = next_due(node);
+        uint64_t due;
 
+        if (node->relook_at == 0)
+            restart_relook(node, now);
+        due = next_due(node);
         timeout = due > now ? (int64_t) (due - now) : 0;
     }
     (void) node_leave(node, 0);

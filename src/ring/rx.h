@@ -160,7 +160,7 @@ static inline void ring_rx_disarm(struct ring_rx *rx) {
     uint64_t armed = load_relaxed(&rx->head->armed);
 
     if (armed & ARMED_ON)
-        store_relaxed(&rx->head->armed, armed & ~(uint64_t) ARMED_ON);
+        store_relaxed(&rx->head->armed, armed & ~(uint64_t) (ARMED_ON | ARMED_TRIM));
 }
 
 /* Start on the stream that holds the committed position. False: the words contradict each other. */
