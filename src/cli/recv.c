@@ -42,7 +42,8 @@ const char verb_recv_help[] =
     "                   what was sent, however often sender and receiver are killed\n"
     "  --base N         for --at-seq: the number of the message before FILE's first (0)\n"
     "  --from A         for --at-seq: the sender; a message of another one is an error\n"
-    "  --marks FILE     append a line of JSON to FILE for each message that came again\n"
+    "  --journal FILE   append to FILE what is written, before it is: a line of JSON for each\n"
+    "                   run of messages: from, seq (of the first), count, redelivered\n"
     "  --sync           have the file on its disk (fdatasync) before a message is released\n"
     "  --attempts N     set a message aside that was handed out N times and never released\n"
     "                   (5)\n"
@@ -59,10 +60,10 @@ struct recv {
     uint64_t size, base;
     uint32_t attempts;
     bool json, raw, at_seq, sync;
-    const char *out, *marks;
+    const char *out, *journal;
 
     tram_node *node;
-    int out_fd, marks_fd;
+    int out_fd, journal_fd;
     uint64_t received;
     bool broken; /* a channel was closed because its sender wrote nonsense */
     struct buf buf;
@@ -85,13 +86,8 @@ static const char *out_name(const struct recv *recv) {
     return recv->out ? recv->out : "the output";
 }
 
-static void json_head(struct buf *buf, bool *first, const struct tram_msg *msg) {
-    buf_char(buf, '{');
-    json_member_id(buf, first, "from", msg->from);
-    json_member_number(buf, first, "seq", msg->seq);
-    json_member_number(buf, first, "tag", msg->tag);
-    json_member_number(buf, first, "size", msg->size);
-    json_member_number(buf, first, "redelivered", msg->attempt > 0 ? msg->attempt - 1 : 0);
+static uint32_t redelivered(const struct tram_msg *msg) {
+    return msg->attempt > 0 ? msg->attempt - 1 : 0;
 }
 
 /* A private copy of the payload: text that was found to be UTF-8 stays it. */
@@ -118,7 +114,12 @@ static enum cli_exit write_json(struct recv *recv, int count) {
         const struct tram_msg *msg = &recv->msgs[i];
         bool first = true;
 
-        json_head(&recv->buf, &first, msg);
+        buf_char(&recv->buf, '{');
+        json_member_id(&recv->buf, &first, "from", msg->from);
+        json_member_number(&recv->buf, &first, "seq", msg->seq);
+        json_member_number(&recv->buf, &first, "tag", msg->tag);
+        json_member_number(&recv->buf, &first, "size", msg->size);
+        json_member_number(&recv->buf, &first, "redelivered", redelivered(msg));
         json_member_payload(&recv->buf, &first, copied(recv, msg), msg->size);
         buf_text(&recv->buf, "}\n");
         if (recv->buf.used >= JSON_MAX)
@@ -199,19 +200,31 @@ static enum cli_exit write_at_seq(struct recv *recv, int count) {
     return CLI_OK;
 }
 
-static enum cli_exit write_marks(struct recv *recv, int count) {
+/* Whether `msg` goes on with the run of `count` messages that begins at `first`. */
+static bool in_run(const struct tram_msg *first, uint64_t count, const struct tram_msg *msg) {
+    return msg->from == first->from && msg->seq == first->seq + count &&
+           msg->attempt == first->attempt;
+}
+
+static enum cli_exit write_journal(struct recv *recv, int count) {
     int rc;
 
-    for (int i = 0; i < count; i++) {
+    for (int i = 0, end; i < count; i = end) {
+        const struct tram_msg *msg = &recv->msgs[i];
         bool first = true;
 
-        if (recv->msgs[i].attempt <= 1)
-            continue;
-        json_head(&recv->buf, &first, &recv->msgs[i]);
+        for (end = i + 1; end < count; end++)
+            if (!in_run(msg, (uint64_t) (end - i), &recv->msgs[end]))
+                break;
+        buf_char(&recv->buf, '{');
+        json_member_id(&recv->buf, &first, "from", msg->from);
+        json_member_number(&recv->buf, &first, "seq", msg->seq);
+        json_member_number(&recv->buf, &first, "count", (uint64_t) (end - i));
+        json_member_number(&recv->buf, &first, "redelivered", redelivered(msg));
         buf_text(&recv->buf, "}\n");
     }
-    rc = buf_write(&recv->buf, recv->marks_fd);
-    return rc == 0 ? CLI_OK : unwritten(recv->marks, rc);
+    rc = buf_write(&recv->buf, recv->journal_fd);
+    return rc == 0 ? CLI_OK : unwritten(recv->journal, rc);
 }
 
 static enum cli_exit write_batch(struct recv *recv, int count) {
@@ -219,8 +232,8 @@ static enum cli_exit write_batch(struct recv *recv, int count) {
 
     for (int i = 0; code == CLI_OK && i < count; i++)
         code = check_block(recv, &recv->msgs[i]);
-    if (code == CLI_OK && recv->marks)
-        code = write_marks(recv, count);
+    if (code == CLI_OK && recv->journal)
+        code = write_journal(recv, count);
     if (code != CLI_OK)
         return code;
     if (recv->json)
@@ -318,7 +331,7 @@ static void parse(struct recv *recv, int argc, char **argv) {
         AT_SEQ,
         BASE,
         FROM,
-        MARKS,
+        JOURNAL,
         SYNC,
         TRY
     };
@@ -333,7 +346,7 @@ static void parse(struct recv *recv, int argc, char **argv) {
         { "at-seq", no_argument, NULL, AT_SEQ },
         { "base", required_argument, NULL, BASE },
         { "from", required_argument, NULL, FROM },
-        { "marks", required_argument, NULL, MARKS },
+        { "journal", required_argument, NULL, JOURNAL },
         { "sync", no_argument, NULL, SYNC },
         { "attempts", required_argument, NULL, TRY },
         CLI_COMMON,
@@ -356,8 +369,8 @@ static void parse(struct recv *recv, int argc, char **argv) {
             recv->base = cli_number("--base", optarg, 0, UINT64_MAX);
         else if (option == FROM)
             recv->from = cli_id("--from", optarg);
-        else if (option == MARKS)
-            recv->marks = optarg;
+        else if (option == JOURNAL)
+            recv->journal = optarg;
         else if (option == TRY)
             recv->attempts = (uint32_t) cli_number("--attempts", optarg, 1, 255);
         recv->json |= option == JSON;
@@ -394,20 +407,20 @@ static enum cli_exit run(struct recv *recv) {
 }
 
 int verb_recv(int argc, char **argv) {
-    static struct recv recv = { .idle_ns = -1, .out_fd = STDOUT_FILENO, .marks_fd = -1 };
+    static struct recv recv = { .idle_ns = -1, .out_fd = STDOUT_FILENO, .journal_fd = -1 };
     enum cli_exit code = CLI_FAILURE;
 
     parse(&recv, argc, argv);
     if (recv.out)
         recv.out_fd = open_out(recv.out, !recv.at_seq);
-    if (recv.marks && recv.out_fd >= 0)
-        recv.marks_fd = open_out(recv.marks, true);
-    if (recv.out_fd >= 0 && (!recv.marks || recv.marks_fd >= 0))
+    if (recv.journal && recv.out_fd >= 0)
+        recv.journal_fd = open_out(recv.journal, true);
+    if (recv.out_fd >= 0 && (!recv.journal || recv.journal_fd >= 0))
         code = run(&recv);
     if (recv.out && recv.out_fd >= 0 && close(recv.out_fd) < 0 && code == CLI_OK)
         code = unwritten(recv.out, -errno);
-    if (recv.marks_fd >= 0 && close(recv.marks_fd) < 0 && code == CLI_OK)
-        code = unwritten(recv.marks, -errno);
+    if (recv.journal_fd >= 0 && close(recv.journal_fd) < 0 && code == CLI_OK)
+        code = unwritten(recv.journal, -errno);
     buf_free(&recv.buf);
     free(recv.copy);
     return (int) code;

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "sys/compiler.h"
+
 #define load_relaxed(word)         __atomic_load_n((word), __ATOMIC_RELAXED)
 #define load_acquire(word)         __atomic_load_n((word), __ATOMIC_ACQUIRE)
 #define store_relaxed(word, value) __atomic_store_n((word), (value), __ATOMIC_RELAXED)
@@ -14,7 +16,7 @@
 
 /* Orders the stores before it with the loads after it: one half of a Dekker pair. */
 static inline void fence(void) {
-#ifdef __SANITIZE_THREAD__
+#if THREAD_SANITIZER
     /* The thread sanitizer knows no fences; a read-modify-write of one word orders all of them. */
     extern uint64_t fence_word;
     (void) __atomic_fetch_add(&fence_word, 1, __ATOMIC_SEQ_CST);

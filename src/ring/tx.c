@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#ifdef __SANITIZE_THREAD__
+#if THREAD_SANITIZER
 uint64_t fence_word; /* see ring/atomic.h */
 #endif
 

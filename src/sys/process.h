@@ -8,8 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sys/compiler.h"
+
 #define SYS_KNOWS_THREADS 0
-#if defined(__has_include) && !defined(__SANITIZE_THREAD__)
+#if defined(__has_include) && !THREAD_SANITIZER
 #if __has_include(<sys/single_threaded.h>) /* glibc 2.32 */
 #include <sys/single_threaded.h>
 #undef SYS_KNOWS_THREADS
