@@ -372,7 +372,7 @@ static void parse(struct recv *recv, int argc, char **argv) {
         else if (option == JOURNAL)
             recv->journal = optarg;
         else if (option == TRY)
-            recv->attempts = (uint32_t) cli_number("--attempts", optarg, 1, 255);
+            recv->attempts = (uint32_t) cli_number("--attempts", optarg, 1, 254);
         recv->json |= option == JSON;
         recv->raw |= option == RAW || option == SIZE;
         recv->at_seq |= option == AT_SEQ;

@@ -508,6 +508,14 @@ void in_give(tram_node *node, struct in *in) {
     }
 }
 
+void ins_give(tram_node *node) {
+    struct in *in = node->hot;
+
+    for (uint32_t left = node->hot_count; left > 0; left--, in = in->hot_next)
+        if (WORD_POSITION(in->rx.committed) != in->rx.freed)
+            in_give(node, in);
+}
+
 int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
     struct head *head = in->head_map.base;
     uint64_t *word = &head->window[seq % LAYOUT_WINDOW];

@@ -280,6 +280,7 @@ int in_succeed(tram_node *node, struct in *in);
 int in_break(tram_node *node, struct in *in, const char *what);
 /* Give the producer what is committed, and ring it if it waits. */
 void in_give(tram_node *node, struct in *in);
+void ins_give(tram_node *node);
 /* A quiet, drained channel: have its memory given back; remove it with a dead ephemeral sender. */
 void in_tidy(tram_node *node, struct in *in);
 /* Look at up to `most` channels from ephemeral nodes, going on where the last call ended: those

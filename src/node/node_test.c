@@ -227,3 +227,27 @@ TEST(ephemeral) {
     CHECK_ERR(tram_send(a, id, 1, "ho", 2, 0), -EHOSTUNREACH);
     (void) tram_close(a);
 }
+
+/* A has consumed most of what B sent, but frees lazily; then both send until they are full. */
+TEST(full_both_ways) {
+    struct tram_options options = TRAM_OPTIONS_INIT;
+    static uint8_t block[3000];
+    tram_node *a = NULL;
+    tram_node *b = NULL;
+    struct tram_msg msg;
+
+    options.ring_size = options.ring_max = 65536;
+    CHECK_OK(tram_open("t", A, &options, &a));
+    CHECK_OK(tram_open("t", B, &options, &b));
+    while (tram_send(a, B, 0, block, sizeof(block), TRAM_NOWAIT) == 0)
+        continue;
+    while (tram_send(b, A, 0, block, sizeof(block), TRAM_NOWAIT) == 0)
+        continue;
+    CHECK_OK(tram_recv(a, &msg, 0));
+    CHECK_OK(tram_done(a)); /* consumed, and less than what is freed at once */
+    CHECK_ERR(tram_sendv(a, B, NULL, &(struct iovec){block, sizeof(block)}, 1, 0, 1000000),
+              -ETIMEDOUT);
+    CHECK_OK(tram_send(b, A, 0, block, sizeof(block), TRAM_NOWAIT));
+    (void) tram_close(a);
+    (void) tram_close(b);
+}

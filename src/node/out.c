@@ -416,6 +416,7 @@ static int wait_for_space(tram_node *node, struct peer *peer, uint64_t deadline,
     }
     if (peer->id == node->id)
         return -EDEADLK;
+    ins_give(node); /* or two that send to each other wait for what both have already consumed */
     if (*spin_until == 0)
         *spin_until = node->spin_ns < 0 ? UINT64_MAX : sys_now() + (uint64_t) node->spin_ns;
     for (int i = 0; i < 64; i++) {

@@ -30,9 +30,8 @@ static bool arm_all(tram_node *node) {
 
     if (!in)
         return true;
+    ins_give(node);
     do {
-        if (WORD_POSITION(in->rx.committed) != in->rx.freed)
-            in_give(node, in);
         ring_rx_arm(&in->rx);
         in = in->hot_next;
     } while (in != node->hot);
