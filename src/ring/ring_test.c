@@ -62,7 +62,7 @@ static void put(struct bench *bench, const char *text) {
 }
 
 static void expect(struct bench *bench, uint64_t seq, const char *text) {
-    struct ring_view view;
+    struct ring_view view = {0};
 
     CHECK(ring_rx_look(&bench->rx));
     CHECK_EQ(ring_rx_next(&bench->rx, &view), RX_MESSAGE);
@@ -74,7 +74,7 @@ static void expect(struct bench *bench, uint64_t seq, const char *text) {
 
 TEST(staged_is_not_there_before_it_is_published) {
     struct bench *bench = bench_new(0, 0);
-    struct ring_view view;
+    struct ring_view view = {0};
 
     put(bench, "one");
     put(bench, "two");
@@ -128,7 +128,7 @@ TEST(a_count_belongs_to_its_word) {
 TEST(a_link_is_the_last_and_no_message) {
     struct bench *bench = bench_new(0, 0);
     struct bench *next;
-    struct ring_view view;
+    struct ring_view view = {0};
 
     put(bench, "one");
     (void) ring_tx_publish(&bench->tx);
@@ -151,7 +151,7 @@ TEST(nonsense_of_the_producer_is_seen) {
     struct bench *bench = bench_new(0, 0);
     struct record *record = (struct record *) (void *) bench->data;
     struct record good;
-    struct ring_view view;
+    struct ring_view view = {0};
 
     put(bench, "one");
     (void) ring_tx_publish(&bench->tx);
