@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * test: timeout=60
  *
- * Messages set aside: a message of which its receiver dies again and again is put away after so many
- * hand-outs, and the channel goes on. It can be listed, retried and dropped, by any later life.
+ * Messages set aside: a message of which its receiver dies again and again is put away after so
+ * many hand-outs, and the channel goes on. It can be listed, retried and dropped, by any later
+ * life.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,7 +14,7 @@
 #include "harness.h"
 #include "support/kit.h"
 
-#define SENDER   TRAM_ID(1, 0, 0, 1)
+#define SENDER TRAM_ID(1, 0, 0, 1)
 #define RECEIVER TRAM_ID(2, 0, 0, 1)
 
 enum { POISON = 666 };
@@ -34,7 +35,7 @@ static void send_numbers(tram_node *node, uint64_t first, uint64_t n, uint64_t p
 struct life { /* of a receiver that dies of poison */
     uint32_t attempts;
     int batch;
-    uint64_t upto;     /* it ends in order after this message */
+    uint64_t upto;           /* it ends in order after this message */
     volatile uint64_t *seen; /* shared: how often each number was seen without dying */
 };
 
@@ -79,7 +80,7 @@ static unsigned live_until_done(struct life *life) {
 
 static void check_set_aside(uint32_t limit, int batch, unsigned deaths) {
     tram_node *sender = kit_open(NULL, SENDER, NULL), *node;
-    struct life life = {limit, batch, 20, kit_shared(4096)};
+    struct life life = { limit, batch, 20, kit_shared(4096) };
     struct tram_options options = attempts(limit);
     struct tram_aside list[4];
     struct tram_peer peer;
@@ -121,7 +122,7 @@ TEST(found_in_a_batch) {
 /* Dies with several in hand: each is counted, and only the one that kills goes. */
 TEST(neighbours_are_marked_and_stay) {
     tram_node *sender = kit_open(NULL, SENDER, NULL);
-    struct life life = {3, 16, 40, kit_shared(4096)};
+    struct life life = { 3, 16, 40, kit_shared(4096) };
 
     send_numbers(sender, 1, 20, 3);
     send_numbers(sender, 21, 20, 0);
@@ -135,7 +136,7 @@ TEST(neighbours_are_marked_and_stay) {
 
 /* A receiver that has number 7 set aside. */
 static tram_node *with_one_aside(tram_node *sender) {
-    struct life life = {2, 1, 10, kit_shared(4096)};
+    struct life life = { 2, 1, 10, kit_shared(4096) };
     struct tram_options options = attempts(2);
 
     send_numbers(sender, 1, 10, 7);
@@ -235,7 +236,7 @@ TEST(retried_and_kills_again) {
 TEST(several_with_their_bytes) {
     enum { SENDERS = 3, LARGE = 300000 };
     struct tram_options options = attempts(2);
-    struct life life = {2, 1, 2, kit_shared(4096)};
+    struct life life = { 2, 1, 2, kit_shared(4096) };
     static char bytes[LARGE];
     struct tram_aside list[8];
     struct tram_msg msg;

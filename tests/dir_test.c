@@ -79,13 +79,13 @@ TEST(symbolic_link) {
     check_refused(below("link"), -EPERM, "symbolic link", "/link");
     /* The bus itself, too. */
     check_opens(below("real"));
-    CHECK_OK(rename(below("real/default"), strcat(strcpy((char[300]){0}, test_dir()), "/away")));
+    CHECK_OK(rename(below("real/default"), strcat(strcpy((char[300]){ 0 }, test_dir()), "/away")));
     CHECK_OK(symlink("../away", below("real/default")));
     check_refused(below("real"), -EPERM, "symbolic link", "/real/default");
 }
 
 TEST(open_to_others) {
-    static const unsigned modes[] = {0701, 0710, 0755, 0770, 0777, 01777};
+    static const unsigned modes[] = { 0701, 0710, 0755, 0770, 0777, 01777 };
 
     CHECK_OK(mkdir(below("bus"), 0700));
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
@@ -154,7 +154,7 @@ TEST(where_it_lies) {
 }
 
 TEST(names_of_buses) {
-    char longest[64 + 1] = {0};
+    char longest[64 + 1] = { 0 };
     tram_node *node = NULL;
 
     memset(longest, 'x', 63);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * test: timeout=60
  *
- * Ephemeral nodes: free IDs out of 240.0.0.0/4; what they sent is delivered, what waits for them goes
- * with them and is counted, and those that are killed by the hundreds (EPHEMERAL_KILLS, 10,000 in
- * tests/soak.sh) leave nothing behind.
+ * Ephemeral nodes: free IDs out of 240.0.0.0/4; what they sent is delivered, what waits for them
+ * goes with them and is counted, and those that are killed by the hundreds (EPHEMERAL_KILLS, 10,000
+ * in tests/soak.sh) leave nothing behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +59,8 @@ TEST(ids_are_free_and_held) {
 }
 
 TEST(conversation) {
-    tram_node *server = kit_open(NULL, SERVER, NULL), *client = kit_open(NULL, TRAM_EPHEMERAL, NULL);
+    tram_node *server = kit_open(NULL, SERVER, NULL);
+    tram_node *client = kit_open(NULL, TRAM_EPHEMERAL, NULL);
     tram_id id = tram_node_id(client);
     struct tram_msg msg;
 
@@ -99,7 +100,8 @@ static uint64_t count_gone(tram_id id) {
 
 /* What was sent and not received when it went is counted at its sender. */
 TEST(what_waits_goes_and_is_counted) {
-    tram_node *server = kit_open(NULL, SERVER, NULL), *client = kit_open(NULL, TRAM_EPHEMERAL, NULL);
+    tram_node *server = kit_open(NULL, SERVER, NULL);
+    tram_node *client = kit_open(NULL, TRAM_EPHEMERAL, NULL);
     tram_id id = tram_node_id(client);
     struct tram_msg msg;
 
@@ -127,7 +129,7 @@ static void send_until_killed(void *arg) {
     tram_node *node = kit_open(NULL, TRAM_EPHEMERAL, NULL);
 
     for (uint64_t i = 1; i <= 100; i++) {
-        uint64_t words[2] = {me->life, i};
+        uint64_t words[2] = { me->life, i };
 
         CHECK_OK(tram_send(node, SERVER, 0, words, sizeof words, 0));
         me->accepted[me->life] = i;
@@ -159,10 +161,10 @@ static void receive_all(tram_node *server, struct counts *counts) {
  * arrives, and of itself nothing is left. */
 TEST_TIMEOUT(killed_by_the_hundreds, 60) {
     uint64_t kills = kit_env("EPHEMERAL_KILLS", *test_sanitizer() ? 100 : 400);
-    struct rng rng = {kit_env("STORM_SEED", (uint64_t) kit_now())};
+    struct rng rng = { kit_env("STORM_SEED", (uint64_t) kit_now()) };
     size_t size = (kills + 1) * sizeof(uint64_t);
-    struct ephemeral me = {.accepted = kit_shared(size), .stop = kit_shared(4096)};
-    struct counts counts = {.seen = kit_shared(size)};
+    struct ephemeral me = { .accepted = kit_shared(size), .stop = kit_shared(4096) };
+    struct counts counts = { .seen = kit_shared(size) };
     struct tram_options options = kit_options(65536, 0);
     tram_node *server = kit_open(NULL, SERVER, &options);
     unsigned most = 0, files;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * test: timeout=60
  *
- * Static layouts: read from a file, reserved ahead, and enforced; with prefault there is no page fault
- * any more, with the memory reserved no ENOSPC.
+ * Static layouts: read from a file, reserved ahead, and enforced; with prefault there is no page
+ * fault any more, with the memory reserved no ENOSPC.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -182,7 +182,7 @@ static void receive_many(void *arg) {
 }
 
 static void check_no_faults(const char *text) {
-    struct reader reader = {.layout = write_layout(text), .faults = kit_shared(4096)};
+    struct reader reader = { .layout = write_layout(text), .faults = kit_shared(4096) };
     struct tram_options options = kit_options(0, 0);
     char bytes[SIZE];
     long before = 0;
@@ -205,7 +205,7 @@ static void check_no_faults(const char *text) {
            before, *reader.faults);
     tram_close(node);
     if (*test_sanitizer())
-        return; /* its own memory faults */
+        return;          /* its own memory faults */
     CHECK(before <= 16); /* some stack pages; the ring has hundreds */
     CHECK(*reader.faults <= 16);
 }

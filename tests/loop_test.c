@@ -19,7 +19,7 @@
 #include "harness.h"
 #include "support/kit.h"
 
-#define LEFT  TRAM_ID(1, 0, 0, 1)
+#define LEFT TRAM_ID(1, 0, 0, 1)
 #define RIGHT TRAM_ID(1, 0, 0, 2)
 
 static int64_t cpu_time(void) {
@@ -35,7 +35,7 @@ static int to_ms(int64_t ns) {
 }
 
 static bool readable(tram_node *node) {
-    struct pollfd fd = {.fd = tram_fd(node), .events = POLLIN};
+    struct pollfd fd = { .fd = tram_fd(node), .events = POLLIN };
 
     return CHECK_OK(poll(&fd, 1, 0)) == 1;
 }
@@ -68,7 +68,7 @@ TEST(descriptor_is_level_triggered) {
 /* Whoever looks at one message a turn must be told again of the others. */
 TEST(one_message_a_turn) {
     tram_node *left = kit_open(NULL, LEFT, NULL), *right = kit_open(NULL, RIGHT, NULL);
-    struct pollfd fd = {.fd = tram_fd(right), .events = POLLIN};
+    struct pollfd fd = { .fd = tram_fd(right), .events = POLLIN };
     struct tram_event event;
     struct tram_msg msg;
 
@@ -120,11 +120,11 @@ struct turns {
 
 /* Receive `want` messages, then stay in the loop for `linger`: how often was it woken? */
 static struct turns run_loop(tram_node *node, enum loop loop, unsigned want, int64_t linger) {
-    struct pollfd fd = {.fd = tram_fd(node), .events = POLLIN};
-    struct epoll_event wanted = {.events = EPOLLIN}, ready;
+    struct pollfd fd = { .fd = tram_fd(node), .events = POLLIN };
+    struct epoll_event wanted = { .events = EPOLLIN }, ready;
     int epoll = CHECK_OK(epoll_create1(EPOLL_CLOEXEC));
     int64_t end = 0, start = cpu_time();
-    struct turns turns = {0};
+    struct turns turns = { 0 };
     struct tram_event event;
     struct tram_msg msg;
 
@@ -169,8 +169,8 @@ static void check_loop(enum loop loop) {
     struct turns turns = run_loop(node, loop, 50, 300 * KIT_MS);
 
     JOIN(pid);
-    printf("    woken %u times for %u messages and 300 ms of nothing, %.1f ms of CPU\n", turns.woken,
-           turns.received, (double) turns.cpu / 1e6);
+    printf("    woken %u times for %u messages and 300 ms of nothing, %.1f ms of CPU\n",
+           turns.woken, turns.received, (double) turns.cpu / 1e6);
     CHECK_EQ(turns.received, 50);
     CHECK(turns.woken <= 2 * 50 + 20);
     tram_close(node);
@@ -205,12 +205,11 @@ static void uv_find(void) {
         const char *name;
         void *place;
     } symbols[] = {
-        {"uv_loop_size", &uv.loop_size},   {"uv_handle_size", &uv.handle_size},
-        {"uv_handle_type_name", &uv.type_name},
-        {"uv_loop_init", &uv.loop_init},   {"uv_loop_close", &uv.loop_close},
-        {"uv_run", &uv.run},               {"uv_poll_init", &uv.poll_init},
-        {"uv_poll_start", &uv.poll_start}, {"uv_poll_stop", &uv.poll_stop},
-        {"uv_close", &uv.close},
+        { "uv_loop_size", &uv.loop_size },        { "uv_handle_size", &uv.handle_size },
+        { "uv_handle_type_name", &uv.type_name }, { "uv_loop_init", &uv.loop_init },
+        { "uv_loop_close", &uv.loop_close },      { "uv_run", &uv.run },
+        { "uv_poll_init", &uv.poll_init },        { "uv_poll_start", &uv.poll_start },
+        { "uv_poll_stop", &uv.poll_stop },        { "uv_close", &uv.close },
     };
 
     uv.library = dlopen("libuv.so.1", RTLD_NOW);
@@ -285,7 +284,7 @@ TEST(several_nodes_in_a_thread) {
 
     for (int i = 0; i < NODES; i++) {
         nodes[i] = kit_open(NULL, TRAM_ID(5, 0, 0, 1 + i), NULL);
-        fds[i] = (struct pollfd){.fd = tram_fd(nodes[i]), .events = POLLIN};
+        fds[i] = (struct pollfd){ .fd = tram_fd(nodes[i]), .events = POLLIN };
     }
     CHECK_OK(tram_send(nodes[0], TRAM_ID(5, 0, 0, 2), 0, &hops, sizeof hops, 0));
     while (hops < NODES * ROUNDS) {

@@ -19,8 +19,8 @@
 #include "support/kit.h"
 
 #define WATCHER TRAM_ID(1, 0, 0, 1)
-#define TARGET  TRAM_ID(2, 0, 0, 1)
-#define OTHER   TRAM_ID(3, 0, 0, 1)
+#define TARGET TRAM_ID(2, 0, 0, 1)
+#define OTHER TRAM_ID(3, 0, 0, 1)
 
 extern char **environ;
 
@@ -39,7 +39,7 @@ static void open_and_stay(void *arg) {
 
 /* The next event, waited for as an event loop does; its type, or 0 when none comes. */
 static int next_event(tram_node *node, struct tram_event *event) {
-    struct pollfd fd = {.fd = tram_fd(node), .events = POLLIN};
+    struct pollfd fd = { .fd = tram_fd(node), .events = POLLIN };
     int64_t end = kit_now() + kit_patience(10);
 
     while (kit_now() < end) {
@@ -297,7 +297,7 @@ struct begetter {
 };
 
 static void spawn_sleep(const struct begetter *b) {
-    char *argv[] = {(char *) (uintptr_t) "sleep", (char *) (uintptr_t) "60", NULL};
+    char *argv[] = { (char *) (uintptr_t) "sleep", (char *) (uintptr_t) "60", NULL };
     pid_t pid;
 
     CHECK_EQ(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, environ), 0);
@@ -367,7 +367,7 @@ static void beget(void *arg) {
 
 static void check_begetting(enum begetting how) {
     volatile int32_t *pids = kit_shared(4096);
-    struct begetter b = {.how = how, .pids = pids};
+    struct begetter b = { .how = how, .pids = pids };
     tram_node *node = NULL;
     pid_t parent = test_fork(beget, &b);
 

@@ -174,7 +174,7 @@ static void release_third(struct step_pair *pair) {
 }
 
 static void release_all(struct step_pair *pair) {
-    static const int order[] = {3, 0, 4, 2, 1};
+    static const int order[] = { 3, 0, 4, 2, 1 };
 
     for (int i = 0; i < 5; i++)
         tram_release(pair->receiver, &pair->msgs[order[i]]);
@@ -278,10 +278,14 @@ static void one_aside_again(struct step_model *model) {
 
 STEP_CASE(recv_next, .setup = waiting, .operation = recv_one, .after = one_handed)
 STEP_CASE(recv_releases, .setup = one_soft, .operation = recv_one, .after = released_and_one_handed)
-STEP_CASE(recv_in_batch, .setup = waiting, .operation = recv_batch, .after = five_handed)
-STEP_CASE(recv_in_batch_held, .setup = waiting, .operation = recv_batch_held, .after = five_handed)
-STEP_CASE(recv_into_buffer, .setup = waiting, .operation = recv_copy, .after = one_handed)
-STEP_CASE(recv_attaches, .setup = attached_not_seen, .operation = recv_one, .after = one_handed)
+STEP_CASE(recv_in_batch, .slow = true, .setup = waiting, .operation = recv_batch,
+          .after = five_handed)
+STEP_CASE(recv_in_batch_held, .slow = true, .setup = waiting, .operation = recv_batch_held,
+          .after = five_handed)
+STEP_CASE(recv_into_buffer, .slow = true, .setup = waiting, .operation = recv_copy,
+          .after = one_handed)
+STEP_CASE(recv_attaches, .slow = true, .setup = attached_not_seen, .operation = recv_one,
+          .after = one_handed)
 STEP_CASE(recv_woken, .setup = asleep_and_rung, .operation = recv_one, .after = one_handed)
 STEP_CASE(recv_sleeps_in_vain, .setup = empty, .operation = recv_sleeping, .after = released)
 STEP_CASE(recv_across_link, .setup = before_the_link, .operation = recv_one,
@@ -303,11 +307,12 @@ STEP_CASE(release_of_the_last_held, .setup = first_held, .operation = release_fi
 STEP_CASE(release_five, .setup = five_held, .operation = release_all, .after = released)
 STEP_CASE(done_releases, .setup = one_soft, .operation = done, .after = released)
 STEP_CASE(sleep_armed, .setup = empty, .operation = go_to_sleep)
-STEP_CASE(close_in_hand, .setup = five_held, .operation = close_receiver)
-STEP_CASE(open_new, .setup = waiting, .operation = ask)
-STEP_CASE(open_after_crash, .setup = crashed, .operation = open_receiver)
-STEP_CASE(open_after_two_crashes, .setup = crashed_twice, .operation = open_receiver)
-STEP_CASE(open_with_poison, .attempts = 2, .setup = poisoned, .operation = open_receiver)
+STEP_CASE(close_in_hand, .slow = true, .setup = five_held, .operation = close_receiver)
+STEP_CASE(open_new, .slow = true, .setup = waiting, .operation = ask)
+STEP_CASE(open_after_crash, .slow = true, .setup = crashed, .operation = open_receiver)
+STEP_CASE(open_after_two_crashes, .slow = true, .setup = crashed_twice, .operation = open_receiver)
+STEP_CASE(open_with_poison, .slow = true, .attempts = 2, .setup = poisoned,
+          .operation = open_receiver)
 STEP_CASE(aside_retry, .attempts = 2, .setup = set_aside, .operation = retry, .after = one_to_retry)
 STEP_CASE(aside_drop, .attempts = 2, .setup = set_aside, .operation = drop, .after = first_released)
 STEP_CASE(recv_retried, .attempts = 2, .setup = to_retry, .operation = recv_one,

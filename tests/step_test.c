@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * test: timeout=60
  *
- * Kill at every instruction of what a sender does. support/step.h says how, step_recv_test.c has the
- * receiver's side.
+ * Kill at every instruction of what a sender does. support/step.h says how, step_recv_test.c has
+ * the receiver's side.
  */
 #include <string.h>
 #include <unistd.h>
@@ -113,6 +113,35 @@ static void to_forward(struct step_pair *pair) {
     step_check(tram_recv_batch(pair->sender, &pair->msgs[100], 1, TRAM_HOLD, 0) == 1, "recv_batch");
 }
 
+/* It has received one, and staged it for its receiver: the next receive makes it accepted, and
+ * only then releases it. */
+static void staged_forward(struct step_pair *pair) {
+    tram_node *third = step_open(pair->this, pair->dir, STEP_THIRD);
+
+    step_open_both(pair);
+    step_prepare(1, 200);
+    for (int i = 0; i < 2; i++)
+        STEP_OK(tram_send(third, STEP_SENDER, 200, step_prepared(1), 200, 0));
+    STEP_OK(tram_recv(pair->sender, &pair->msgs[100], 0));
+    step_check(tram_forward(pair->sender, &pair->msgs[100], STEP_RECEIVER, TRAM_MORE) ==
+                   TRAM_STAGED,
+               "staged");
+}
+
+/* Released means accepted further on: else a relay loses it. */
+static void relay_and_receiver(struct step_shared *shared, const struct step_case *this) {
+    tram_node *relay = step_open(this, shared->copy, STEP_SENDER);
+    uint64_t accepted = 0;
+    struct tram_msg msg;
+
+    if (tram_accepted(relay, STEP_RECEIVER, &accepted) < 0 || tram_recv(relay, &msg, 0) < 0)
+        step_wrong(shared, "%s", kit_error(relay));
+    if (msg.seq == 2 && accepted == 0)
+        step_wrong(shared, "number 1 is released, and was not sent on");
+    tram_close(relay);
+    step_successors(shared, this);
+}
+
 /* ---- operations ----------------------------------------------------------------------------- */
 
 static uint64_t next(const struct step_pair *pair) {
@@ -140,7 +169,7 @@ static void send_not_waiting(struct step_pair *pair) {
 }
 
 static void send_bounded(struct step_pair *pair) {
-    struct iovec piece = {.iov_base = pair->msgs, .iov_len = 3000};
+    struct iovec piece = { .iov_base = pair->msgs, .iov_len = 3000 };
 
     tram_sendv(pair->sender, STEP_RECEIVER, NULL, &piece, 1, 0, KIT_MS / 5);
 }
@@ -156,15 +185,15 @@ static void flush(struct step_pair *pair) {
 }
 
 static void gather(struct step_pair *pair) {
-    struct tram_meta meta = {.tag = 61};
+    struct tram_meta meta = { .tag = 61 };
     char *bytes = step_prepared(next(pair));
-    struct iovec pieces[3] = {{bytes, 10}, {bytes + 10, 0}, {bytes + 10, 51}};
+    struct iovec pieces[3] = { { bytes, 10 }, { bytes + 10, 0 }, { bytes + 10, 51 } };
 
     tram_sendv(pair->sender, STEP_RECEIVER, &meta, pieces, 3, 0, 0);
 }
 
 static void claim_and_commit(struct step_pair *pair) {
-    struct tram_meta meta = {.tag = 72};
+    struct tram_meta meta = { .tag = 72 };
     void *data;
 
     if (tram_claim(pair->sender, STEP_RECEIVER, 100, 0, &data) < 0)
@@ -180,6 +209,10 @@ static void abort_claim(struct step_pair *pair) {
 
 static void forward(struct step_pair *pair) {
     tram_forward(pair->sender, &pair->msgs[100], STEP_RECEIVER, 0);
+}
+
+static void recv_at_sender(struct step_pair *pair) {
+    tram_recv(pair->sender, &pair->msgs[101], 0);
 }
 
 static void close_sender(struct step_pair *pair) {
@@ -222,18 +255,22 @@ STEP_CASE(flush_staged, .setup = staged, .operation = flush, .after = three_more
 STEP_CASE(send_large_reserves, .setup = warm, .operation = send_large, .after = one_more)
 STEP_CASE(send_wakes, .setup = asleep, .operation = send_small, .after = one_more)
 STEP_CASE(send_first, .setup = nothing_yet, .operation = send_small, .after = one_more)
-STEP_CASE(send_first_to_nobody, .setup = sender_alone, .operation = send_small, .after = one_more)
+STEP_CASE(send_first_to_nobody, .slow = true, .setup = sender_alone, .operation = send_small,
+          .after = one_more)
 STEP_CASE(send_to_full, .setup = full, .operation = send_not_waiting)
 STEP_CASE(send_waits_at_full, .setup = full, .operation = send_bounded)
-STEP_CASE(send_finds_room, .setup = full_and_freed, .operation = send_not_waiting, .after = one_more)
+STEP_CASE(send_finds_room, .setup = full_and_freed, .operation = send_not_waiting,
+          .after = one_more)
 STEP_CASE(send_grows, .setup = warm, .operation = send_huge, .after = one_more)
 STEP_CASE(send_grows_full, .setup = full, .operation = send_huge, .after = one_more)
 STEP_CASE(send_grows_again, .setup = grown, .operation = send_larger_still, .after = one_more)
 STEP_CASE(send_after_growth_is_drained, .setup = grown_and_drained, .operation = send_small,
-     .after = one_more)
+          .after = one_more)
 STEP_CASE(forward_message, .setup = to_forward, .operation = forward, .after = one_more)
+STEP_CASE(relay_flushes_before_it_releases, .setup = staged_forward, .operation = recv_at_sender,
+          .after = one_more, .successors = relay_and_receiver)
 STEP_CASE(close_flushes, .setup = staged, .operation = close_sender, .after = three_more)
-STEP_CASE(close_without_work, .setup = asleep, .operation = close_sender)
-STEP_CASE(open_after_close, .setup = closed, .operation = open_sender)
-STEP_CASE(open_rings, .setup = closed_asleep, .operation = open_sender)
+STEP_CASE(close_without_work, .slow = true, .setup = asleep, .operation = close_sender)
+STEP_CASE(open_after_close, .slow = true, .setup = closed, .operation = open_sender)
+STEP_CASE(open_rings, .slow = true, .setup = closed_asleep, .operation = open_sender)
 STEP_CASE(dispatch, .setup = grown_and_drained, .operation = dispatch_sender)

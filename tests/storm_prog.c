@@ -21,7 +21,7 @@ static int usage(void) {
 
 /* One world in a bus of its own. */
 static int storm(uint64_t seed, struct storm_tally *tally, bool keep) {
-    struct storm_config config = {.seed = seed, .kills = 250};
+    struct storm_config config = { .seed = seed, .kills = 250 };
     char dir[] = "/dev/shm/tram-test-XXXXXX";
     int rc;
 
@@ -53,13 +53,15 @@ static void sum_up(const struct storm_tally *tally, uint64_t seed, uint64_t roun
 
 int main(int argc, char **argv) {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'}, {"seconds", required_argument, NULL, 't'},
-        {"kills", required_argument, NULL, 'k'}, {"keep", no_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0},
+        { "seed", required_argument, NULL, 's' },
+        { "seconds", required_argument, NULL, 't' },
+        { "kills", required_argument, NULL, 'k' },
+        { "keep", no_argument, NULL, 'p' },
+        { NULL, 0, NULL, 0 },
     };
     uint64_t seed = (uint64_t) kit_now() / 1000 % 1000000000 * 1000, kills = UINT64_MAX, rounds = 0;
     int64_t start = kit_now(), seconds = 60;
-    struct storm_tally tally = {0};
+    struct storm_tally tally = { 0 };
     bool keep = false;
     int option;
 

@@ -11,8 +11,8 @@
 #include "support/storm.h"
 
 static void storm(unsigned round, unsigned kills, unsigned phases) {
-    struct storm_tally tally = {0};
-    struct storm_config config = {.kills = kills, .phases = phases, .dir = test_dir()};
+    struct storm_tally tally = { 0 };
+    struct storm_config config = { .kills = kills, .phases = phases, .dir = test_dir() };
     uint64_t seed = kit_env("STORM_SEED", (uint64_t) kit_now() / 1000 % 1000000000);
     int64_t start = kit_now();
 

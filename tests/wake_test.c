@@ -23,10 +23,10 @@
 #include "ring/layout.h"
 #include "support/kit.h"
 
-#define HUB       TRAM_ID(1, 0, 0, 1)
-#define SPOKE(i)  TRAM_ID(2, 0, 0, 1 + (i))
-#define LOST_NS   (900 * KIT_MS) /* a wait as long as this was ended by the re-look */
-#define FAN       8
+#define HUB TRAM_ID(1, 0, 0, 1)
+#define SPOKE(i) TRAM_ID(2, 0, 0, 1 + (i))
+#define LOST_NS (900 * KIT_MS) /* a wait as long as this was ended by the re-look */
+#define FAN 8
 
 enum how { BLOCKING, BY_POLL, BY_EPOLL };
 
@@ -38,10 +38,10 @@ struct meter { /* of one process */
 static struct {
     struct meter hub, spokes[FAN];
     uint64_t sent[FAN];
-} *shared;
+} * shared;
 
 static uint64_t rounds(void) {
-    return kit_env("WAKE_ROUNDS", *test_sanitizer() ? 4000 : 10000);
+    return kit_env("WAKE_ROUNDS", *test_sanitizer() ? 6000 : 20000);
 }
 
 static void meter_wait(struct meter *meter, int64_t since) {
@@ -73,7 +73,7 @@ static void dawdle(struct rng *rng) {
 /* ---- ways to wait --------------------------------------------------------------------------- */
 
 static int epoll_of(tram_node *node) {
-    struct epoll_event want = {.events = EPOLLIN};
+    struct epoll_event want = { .events = EPOLLIN };
     int fd = CHECK_OK(epoll_create1(EPOLL_CLOEXEC));
 
     CHECK_OK(epoll_ctl(fd, EPOLL_CTL_ADD, tram_fd(node), &want));
@@ -82,7 +82,7 @@ static int epoll_of(tram_node *node) {
 
 /* Sleep in poll() or epoll as an event loop would, whatever the time-out is. */
 static void sleep_outside(tram_node *node, enum how how, int epoll) {
-    struct pollfd fd = {.fd = tram_fd(node), .events = POLLIN};
+    struct pollfd fd = { .fd = tram_fd(node), .events = POLLIN };
     int64_t ns = tram_timeout(node);
     struct epoll_event ready;
     struct tram_event event;
@@ -118,7 +118,7 @@ static void run_spoke(void *arg) {
     struct meter *meter = &shared->spokes[spoke->index];
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
     tram_node *node = kit_open(NULL, SPOKE(spoke->index), &options);
-    struct rng rng = {(uint64_t) spoke->index + (uint64_t) getpid()};
+    struct rng rng = { (uint64_t) spoke->index + (uint64_t) getpid() };
     int epoll = spoke->how == BY_EPOLL ? epoll_of(node) : -1;
     struct tram_msg msg;
 
@@ -142,14 +142,14 @@ static void run_spoke(void *arg) {
 static void run_hub(int n, enum how how, uint64_t total) {
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
     tram_node *node = kit_open(NULL, HUB, &options);
-    struct rng rng = {(uint64_t) getpid()};
+    struct rng rng = { (uint64_t) getpid() };
     int epoll = how == BY_EPOLL ? epoll_of(node) : -1;
     struct spoke spokes[FAN];
     pid_t pids[FAN];
     struct tram_msg msg;
 
     for (int i = 0; i < n; i++) {
-        spokes[i] = (struct spoke){.index = i, .how = how, .rounds = total / (uint64_t) n};
+        spokes[i] = (struct spoke){ .index = i, .how = how, .rounds = total / (uint64_t) n };
         pids[i] = test_fork(run_spoke, &spokes[i]);
     }
     for (uint64_t i = total / (uint64_t) n * (uint64_t) n; i > 0; i--) {
@@ -225,7 +225,7 @@ static char large[LARGE];
 
 /* Send as an event loop does: not waiting, then asleep until the event says that there is room. */
 static void send_by_poll(tram_node *node, tram_id to) {
-    struct pollfd fd = {.fd = tram_fd(node), .events = POLLIN};
+    struct pollfd fd = { .fd = tram_fd(node), .events = POLLIN };
     struct tram_event event;
     int rc;
 
@@ -248,7 +248,7 @@ static void run_pusher(void *arg) {
     struct meter *meter = &shared->spokes[spoke->index];
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
     tram_node *node = kit_open(NULL, SPOKE(spoke->index), &options);
-    struct rng rng = {(uint64_t) getpid()};
+    struct rng rng = { (uint64_t) getpid() };
 
     for (uint64_t i = 0; i < spoke->rounds; i++) {
         int64_t start;
@@ -269,14 +269,14 @@ static void space(int n, enum how how, uint64_t total) {
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
     struct spoke spokes[FAN];
     struct tram_msg msg;
-    struct rng rng = {(uint64_t) getpid()};
+    struct rng rng = { (uint64_t) getpid() };
     pid_t pids[FAN];
     tram_node *node;
 
     shared = kit_shared(sizeof *shared);
     node = kit_open(NULL, HUB, &options);
     for (int i = 0; i < n; i++) {
-        spokes[i] = (struct spoke){.index = i, .how = how, .rounds = total / (uint64_t) n};
+        spokes[i] = (struct spoke){ .index = i, .how = how, .rounds = total / (uint64_t) n };
         pids[i] = test_fork(run_pusher, &spokes[i]);
     }
     for (uint64_t i = total / (uint64_t) n * (uint64_t) n; i > 0; i--) {

@@ -334,7 +334,7 @@ bool kit_await_asleep(const char *dir, tram_id node) {
 }
 
 void kit_pause(void) {
-    struct timespec ts = {.tv_nsec = 20000};
+    struct timespec ts = { .tv_nsec = 20000 };
 
     nanosleep(&ts, NULL);
 }

@@ -12,7 +12,7 @@
 #include <tram/tram.h>
 
 #define KIT_MS INT64_C(1000000)
-#define KIT_S  INT64_C(1000000000)
+#define KIT_S INT64_C(1000000000)
 
 /* CLOCK_MONOTONIC, nanoseconds. */
 int64_t kit_now(void);
@@ -29,7 +29,7 @@ struct rng {
 };
 
 uint64_t rng_next(struct rng *rng);
-uint64_t rng_below(struct rng *rng, uint64_t n);          /* 0 to n - 1 */
+uint64_t rng_below(struct rng *rng, uint64_t n); /* 0 to n - 1 */
 bool rng_chance(struct rng *rng, unsigned in_thousand);
 
 /* A 64-bit hash of up to three numbers. */

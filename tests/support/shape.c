@@ -20,7 +20,7 @@ struct generation {
 };
 
 struct channel {
-    const char *dir;   /* of the receiving node */
+    const char *dir; /* of the receiving node */
     char from[64];
     struct generation streams[GENERATIONS];
     int n_streams;
@@ -180,11 +180,12 @@ static int check_link(struct channel *chan, int index, const struct cursor *at) 
     return 0;
 }
 
-/* Walk from the committed position to the end of the channel, through its generations. The newest one
- * may be made and not linked yet: then it is empty, and the link that is missing fits before it. */
+/* Walk from the committed position to the end of the channel, through its generations. The newest
+ * one may be made and not linked yet: then it is empty, and the link that is missing fits before
+ * it. */
 static int walk(struct channel *chan) {
     const struct generation *g = &chan->streams[0];
-    struct cursor at = {.pos = g->words.base, .seq = g->words.base_seq};
+    struct cursor at = { .pos = g->words.base, .seq = g->words.base_seq };
     int index = 0, last = chan->n_streams - 1;
 
     if (chan->has_head && position(chan->head.committed) > at.pos) {
@@ -235,7 +236,7 @@ static int open_at(int dir, const char *kind, const char *from, unsigned n) {
 
 /* `name` is that of one of its streams. */
 static int check_channel(int dir, const char *path, const char *name, char *why, size_t size) {
-    struct channel chan = {.dir = path, .why = why, .size = size};
+    struct channel chan = { .dir = path, .why = why, .size = size };
     size_t length = strcspn(name + 5, "+");
     int rc = 0, fd;
 
@@ -285,7 +286,9 @@ static int check_door(int dir, const char *path, const char *id, char *why, size
 
 /* Hidden names are files that are being made. */
 static bool is_known(const char *name) {
-    static const char *const known[] = {".", "lock", "bell", "head-", "aside-", "retry-", "watch-"};
+    static const char *const known[] = {
+        ".", "lock", "bell", "head-", "aside-", "retry-", "watch-"
+    };
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strncmp(name, known[i], strlen(known[i])) == 0)

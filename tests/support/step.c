@@ -54,8 +54,8 @@ void step_check(bool good, const char *text) {
 }
 
 tram_node *step_open(const struct step_case *this, const char *dir, tram_id id) {
-    struct tram_options options = kit_options(this->ring_size ? this->ring_size : 65536,
-                                              TRAM_NO_SPIN);
+    struct tram_options options =
+        kit_options(this->ring_size ? this->ring_size : 65536, TRAM_NO_SPIN);
 
     options.attempts = this->attempts;
     options.keep = this->keep;
@@ -103,7 +103,8 @@ void step_send(struct step_pair *pair, unsigned n, size_t size) {
     for (; n > 0; n--) {
         uint64_t seq = model->sent + 1;
 
-        STEP_OK(step_send_one(pair->sender, seq, size == SIZE_MAX ? step_size(seq) : size, TRAM_NOWAIT));
+        STEP_OK(step_send_one(pair->sender, seq, size == SIZE_MAX ? step_size(seq) : size,
+                              TRAM_NOWAIT));
         model_sent(model, 1);
     }
 }
@@ -180,8 +181,7 @@ void step_sleep_receiver(struct step_pair *pair) {
 
 /* ---- successors ----------------------------------------------------------------------------- */
 
-__attribute__((noreturn, format(printf, 2, 3))) static void wrong(struct step_shared *shared,
-                                                                  const char *format, ...) {
+void step_wrong(struct step_shared *shared, const char *format, ...) {
     va_list args;
 
     va_start(args, format);
@@ -196,12 +196,12 @@ static void check_message(struct step_shared *shared, const struct tram_msg *msg
     ssize_t bad;
 
     if (msg->from != STEP_SENDER)
-        wrong(shared, "a message from %#x", msg->from);
+        step_wrong(shared, "a message from %#x", msg->from);
     if (msg->size != msg->tag)
-        wrong(shared, "number %llu has %zu bytes, not %u", ULL(msg->seq), msg->size, msg->tag);
+        step_wrong(shared, "number %llu has %zu bytes, not %u", ULL(msg->seq), msg->size, msg->tag);
     bad = pattern_check(msg->data, msg->size, key_of(msg->seq));
     if (bad >= 0)
-        wrong(shared, "number %llu: byte %zd is wrong", ULL(msg->seq), bad);
+        step_wrong(shared, "number %llu: byte %zd is wrong", ULL(msg->seq), bad);
 }
 
 /* All that waits, in order; what does not come is gone. */
@@ -219,13 +219,13 @@ static void receive_all(struct step_shared *shared, const struct step_case *this
             continue;
         }
         if (msg.seq <= last || msg.seq > found->sent)
-            wrong(shared, "number %llu after %llu, %llu accepted", ULL(msg.seq), ULL(last),
-                  ULL(found->sent));
+            step_wrong(shared, "number %llu after %llu, %llu accepted", ULL(msg.seq), ULL(last),
+                       ULL(found->sent));
         last = msg.seq;
         found->rank[msg.seq] = (uint16_t) msg.attempt;
     }
     if (rc != -EAGAIN)
-        wrong(shared, "tram_recv: %s: %s", strerror(-rc), kit_error(receiver));
+        step_wrong(shared, "tram_recv: %s: %s", strerror(-rc), kit_error(receiver));
 }
 
 static void list_aside(struct step_shared *shared, tram_node *receiver) {
@@ -233,7 +233,7 @@ static void list_aside(struct step_shared *shared, tram_node *receiver) {
     int n = tram_aside_list(receiver, list, 16);
 
     if (n < 0)
-        wrong(shared, "tram_aside_list: %s", strerror(-n));
+        step_wrong(shared, "tram_aside_list: %s", strerror(-n));
     for (int i = 0; i < n && i < 16; i++)
         if (list[i].seq < STEP_SEQS)
             shared->found.rank[list[i].seq] = (uint16_t) RANK_ASIDE(list[i].attempts);
@@ -249,31 +249,31 @@ static void go_on(struct step_shared *shared, tram_node *sender, tram_node *rece
     for (uint64_t seq = sent + 1; seq <= sent + STEP_MORE; seq++) {
         rc = step_send_one(sender, seq, step_size(seq), TRAM_NOWAIT);
         if (rc < 0)
-            wrong(shared, "the successor cannot send %llu: %s: %s", ULL(seq), strerror(-rc),
-                  kit_error(sender));
+            step_wrong(shared, "the successor cannot send %llu: %s: %s", ULL(seq), strerror(-rc),
+                       kit_error(sender));
     }
     for (uint64_t seq = sent + 1; seq <= sent + STEP_MORE; seq++) {
         rc = tram_recv(receiver, &msg, 0);
         if (rc < 0)
-            wrong(shared, "number %llu of the successor does not come: %s: %s", ULL(seq),
-                  strerror(-rc), kit_error(receiver));
+            step_wrong(shared, "number %llu of the successor does not come: %s: %s", ULL(seq),
+                       strerror(-rc), kit_error(receiver));
         check_message(shared, &msg);
         if (msg.seq != seq || msg.attempt != 1)
-            wrong(shared, "%llu attempt %u comes, not %llu attempt 1", ULL(msg.seq), msg.attempt,
-                  ULL(seq));
+            step_wrong(shared, "%llu attempt %u comes, not %llu attempt 1", ULL(msg.seq),
+                       msg.attempt, ULL(seq));
     }
     rc = tram_recv(receiver, &msg, 0);
     if (rc != -EAGAIN)
-        wrong(shared, "after all: %d, number %llu", rc, ULL(msg.seq));
+        step_wrong(shared, "after all: %d, number %llu", rc, ULL(msg.seq));
     rc = tram_peer(receiver, STEP_SENDER, &peer);
     if (rc < 0 || peer.from.accepted != sent + STEP_MORE ||
         peer.from.consumed != sent + STEP_MORE || peer.from.bytes != 0)
-        wrong(shared, "tram_peer: accepted %llu consumed %llu waiting %llu, of %llu",
-              ULL(peer.from.accepted), ULL(peer.from.consumed), ULL(peer.from.bytes),
-              ULL(sent + STEP_MORE));
+        step_wrong(shared, "tram_peer: accepted %llu consumed %llu waiting %llu, of %llu",
+                   ULL(peer.from.accepted), ULL(peer.from.consumed), ULL(peer.from.bytes),
+                   ULL(sent + STEP_MORE));
 }
 
-static void standard_successors(struct step_shared *shared, const struct step_case *this) {
+void step_successors(struct step_shared *shared, const struct step_case *this) {
     tram_node *sender = NULL, *receiver = NULL;
     uint64_t sent = 0;
     int rc;
@@ -285,7 +285,7 @@ static void standard_successors(struct step_shared *shared, const struct step_ca
         receiver = step_open(this, shared->copy, STEP_RECEIVER);
     rc = tram_accepted(sender, STEP_RECEIVER, &sent);
     if (rc < 0 || sent >= STEP_SEQS - STEP_MORE)
-        wrong(shared, "tram_accepted: %d, %llu", rc, ULL(sent));
+        step_wrong(shared, "tram_accepted: %d, %llu", rc, ULL(sent));
     shared->found.sent = sent;
     for (uint64_t seq = 1; seq <= sent; seq++)
         shared->found.rank[seq] = RANK_GONE;
@@ -340,7 +340,7 @@ static void check_state(const struct step_case *this, struct step_shared *shared
         if (this->successors)
             this->successors(shared, this);
         else
-            standard_successors(shared, this);
+            step_successors(shared, this);
         _exit(0);
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -348,7 +348,7 @@ static void check_state(const struct step_case *this, struct step_shared *shared
     if (status != 0) {
         kit_list_tree(shared->copy);
         FAIL("%s, step %llu: successors: %s", this->name, ULL(step),
-             shared->why[0] ? shared->why
+             shared->why[0]        ? shared->why
              : WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
                                    : "exited");
     }
@@ -376,8 +376,8 @@ const char *step_impossible(void) {
     return NULL;
 }
 
-/* The address of the next instruction. The child was forked from this process and runs the same code
- * at the same addresses. */
+/* The address of the next instruction. The child was forked from this process and runs the same
+ * code at the same addresses. */
 static const unsigned char *next_instruction(pid_t pid) {
     return (const unsigned char *) ptrace(PTRACE_PEEKUSER, pid,
                                           offsetof(struct user_regs_struct, rip), 0);
@@ -385,6 +385,39 @@ static const unsigned char *next_instruction(pid_t pid) {
 
 static bool is_system_call(const unsigned char *code) {
     return code[0] == 0x0f && code[1] == 0x05;
+}
+
+/* The length of a repeated string instruction (rep movs, rep stos), or 0. */
+static unsigned repeated(const unsigned char *code) {
+    unsigned wide = code[1] == 0x48;
+
+    if (code[0] != 0xf3)
+        return 0;
+    switch (code[1 + wide]) {
+    case 0xa4:
+    case 0xa5:
+    case 0xaa:
+    case 0xab:
+        return 2 + wide;
+    default:
+        return 0;
+    }
+}
+
+/* Run to an address, by a breakpoint. */
+static void run_to(const struct step_case *this, pid_t pid, const unsigned char *to) {
+    void *place = (void *) ((uintptr_t) to & ~(uintptr_t) 7);
+    unsigned shift = (unsigned) ((uintptr_t) to & 7) * 8;
+    long word = ptrace(PTRACE_PEEKTEXT, pid, place, 0);
+    unsigned long trap = ((unsigned long) word & ~(0xfful << shift)) | 0xccul << shift;
+    int status;
+
+    if (ptrace(PTRACE_POKETEXT, pid, place, trap) < 0 || ptrace(PTRACE_CONT, pid, 0, 0) < 0 ||
+        waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status) ||
+        WSTOPSIG(status) != SIGTRAP || next_instruction(pid) != to + 1)
+        FAIL("%s: a breakpoint was missed", this->name);
+    ptrace(PTRACE_POKETEXT, pid, place, word);
+    ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rip), to);
 }
 
 #else
@@ -402,6 +435,15 @@ static const unsigned char *next_instruction(pid_t pid) {
 static bool is_system_call(const unsigned char *code) {
     (void) code;
     return true;
+}
+
+static unsigned repeated(const unsigned char *code) {
+    (void) code;
+    return 0;
+}
+
+static void run_to(const struct step_case *this, pid_t pid, const unsigned char *to) {
+    (void) this, (void) pid, (void) to;
 }
 
 #endif
@@ -457,35 +499,28 @@ static bool has_ended(const struct run *run) {
     return __atomic_load_n(&run->shared->ended, __ATOMIC_ACQUIRE);
 }
 
-/* Go on to the next state. A repeated string instruction is stepped through its rounds, too, but
- * looked at once, when it is done: it only copies payload. */
-static enum watch_change next_state(struct run *run) {
+/* Go on to the next state. A repeated string instruction would be one step a round: it only copies
+ * payload, and is one step here. */
+static void next_state(struct run *run) {
     enum watch_change change = WATCH_SAME;
-    const unsigned char *at = next_instruction(run->pid), *next;
-    bool call = false;
 
     do {
-        call |= is_system_call(at);
-        step(run->this, run->pid, run->result.steps);
+        const unsigned char *at = next_instruction(run->pid);
+        unsigned length = repeated(at);
+
+        if (length)
+            run_to(run->this, run->pid, at + length);
+        else
+            step(run->this, run->pid, run->result.steps);
         run->result.steps++;
-        next = next_instruction(run->pid);
-        if (next != at) {
-            change = watch_changed(&run->watch, call);
-            call = false;
-        }
-        at = next;
+        change = watch_changed(&run->watch, is_system_call(at));
     } while (change == WATCH_SAME && !has_ended(run));
     run->result.states++;
-    return change;
 }
 
-/* Payload above the tail is of no interest to anybody: of such states only some are checked. Where
- * all is slow, of the others as well. */
-static bool worth_checking(struct run *run, enum watch_change change) {
-    unsigned words = (unsigned) kit_env("STEP_EVERY", *test_sanitizer() ? 3 : 1);
-
-    run->quiet++;
-    return has_ended(run) || run->quiet >= (change == WATCH_DATA ? 25 * words : words);
+/* Where all is slow, not every state is checked. */
+static bool worth_checking(struct run *run) {
+    return has_ended(run) || ++run->quiet >= kit_env("STEP_EVERY", *test_sanitizer() ? 3 : 1);
 }
 
 static void start(struct run *run, const char *live) {
@@ -521,8 +556,8 @@ struct step_result step_run(const struct step_case *this, const char *dir) {
     kit_pin(sched_getcpu()); /* two processes that take turns are fastest on one processor */
     start(&run, live);
     watch_init(&run.watch, live);
-    for (enum watch_change change = WATCH_WORDS;; change = next_state(&run)) {
-        if (run.result.steps == 0 || worth_checking(&run, change)) {
+    for (;; next_state(&run)) {
+        if (run.result.steps == 0 || worth_checking(&run)) {
             check_state(this, run.shared, live, &run.last, run.result.steps);
             run.last = run.shared->found;
             run.result.checked++;
@@ -546,6 +581,8 @@ void step_case(const struct step_case *this) {
 
     if (reason)
         SKIP(reason);
+    if (this->slow && *test_sanitizer() && !getenv("STEP_EVERY"))
+        SKIP("too slow when instrumented, unless STEP_EVERY is set");
     result = step_run(this, test_dir());
     printf("    %-28s %7llu instructions, %4llu states, %4llu checked, %4.0f ms\n", this->name,
            ULL(result.steps), ULL(result.states), ULL(result.checked),

@@ -22,7 +22,7 @@ struct supervisor {
     struct storm_world *world;
     struct storm_tally *tally;
     struct rng rng;
-    uint64_t progress;   /* as last seen, and when it last moved */
+    uint64_t progress; /* as last seen, and when it last moved */
     int64_t moved;
 };
 
@@ -117,7 +117,7 @@ static void linger(struct supervisor *sup, int64_t ns) {
     int64_t end = kit_now() + ns;
 
     do {
-        struct timespec ts = {.tv_nsec = ns < KIT_MS ? ns : KIT_MS};
+        struct timespec ts = { .tv_nsec = ns < KIT_MS ? ns : KIT_MS };
 
         nanosleep(&ts, NULL);
         reap(sup);
@@ -235,7 +235,7 @@ static void check_channel(struct supervisor *sup, struct storm_chan *chan) {
 }
 
 static void check_ephemeral(struct supervisor *sup) {
-    static const char *const patterns[] = {"*24[0-9].*.*.*", "*25[0-5].*.*.*"};
+    static const char *const patterns[] = { "*24[0-9].*.*.*", "*25[0-5].*.*.*" };
     struct storm_world *world = sup->world;
 
     for (uint64_t i = 0; i < world->n_lives; i++) {
@@ -279,7 +279,7 @@ static void add_up(struct supervisor *sup) {
 }
 
 int storm_round(const struct storm_config *config, struct storm_tally *tally) {
-    struct supervisor sup = {.config = config, .tally = tally};
+    struct supervisor sup = { .config = config, .tally = tally };
     unsigned phases = config->phases ? config->phases : 1;
     int rc;
 

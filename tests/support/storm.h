@@ -37,10 +37,10 @@ enum {
 
 struct storm_config {
     uint64_t seed;
-    unsigned kills;     /* of one round */
-    unsigned phases;    /* a round is quiet, and all is checked, so often */
+    unsigned kills;  /* of one round */
+    unsigned phases; /* a round is quiet, and all is checked, so often */
     bool verbose;
-    const char *dir;    /* where the bus lies */
+    const char *dir; /* where the bus lies */
 };
 
 struct storm_tally {
@@ -75,11 +75,11 @@ struct storm_chan {
 
     /* The sender's. */
     uint64_t accepted, tried;
-    uint64_t final;       /* accepted at an orderly end + 1; 0: goes on */
+    uint64_t final; /* accepted at an orderly end + 1; 0: goes on */
 
     /* The receiver's. */
-    uint64_t handed;      /* the highest number seen */
-    uint64_t settled;     /* all up to here are released or set aside, for sure */
+    uint64_t handed;  /* the highest number seen */
+    uint64_t settled; /* all up to here are released or set aside, for sure */
     uint64_t handouts, repeats;
     uint64_t n_aside, n_retried;
     uint64_t aside[STORM_ASIDE];
@@ -92,13 +92,13 @@ struct storm_node {
     tram_id id;
     enum storm_kind kind;
     uint64_t ring_size;
-    uint32_t attempts;    /* hand-outs before a message is set aside */
+    uint32_t attempts; /* hand-outs before a message is set aside */
     int64_t spin_ns;
-    unsigned calling;     /* of a receive that is under way: its maximum; else 0 */
+    unsigned calling; /* of a receive that is under way: its maximum; else 0 */
     unsigned lives;
-    pid_t pid;            /* 0: not running */
-    int ended;            /* it said that its work is done */
-    char doing[32];       /* for the report: the call that it is in */
+    pid_t pid;      /* 0: not running */
+    int ended;      /* it said that its work is done */
+    char doing[32]; /* for the report: the call that it is in */
 };
 
 struct storm_life { /* of an ephemeral node */
@@ -113,9 +113,9 @@ struct storm_world {
     struct storm_chan chans[STORM_CHANS];
     struct storm_life lives[STORM_LIVES];
     uint64_t n_lives;
-    _Atomic int ending;   /* senders come to an end, receivers drain */
+    _Atomic int ending; /* senders come to an end, receivers drain */
     _Atomic int failed;
-    uint64_t progress;    /* moves while something happens; torn updates do not matter */
+    uint64_t progress; /* moves while something happens; torn updates do not matter */
 };
 
 /* storm_world.c */
@@ -157,8 +157,8 @@ void oracle_begin(struct storm_life_of *me, struct storm_seen *seen);
 void oracle_calling(struct storm_life_of *me, unsigned max);
 struct storm_chan *oracle_handed(struct storm_life_of *me, struct storm_seen *seen,
                                  const struct tram_msg *msg);
-/* All numbers up to `upto` were there before a call that found nothing: they may only be such as were
- * released or set aside. */
+/* All numbers up to `upto` were there before a call that found nothing: they may only be such as
+ * were released or set aside. */
 void oracle_skipped(struct storm_life_of *me, struct storm_seen *seen, struct storm_chan *chan,
                     uint64_t upto, const char *call);
 void oracle_called(struct storm_life_of *me);

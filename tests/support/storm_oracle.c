@@ -99,8 +99,8 @@ static void check_bytes(struct storm_life_of *me, struct storm_chan *chan,
         storm_fail(me->world, chan, "%llu: not aligned", (unsigned long long) msg->seq);
     wrong = pattern_check(msg->data, msg->size, key);
     if (wrong >= 0)
-        storm_fail(me->world, chan, "%llu: byte %zd of %zu is wrong",
-                   (unsigned long long) msg->seq, wrong, msg->size);
+        storm_fail(me->world, chan, "%llu: byte %zd of %zu is wrong", (unsigned long long) msg->seq,
+                   wrong, msg->size);
     if (!all_zero(msg->layer, sizeof msg->layer) &&
         pattern_check(msg->layer, sizeof msg->layer, key) >= 0)
         storm_fail(me->world, chan, "%llu: layer bytes are wrong", (unsigned long long) msg->seq);

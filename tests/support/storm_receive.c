@@ -202,7 +202,7 @@ static int receive_copy(struct receiver *r, int64_t timeout_ns) {
 
 /* Wait in poll or epoll, then take what is there. */
 static int receive_driven(struct receiver *r, bool by_epoll) {
-    struct pollfd fd = {.fd = tram_fd(r->me->node), .events = POLLIN};
+    struct pollfd fd = { .fd = tram_fd(r->me->node), .events = POLLIN };
     struct tram_event event;
     int64_t ns;
     int n = 0;

@@ -16,7 +16,7 @@ enum { BIGGEST = 300008, PIECES = 5 };
 struct out { /* a channel as its sender sees it */
     struct storm_chan *chan;
     tram_id to;
-    uint64_t next;   /* number of the next message */
+    uint64_t next; /* number of the next message */
 };
 
 struct sender {
@@ -89,15 +89,14 @@ static void flush(struct sender *s) {
     rc = tram_flush(s->me->node);
     doing(s->me, "");
     if (rc < 0)
-        storm_fail(s->me->world, NULL, "tram_flush: %s: %s", strerror(-rc),
-                   kit_error(s->me->node));
+        storm_fail(s->me->world, NULL, "tram_flush: %s: %s", strerror(-rc), kit_error(s->me->node));
     for (int i = 0; i < s->n_outs; i++)
         note_accepted(s, &s->outs[i]);
 }
 
 /* After -EAGAIN: sleep until the event says that there is room. */
 static void await_space(struct sender *s, struct out *out) {
-    struct pollfd fd = {.fd = tram_fd(s->me->node), .events = POLLIN};
+    struct pollfd fd = { .fd = tram_fd(s->me->node), .events = POLLIN };
     struct tram_event event;
     struct timespec ts;
 
@@ -143,7 +142,7 @@ static void send_plain(struct sender *s, struct out *out, uint32_t flags) {
 }
 
 static void send_gathered(struct sender *s, struct out *out, uint32_t flags) {
-    struct tram_meta meta = {0};
+    struct tram_meta meta = { 0 };
     struct iovec pieces[PIECES];
     size_t at = 0, size;
     int rc;
@@ -166,7 +165,7 @@ static void send_gathered(struct sender *s, struct out *out, uint32_t flags) {
 }
 
 static void send_claimed(struct sender *s, struct out *out, uint32_t flags) {
-    struct tram_meta meta = {0};
+    struct tram_meta meta = { 0 };
     size_t size = prepare(s, out, &meta.tag), more;
     void *data;
     int rc;

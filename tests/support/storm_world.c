@@ -61,7 +61,7 @@ static tram_id draw_id(const struct storm_world *world, struct rng *rng) {
 }
 
 static int add_node(struct storm_world *world, struct rng *rng, enum storm_kind kind) {
-    static const uint64_t sizes[] = {65536, 65536, 131072, 1 << 20, 4 << 20};
+    static const uint64_t sizes[] = { 65536, 65536, 131072, 1 << 20, 4 << 20 };
     struct storm_node *node = &world->nodes[world->n_nodes];
 
     node->kind = kind;
@@ -73,7 +73,7 @@ static int add_node(struct storm_world *world, struct rng *rng, enum storm_kind 
 }
 
 static int add_chan(struct storm_world *world, struct rng *rng, int sender, int receiver) {
-    static const uint32_t usual[] = {16, 64, 300, 1500};
+    static const uint32_t usual[] = { 16, 64, 300, 1500 };
     int index = world->n_chans++;
     struct storm_chan *chan = &world->chans[index];
 
@@ -139,7 +139,7 @@ static bool drawn_well(const struct storm_world *world) {
 
 struct storm_world *storm_world_new(const struct storm_config *config) {
     struct storm_world *world = kit_shared(sizeof *world);
-    struct rng rng = {config->seed};
+    struct rng rng = { config->seed };
 
     do {
         memset(world, 0, offsetof(struct storm_world, chans));
@@ -157,8 +157,7 @@ void storm_world_free(struct storm_world *world) {
 
 struct storm_chan *storm_find(struct storm_world *world, tram_id from, int receiver) {
     for (int i = 0; i < world->n_chans; i++)
-        if (world->chans[i].receiver == receiver &&
-            world->nodes[world->chans[i].sender].id == from)
+        if (world->chans[i].receiver == receiver && world->nodes[world->chans[i].sender].id == from)
             return &world->chans[i];
     return NULL;
 }
@@ -208,7 +207,7 @@ static void report_files(const struct storm_world *world, tram_id from, tram_id 
 }
 
 static void report_node(const struct storm_world *world, const struct storm_node *node) {
-    static const char *const kinds[] = {"sender", "receiver", "relay", "ephemeral"};
+    static const char *const kinds[] = { "sender", "receiver", "relay", "ephemeral" };
     char id[TRAM_ID_TEXT];
     struct door door;
 

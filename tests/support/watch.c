@@ -22,8 +22,8 @@ static void drop(struct watch_file *file) {
     file->fd = -1;
 }
 
-/* Where the file has data; a page that is reserved and was never written counts as none. True: not as
- * before. What comes into being counts as changed by its bytes, which are compared with zero. */
+/* Where the file has data; a page that is reserved and was never written counts as none. True: not
+ * as before. What comes into being counts as changed by its bytes, which are compared with zero. */
 static bool find_extents(struct watch_file *file) {
     struct watch_extent old[WATCH_EXTENTS];
     int n_old = file->n_extents;
@@ -52,14 +52,14 @@ static bool part_changed(struct watch_file *file, size_t start, size_t end) {
     return true;
 }
 
-static enum watch_change bytes_changed(struct watch_file *file) {
+static enum watch_change bytes_changed(struct watch_file *file, bool with_data) {
     enum watch_change change = WATCH_SAME;
 
     for (int i = 0; i < file->n_extents; i++) {
         size_t start = file->extents[i].start, end = file->extents[i].end;
         size_t middle = start > LAYOUT_DATA ? start : end < LAYOUT_DATA ? end : LAYOUT_DATA;
 
-        if (part_changed(file, middle, end) && change == WATCH_SAME)
+        if (with_data && part_changed(file, middle, end) && change == WATCH_SAME)
             change = WATCH_DATA;
         if (part_changed(file, start, middle))
             change = WATCH_WORDS;
@@ -100,10 +100,9 @@ static void note_file(struct watch *watch, const char *path, const struct stat *
 
 static void note_name(struct watch *watch, const char *path, const struct stat *st) {
     char line[300];
-    size_t n = (size_t) snprintf(line, sizeof line, "%s %llu %lld %o\n", path,
-                                 (unsigned long long) st->st_ino,
-                                 (long long) (S_ISREG(st->st_mode) ? st->st_size : 0),
-                                 (unsigned) st->st_mode);
+    size_t n = (size_t) snprintf(
+        line, sizeof line, "%s %llu %lld %o\n", path, (unsigned long long) st->st_ino,
+        (long long) (S_ISREG(st->st_mode) ? st->st_size : 0), (unsigned) st->st_mode);
 
     if (watch->names_size + n + 1 > watch->names_room) {
         watch->names_room = watch->names_room * 2 + n + 4096;
@@ -170,14 +169,15 @@ static bool names_changed(struct watch *watch) {
 
 enum watch_change watch_changed(struct watch *watch, bool thorough) {
     enum watch_change change = thorough && names_changed(watch) ? WATCH_WORDS : WATCH_SAME;
+    bool with_data = watch->looks++ % 16 == 0;
 
     for (int i = 0; i < watch->n_files; i++) {
         struct watch_file *file = &watch->files[i];
         enum watch_change bytes;
 
-        if ((thorough || file->size > LAYOUT_DATA) && find_extents(file) && thorough)
+        if (thorough && find_extents(file))
             change = WATCH_WORDS;
-        bytes = bytes_changed(file);
+        bytes = bytes_changed(file, thorough || with_data);
         if (bytes > change)
             change = bytes;
     }

@@ -27,8 +27,9 @@ struct watch_file {
 
 struct watch {
     const char *dir;
-    char *names;       /* all names with inode and size, as one text */
+    char *names; /* all names with inode and size, as one text */
     size_t names_size, names_room;
+    unsigned looks;
     int n_files;
     struct watch_file files[WATCH_FILES];
 };
@@ -42,5 +43,6 @@ enum watch_change {
     WATCH_WORDS, /* something else */
 };
 
-/* Look again. `thorough`: a system call was made, so names and holes may have changed, too. */
+/* Look again: at the words, always; at the streams' data, at each 16th look; at names and holes, if
+ * `thorough`: when a system call was made. */
 enum watch_change watch_changed(struct watch *watch, bool thorough);

@@ -1,0 +1,69 @@
+#!/bin/bash
+# The long proof: `make soak`. For MINUTES (default 20) in the built tree TRAM_BUILD:
+#
+#   first   every stepping test with every state checked, 10,000 killed ephemeral nodes, and
+#           wake-ups by the hundred thousand
+#   then    kill storms of ever new worlds in one process group and wake-ups in another, until the
+#           time is over
+#
+# SEED=N begins the storms with that seed. Exit code 0: nothing was found. What failed says how to
+# run it again; its output, and the seeds, are in TRAM_BUILD/soak/.
+
+set -u
+cd "$(dirname "$0")/.." || exit
+build=${TRAM_BUILD:-build}
+minutes=${MINUTES:-20}
+seed=${SEED:-$((RANDOM * 32768 + RANDOM))000}
+tests=$build/tests
+logs=$build/soak
+end=$((SECONDS + minutes * 60))
+failed=0
+export TRAM_TIME_SCALE=${TRAM_TIME_SCALE:-20}
+
+mkdir -p "$logs"
+rm -f "$logs"/*.log
+
+# run NAME COMMAND…: says how it went; the last line that it printed sums it up.
+run()
+{
+    local name=$1 began=$SECONDS
+    shift
+    if "$@" >"$logs/$name.log" 2>&1; then
+        echo "ok     $name, $((SECONDS - began)) s: $(tail -n 1 "$logs/$name.log")"
+    else
+        echo "FAILED $name, $((SECONDS - began)) s: $*"
+        tail -n 40 "$logs/$name.log"
+        return 1
+    fi
+}
+
+sleeps()
+{
+    sed -n 's/.* \([0-9]*\) sleeps.*/\1/p' "$logs"/wake*.log | awk '{ n += $1 } END { print n + 0 }'
+}
+
+echo "soak of $minutes minutes, storms from seed $seed"
+STEP_EVERY=1 run step "$tests/step_test" || failed=1
+STEP_EVERY=1 run step_recv "$tests/step_recv_test" || failed=1
+EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundreds || failed=1
+WAKE_ROUNDS=100000 run wake "$tests/wake_test" || failed=1
+
+if [ $failed -eq 0 ]; then
+    left=$((end - SECONDS))
+    [ $left -lt 10 ] && left=10
+    run storm "$tests/storm_prog" --seed "$seed" --seconds "$left" &
+    storm=$!
+    round=0
+    while kill -0 $storm 2>/dev/null && [ $SECONDS -lt $end ]; do
+        round=$((round + 1))
+        WAKE_ROUNDS=50000 run "wake-$round" "$tests/wake_test" >"$logs/last" || {
+            failed=1
+            cat "$logs/last"
+            break
+        }
+    done
+    wait $storm || failed=1
+    echo "$(sleeps) sleeps, each timed, in $((round + 1)) rounds"
+fi
+[ $failed -eq 0 ] && echo "nothing found in $((SECONDS / 60)) minutes"
+exit $failed
