@@ -113,9 +113,9 @@ void node_wake(tram_node *node) {
     }
 }
 
-/* A bell may come late, when what it rang for was found and dealt with already; left in the descriptor
- * it would wake its loop again and again. Emptied first, then the bits: what is set after that look
- * rings after it. */
+/* A bell may come late, when what it rang for was found and dealt with already; left in the
+ * descriptor it would wake its loop again and again. Emptied first, then the bits: what is set after
+ * that look rings after it. */
 bool node_sleeps_on(tram_node *node) {
     if (node->asleep && node->fd_given)
         sys_bell_drain(node->bell);
