@@ -284,7 +284,7 @@ int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more) {
     if (capacity * 2 <= out->ring_max)
         capacity *= 2; /* so that the next one can be written while this one is read */
     if (ring_tx_staged(&out->tx)) {
-        rc = out_publish(node, peer);
+        rc = out_publish(node, out);
         if (rc < 0)
             return rc;
     }

@@ -430,7 +430,7 @@ static void drop_ephemeral(tram_node *node, struct peer **link) {
         custody_tidy_sender(&node->bus, node->dir, peer->id, node->id, node->keep) != 1)
         return;
     in_drop(node, peer);
-    if (peer->out || peer->watched || peer->event_listed || node->last == peer)
+    if (peer->out || peer->watched || peer->event_listed)
         return;
     *link = peer->next;
     free(peer);

@@ -150,7 +150,8 @@ struct tram_node {
 
     struct in *hot;    /* whose turn it is, in the circle of hot ones */
     struct in *quick;  /* if receives may go the short way: from this one; see recv.c */
-    struct peer *last; /* sent to last */
+    struct out *last;  /* sent to last, and to whom */
+    tram_id last_to;
     struct in *autos;
     struct out *staged;
     struct out *dirty;
@@ -242,13 +243,12 @@ struct out *out_free(struct out *out);
  * deadline. */
 int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, uint64_t deadline);
 /* Publish what is staged, and ring. */
-int out_published(tram_node *node, struct peer *peer, uint64_t armed);
-static inline int out_publish(tram_node *node, struct peer *peer) {
-    struct out *out = peer->out;
+int out_published(tram_node *node, struct out *out, uint64_t armed);
+static inline int out_publish(tram_node *node, struct out *out) {
     uint64_t armed = ring_tx_publish(&out->tx);
 
     if (unlikely(ring_tx_must_ring(&out->tx, armed) || sys_map_torn(&out->map)))
-        return out_published(node, peer, armed);
+        return out_published(node, out, armed);
     return 0;
 }
 int outs_flush(tram_node *node);

@@ -323,8 +323,8 @@ static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
     return 0;
 }
 
-int out_published(tram_node *node, struct peer *peer, uint64_t armed) {
-    struct out *out = peer->out;
+int out_published(tram_node *node, struct out *out, uint64_t armed) {
+    struct peer *peer = out->peer;
 
     if (ring_tx_must_ring(&out->tx, armed)) {
         int rc = publish_slow(node, peer, armed);
@@ -350,7 +350,7 @@ int outs_flush(tram_node *node) {
         node->staged = out->staged_next;
         out->staged = false;
         if (!out->broken && ring_tx_staged(&out->tx)) {
-            int rc = out_publish(node, out->peer);
+            int rc = out_publish(node, out);
 
             if (rc < 0 && first == 0)
                 first = rc;
@@ -469,6 +469,7 @@ static int out_revive(tram_node *node, struct peer *peer) {
         }
     }
     (void) outs_flush(node); /* so that it is on no list */
+    node->last = NULL;
     peer->out = out_free(peer->out);
     peer_forget_door(peer);
     return out_get(node, peer->id, true, &again);
@@ -528,7 +529,7 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
             return grant(node, out, end);
         }
         if (ring_tx_staged(&out->tx)) { /* what is not published is not consumed */
-            rc = out_publish(node, peer);
+            rc = out_publish(node, out);
             if (rc < 0)
                 return rc;
         }
@@ -582,7 +583,7 @@ static int resume_one(void *context, const char *name, uint64_t inode) {
         return 0;
     if (out_get(node, to, false, &peer) < 0)
         return 0; /* a broken channel is said when it is used */
-    (void) out_publish(node, peer);
+    (void) out_publish(node, peer->out);
     return 0;
 }
 

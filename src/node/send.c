@@ -13,23 +13,27 @@
 /* The channel, and room in it for `size` bytes of payload and `more` of extension. A channel
  * already used is one compare away. */
 static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t more,
-                          uint64_t deadline, struct peer **ret_peer) {
-    struct peer *peer = node->last;
+                          uint64_t deadline, struct out **ret_out) {
+    struct out *out = node->last;
 
-    if (unlikely(!peer || peer->id != to || !peer->out)) {
+    if (unlikely(!out || node->last_to != to)) {
+        struct peer *peer;
         int rc = out_get(node, to, true, &peer);
 
         if (rc < 0)
             return rc;
-        node->last = peer;
+        node->last = out = peer->out;
+        node->last_to = to;
     }
-    if (unlikely(!ring_tx_fits(&peer->out->tx, size + more))) {
+    if (unlikely(!ring_tx_fits(&out->tx, size + more))) {
+        struct peer *peer = out->peer;
         int rc = out_room(node, peer, size, more, deadline);
 
         if (rc < 0)
             return rc;
+        node->last = out = peer->out; /* it may have been made anew */
     }
-    *ret_peer = peer;
+    *ret_out = out;
     return 0;
 }
 
@@ -52,9 +56,7 @@ static bool is_wide(const tram_node *node, const struct tram_meta *meta) {
 }
 
 /* The record is written: stage it, and publish unless more comes. */
-static inline int finish(tram_node *node, struct peer *peer, uint64_t size, uint32_t flags) {
-    struct out *out = peer->out;
-
+static inline int finish(tram_node *node, struct out *out, uint64_t size, uint32_t flags) {
     ring_tx_stage(&out->tx, size);
     if (flags & TRAM_MORE) {
         if (!out->staged) {
@@ -65,7 +67,7 @@ static inline int finish(tram_node *node, struct peer *peer, uint64_t size, uint
         }
         return TRAM_STAGED;
     }
-    return out_publish(node, peer);
+    return out_publish(node, out);
 }
 
 /* The sum of the pieces. -EINVAL: a piece without data; -EMSGSIZE: more than can be counted. */
@@ -89,17 +91,17 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
                        const struct iovec *pieces, int count, uint32_t flags, uint64_t deadline) {
     bool wide = is_wide(node, meta);
     uint64_t more = wide ? sizeof(struct extension) : 0;
-    struct peer *peer = NULL;
+    struct out *out = NULL;
     uint64_t size;
     uint8_t *at;
     int rc = pieces_size(pieces, count, &size);
 
     if (rc < 0)
         return error_set(&node->error, rc, "pieces are missing, too many, or too large");
-    rc = prepare(node, to, size, more, deadline, &peer);
+    rc = prepare(node, to, size, more, deadline, &out);
     if (rc < 0)
         return rc;
-    at = ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, wide ? RECORD_WIDE : 0,
+    at = ring_tx_header(&out->tx, node->id, meta ? meta->tag : 0, wide ? RECORD_WIDE : 0,
                         size + more);
     if (wide)
         at = extend(node, at, meta ? meta->layer : NULL);
@@ -108,13 +110,13 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
             memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
-    return finish(node, peer, size + more, flags);
+    return finish(node, out, size + more, flags);
 }
 
 int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
               uint32_t flags) {
     uint64_t deadline = (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX;
-    struct peer *peer = NULL;
+    struct out *out = NULL;
     int rc = node_enter(node);
 
     if (unlikely(rc < 0))
@@ -128,13 +130,13 @@ int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_
         rc = send_pieces(node, to, &meta, &piece, 1, flags, deadline);
         return node_leave(node, rc);
     }
-    rc = prepare(node, to, size, 0, deadline, &peer);
+    rc = prepare(node, to, size, 0, deadline, &out);
     if (likely(rc == 0)) {
-        void *at = ring_tx_header(&peer->out->tx, node->id, tag, 0, size);
+        void *at = ring_tx_header(&out->tx, node->id, tag, 0, size);
 
         if (size > 0)
             memcpy(at, data, size);
-        rc = finish(node, peer, size, flags);
+        rc = finish(node, out, size, flags);
     }
     return node_leave(node, rc);
 }
@@ -172,7 +174,7 @@ int tram_forward(tram_node *node, const struct tram_msg *msg, tram_id to, uint32
 }
 
 int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns, void **ret_data) {
-    struct peer *peer = NULL;
+    struct out *out = NULL;
     int rc = node_enter(node);
 
     if (rc < 0)
@@ -180,68 +182,69 @@ int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns, voi
     if (!ret_data)
         return node_leave(node, error_set(&node->error, -EINVAL, "ret_data is NULL"));
     /* What goes with it is known at the commit only: room for everything. */
-    rc = prepare(node, to, size, sizeof(struct extension), sys_deadline(timeout_ns), &peer);
+    rc = prepare(node, to, size, sizeof(struct extension), sys_deadline(timeout_ns), &out);
     if (rc == 0) {
-        peer->out->claimed = true;
-        peer->out->claim_size = size;
-        peer->out->claim_room = peer->out->tx.room;
-        peer->out->tx.room = peer->out->tx.pos; /* everything else goes the slow way: refused */
-        *ret_data = (uint8_t *) ring_tx_body(&peer->out->tx) + sizeof(struct extension);
+        out->claimed = true;
+        out->claim_size = size;
+        out->claim_room = out->tx.room;
+        out->tx.room = out->tx.pos; /* everything else goes the slow way: refused */
+        *ret_data = (uint8_t *) ring_tx_body(&out->tx) + sizeof(struct extension);
     }
     return node_leave(node, rc);
 }
 
 /* The open claim on a channel, which ends here. */
-static int take_claim(tram_node *node, tram_id to, struct peer **ret_peer) {
+static int take_claim(tram_node *node, tram_id to, struct out **ret_out) {
     struct peer *peer = peer_find(node, to);
+    struct out *out = peer ? peer->out : NULL;
 
-    if (!peer || !peer->out || !peer->out->claimed)
+    if (!out || !out->claimed)
         return error_channel(&node->error, -ENOENT, node->id, to,
                              "nothing is claimed on this channel");
-    peer->out->claimed = false;
-    if (!peer->out->broken)
-        peer->out->tx.room = peer->out->claim_room;
-    *ret_peer = peer;
+    out->claimed = false;
+    if (!out->broken)
+        out->tx.room = out->claim_room;
+    *ret_out = out;
     return 0;
 }
 
 int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_t size,
                 uint32_t flags) {
-    struct peer *peer = NULL;
+    struct out *out = NULL;
     int rc = node_enter(node);
 
     if (rc < 0)
         return rc;
     if (flags & ~TRAM_MORE)
         return node_leave(node, error_set(&node->error, -EINVAL, "unknown flags"));
-    rc = take_claim(node, to, &peer);
-    if (rc == 0 && size > peer->out->claim_size) {
-        peer->out->claimed = true;
-        peer->out->tx.room = peer->out->tx.pos;
+    rc = take_claim(node, to, &out);
+    if (rc == 0 && size > out->claim_size) {
+        out->claimed = true;
+        out->tx.room = out->tx.pos;
         rc = error_channel(&node->error, -EINVAL, node->id, to,
                            "commit of %zu bytes, more than were claimed (%llu)", size,
-                           (unsigned long long) peer->out->claim_size);
+                           (unsigned long long) out->claim_size);
     }
-    if (rc == 0 && peer->out->broken)
-        rc = error_channel(&node->error, peer->out->broken, node->id, to, "the channel is closed");
+    if (rc == 0 && out->broken)
+        rc = error_channel(&node->error, out->broken, node->id, to, "the channel is closed");
     if (rc == 0) {
         size += sizeof(struct extension);
         (void) extend(node,
-                      ring_tx_header(&peer->out->tx, node->id, meta ? meta->tag : 0, RECORD_WIDE,
+                      ring_tx_header(&out->tx, node->id, meta ? meta->tag : 0, RECORD_WIDE,
                                      size),
                       meta ? meta->layer : NULL);
-        rc = finish(node, peer, size, flags);
+        rc = finish(node, out, size, flags);
     }
     return node_leave(node, rc);
 }
 
 int tram_abort(tram_node *node, tram_id to) {
-    struct peer *peer = NULL;
+    struct out *out = NULL;
     int rc = node_enter(node);
 
     if (rc < 0)
         return rc;
-    return node_leave(node, take_claim(node, to, &peer));
+    return node_leave(node, take_claim(node, to, &out));
 }
 
 int tram_flush(tram_node *node) {

@@ -95,15 +95,16 @@ static inline enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_v
     if (span > left || load_relaxed(&record->seq) != rx->seq + 1 ||
         load_relaxed(&record->from) != rx->from)
         return RX_BAD;
-    if (flags == RECORD_LINK) {
-        if (size != 0 || span != left)
+    ret_view->wide = false;
+    if (__builtin_expect(flags != 0, 0)) {
+        if (flags == RECORD_LINK && size == 0 && span == left) {
+            rx->pos += span;
+            return RX_LINK;
+        }
+        if (flags != RECORD_WIDE || size < sizeof(struct extension))
             return RX_BAD;
-        rx->pos += span;
-        return RX_LINK;
+        ret_view->wide = true;
     }
-    ret_view->wide = flags == RECORD_WIDE;
-    if (flags & ~RECORD_WIDE || (ret_view->wide && size < sizeof(struct extension)))
-        return RX_BAD;
     rx->pos += span;
     rx->seq += 1;
     ret_view->record = record;
