@@ -217,6 +217,56 @@ TEST_TIMEOUT(eight_to_one_poll, 60) {
     question_and_answer(8, BY_POLL, rounds() / 2);
 }
 
+/* ---- first messages -------------------------------------------------------------------------- */
+
+/* Each question is the first message of a node that never was before; and so is the answer. */
+static void run_strangers(void *arg) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    const struct spoke *spoke = arg;
+    struct tram_msg msg;
+
+    for (uint64_t i = 1; i <= spoke->rounds; i++) {
+        tram_node *node = kit_open(NULL, SPOKE(i), &options);
+        int64_t start = kit_now();
+
+        CHECK_OK(tram_send(node, HUB, 0, &i, sizeof i, 0));
+        receive(node, &msg, spoke->how, -1);
+        meter_wait(&shared->spokes[0], start);
+        tram_close(node);
+    }
+    meter_end(&shared->spokes[0]);
+}
+
+static void first_messages(enum how how) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    struct spoke spoke = {.how = how, .rounds = *test_sanitizer() ? 100 : 200};
+    struct tram_msg msg;
+    tram_node *node;
+    pid_t pid;
+
+    shared = kit_shared(sizeof *shared);
+    node = kit_open(NULL, HUB, &options);
+    pid = test_fork(run_strangers, &spoke);
+    for (uint64_t i = 0; i < spoke.rounds; i++) {
+        receive(node, &msg, how, -1);
+        CHECK_EQ(msg.seq, 1);
+        CHECK_OK(tram_send(node, msg.from, 0, msg.data, msg.size, 0));
+    }
+    JOIN(pid);
+    tram_close(node);
+    meter_end(&shared->hub);
+    judge(1, spoke.rounds, false);
+    munmap(shared, sizeof *shared);
+}
+
+TEST(first_messages_blocking) {
+    first_messages(BLOCKING);
+}
+
+TEST(first_messages_poll) {
+    first_messages(BY_POLL);
+}
+
 /* ---- space ---------------------------------------------------------------------------------- */
 
 enum { LARGE = 20000 }; /* three of them fit into 64 KiB */
