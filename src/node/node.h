@@ -65,6 +65,7 @@ struct out {
     uint64_t kept;
     uint64_t chunk;    /* grain of reserving and of the post-mortem */
     uint64_t chunk_ns; /* when the last chunk was begun */
+    uint32_t light;    /* chunks in a row that took long */
     uint64_t idle_pos; /* pos when it was last looked at for giving back */
     uint64_t ring_max;
     uint64_t id;       /* of the channel */

@@ -393,13 +393,17 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
     return 0;
 }
 
-/* Traffic that takes long for a chunk is light: memory follows the backlog. */
+/* Traffic that takes long for each of several chunks, and is consumed as it comes, is light: memory
+ * follows the backlog. One long chunk may be a process that was pre-empted under load. */
 static void trim_if_light(tram_node *node, struct out *out) {
     uint64_t now = sys_now();
 
-    if (!out->pinned && now - out->chunk_ns > 10 * SYS_MILLISECOND && out->chunk_ns != 0)
-        out_trim(out, node->keep);
+    out->light = now - out->chunk_ns > 10 * SYS_MILLISECOND ? out->light + 1 : 0;
     out->chunk_ns = now;
+    if (out->light < 4 || out->pinned || out->tx.pos - out->tx.freed > out->chunk)
+        return;
+    out->light = 0;
+    out_trim(out, node->keep);
 }
 
 /* Full: wait for the receiver, spinning first. 0: look again. */
