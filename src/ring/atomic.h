@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Access to words that another process reads or writes. Plain 64-bit words in files, never language
+ * Access to words that another process reads or writes. Plain words in files, never language
  * atomics: their layout is the file's, not the compiler's. Each use names its partner by a label.
  */
 #pragma once

@@ -9,7 +9,8 @@
  *   bell           a FIFO: one byte wakes
  *   from-S         a stream S -> D: struct stream, written by the custodian of S only
  *   from-S+N       its N-th successor: made when a message did not fit
- *   head-S         struct head: the consumer's words of the channel, written by the custodian of D
+ *   head-S         struct head: the consumer's words of the channel, made by the producer with the
+ *                  first stream, then written by the custodian of D only
  *   aside-S-SEQ    a message set aside: struct record and payload; retry-S-SEQ: to be tried again
  *   watch-W        node W wants to know when D comes and goes
  *
@@ -37,16 +38,17 @@
 #define STREAM_MIN     65536u  /* smallest capacity of a stream */
 #define STREAM_MAX     (UINT64_C(1) << 32)
 
-/* A message in a ring, followed by its body and padding to LAYOUT_ALIGN. The body is the payload; with
- * RECORD_WIDE, struct extension and then the payload. */
+/* A message in a ring, followed by its body and padding to LAYOUT_ALIGN. The body is the payload;
+ * with RECORD_WIDE, struct extension and then the payload. */
 struct record {
     uint64_t seq;      /* number in the channel, from 1 */
     uint32_t size;     /* of the body */
-    uint32_t prev;     /* bytes / 8 back to the record before this one; 0: none in this stream */
+    uint32_t prev;     /* bytes / 8 back to the record before this one; 0: none in this stream,
+                          or not known, as by a process that has just opened */
     uint32_t from;     /* ID of the source */
     uint32_t tag;      /* the user's */
     uint32_t flags;    /* RECORD_… */
-    uint32_t check;    /* 0; for buses on disks. In aside-S-SEQ: hand-outs so far */
+    uint32_t check;    /* 0. In aside-S-SEQ: hand-outs so far */
 };
 
 /* What not every message has. */
@@ -72,7 +74,7 @@ static_assert(sizeof(struct extension) == 24, "layout");
 
 /* First page of a stream's file; data[capacity] follows at LAYOUT_DATA. */
 struct stream {
-    uint64_t magic;     /* stored last */
+    uint64_t magic;
     uint32_t version;
     uint32_t generation; /* N of from-S+N */
     uint32_t from;
@@ -93,7 +95,7 @@ struct stream {
     /* Rarely written. */
     uint64_t want;     /* as head.armed, with roles swapped: rung when space is freed */
     uint64_t kept;     /* data before this position may be gone (punched) */
-    uint64_t reserved; /* data from tail to here has memory */
+    uint64_t reserved; /* the writer stays below, until it stores another; has memory from tail */
     uint64_t zero3[5];
 };
 
@@ -168,8 +170,8 @@ static_assert(offsetof(struct head, aside) == 288, "layout");
 static_assert(offsetof(struct head, window) == 4096, "layout");
 static_assert(sizeof(struct head) == 8192, "layout");
 
-/* A node's door. `asleep` is written by the owner only; bits and attached by any peer; the rest by
- * the holder when it opens and closes. */
+/* A node's door. `asleep` is written by the owner only; bits, attached and gone by any peer; the
+ * rest by the holder when it opens and closes. */
 struct door {
     uint64_t magic;
     uint32_t version;

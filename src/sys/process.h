@@ -41,5 +41,5 @@ static inline bool sys_single_threaded(void) {
 #endif
 }
 
-/* Call `child` in the child after each fork() of this process. Once for all. */
+/* Have these called around each fork() of this process, as by pthread_atfork(3). Once for all. */
 int sys_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
