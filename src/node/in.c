@@ -565,6 +565,7 @@ void autos_release(tram_node *node) {
 
         node->autos = in->auto_next;
         auto_release(node, in);
+        in_give_quiet(node, in);
     }
     for (struct retry *retry = node->retries; unlikely(retry != NULL);) {
         struct retry *next = retry->next;

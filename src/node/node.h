@@ -168,7 +168,9 @@ struct tram_node {
     bool bad;            /* a channel was closed, and nobody was told yet */
     uint64_t size_limit; /* a larger message is left where it is */
 
-    uint64_t relook_at, relook_gap; /* bounded re-look, ns; relook_at 0: fell asleep anew */
+    uint64_t relook_at, relook_gap; /* bounded re-look, ns */
+    bool relook_anew;    /* fell asleep: count anew from the next reading of the clock */
+    uint32_t looks;
     uint64_t trim_at;
 
     struct bus bus;
@@ -282,6 +284,11 @@ int in_break(tram_node *node, struct in *in, const char *what);
 /* Give the producer what is committed, and ring it if it waits. */
 void in_give(tram_node *node, struct in *in);
 void ins_give(tram_node *node);
+/* Nobody looks at a quiet channel before its sender knocks, and that may wait for this space. */
+static inline void in_give_quiet(tram_node *node, struct in *in) {
+    if (unlikely(!in->hot_next) && WORD_POSITION(in->rx.committed) != in->rx.freed)
+        in_give(node, in);
+}
 /* A quiet, drained channel: have its memory given back; remove it with a dead ephemeral sender. */
 void in_tidy(tram_node *node, struct in *in);
 /* Look at up to `most` channels from ephemeral nodes, going on where the last call ended: those
@@ -336,6 +343,9 @@ static inline bool node_to_say(const tram_node *node) {
 }
 /* Find a channel with a message, in turn; NULL. */
 struct in *node_look(tram_node *node);
+/* Nothing can be had but more of a sender of whom as many as there may be are in hand: -ENOBUFS. */
+bool node_all_in_hand(const tram_node *node);
+int node_too_many(tram_node *node);
 
 /* ---- static layouts (layout.c) --------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@
 
 #define AWAY_NS   20000u /* how long to look away */
 #define AWAY_FROM 16u    /* after so many messages in one look */
+#define DUE_AFTER 256u   /* looks between two readings of the clock */
 #define COOL_AFTER 256u  /* looks in vain, when others are hot, before a channel is made quiet */
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -70,6 +71,12 @@ static struct in *go_round(tram_node *node) {
     return NULL;
 }
 
+/* Now and then do what is due, where no wait does it. */
+static inline void look_due(tram_node *node) {
+    if (++node->looks % DUE_AFTER == 0)
+        node_due(node, sys_now());
+}
+
 struct in *node_look(tram_node *node) {
     struct in *in = node->hot;
 
@@ -78,6 +85,7 @@ struct in *node_look(tram_node *node) {
     if (in && in->turn <= 0) { /* its turn is over: the next one's, and who knocked */
         in->turn = TURN_BYTES;
         node->hot = in->hot_next;
+        look_due(node); /* under load nobody comes to a wait */
     }
     if (node_knocked(node))
         node_wake(node);
@@ -290,7 +298,7 @@ static inline void look_away(tram_node *node) {
 }
 
 /* Everything that is ready has as many messages in hand as there may be. */
-static bool all_in_hand(const tram_node *node) {
+bool node_all_in_hand(const tram_node *node) {
     const struct in *in = node->hot;
 
     if (!in)
@@ -303,7 +311,7 @@ static bool all_in_hand(const tram_node *node) {
     return false;
 }
 
-static int too_many_in_hand(tram_node *node) {
+int node_too_many(tram_node *node) {
     (void) error_set(&node->error, -ENOBUFS,
                      "%u messages of a sender are in hand: release some", LAYOUT_WINDOW);
     node->error.limit = LAYOUT_WINDOW;
@@ -338,8 +346,8 @@ static int rest(tram_node *node, struct patience *wait) {
         node_due(node, now);
         return 0;
     }
-    if (all_in_hand(node))
-        return too_many_in_hand(node);
+    if (node_all_in_hand(node))
+        return node_too_many(node);
     if (!node_sleep(node, false)) {
         node_wake(node);
         return 0;
@@ -377,9 +385,13 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
         if (rc != 0)
             return rc;
         if (timeout_ns == 0) {
-            if (all_in_hand(node))
-                return too_many_in_hand(node);
-            if (!node->fd_given || (node->asleep ? node_sleeps_on(node) : node_sleep(node, false)))
+            if (node_all_in_hand(node))
+                return node_too_many(node);
+            if (!node->fd_given) {
+                look_due(node); /* what it finds is for the next one */
+                return -EAGAIN;
+            }
+            if (node->asleep ? node_sleeps_on(node) : node_sleep(node, false))
                 return -EAGAIN;
             node_wake(node);
             continue;
@@ -493,7 +505,9 @@ int tram_release(tram_node *node, const struct tram_msg *msg) {
         return node_leave(node, error_channel(&node->error, -ENOENT, msg->from, node->id,
                                               "message %llu is not in hand",
                                               (unsigned long long) msg->seq));
-    return node_leave(node, in_done(node, peer->in, msg->seq, hand->end));
+    rc = in_done(node, peer->in, msg->seq, hand->end);
+    in_give_quiet(node, peer->in);
+    return node_leave(node, rc);
 }
 
 int tram_done(tram_node *node) {

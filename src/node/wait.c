@@ -71,8 +71,7 @@ bool node_sleep(tram_node *node, bool space_only) {
         return false;
     }
     node->asleep = true;
-    if (node->fd_given)
-        node->relook_at = 0; /* the clock is read when it is asked for the time-out */
+    node->relook_anew = true; /* the clock is read when it is asked for the time-out */
     return true;
 }
 
@@ -150,14 +149,17 @@ static bool relook(tram_node *node) {
     return found;
 }
 
-/* Traffic, and then none: begin to count anew. */
+/* Traffic, and then none: begin to count anew. Never later than was due: whoever sleeps often and
+ * briefly, because of others' messages or of its own time-outs, has to look as well. */
 static void restart_relook(tram_node *node, uint64_t now) {
+    node->relook_anew = false;
     node->relook_gap = 0;
-    node->relook_at = now + RELOOK_FIRST;
+    if (node->relook_at > now + RELOOK_FIRST)
+        node->relook_at = now + RELOOK_FIRST;
 }
 
 void node_due(tram_node *node, uint64_t now) {
-    if (node->relook_at == 0)
+    if (node->relook_anew)
         restart_relook(node, now);
     if (now >= node->trim_at)
         outs_trim(node, now);
@@ -202,7 +204,7 @@ int node_block(tram_node *node, uint64_t deadline) {
         if (now < due)
             return 0; /* a signal, or the deadline */
         node_due(node, now);
-        if (node->hot || node->events || node->bad)
+        if (node->hot || node->events || node_to_say(node))
             return 0;
     }
 }
@@ -245,6 +247,11 @@ int tram_fd(tram_node *node) {
     return node_leave(node, node->set);
 }
 
+/* Asleep, everything is quiet and armed: what is not was found by a re-look. */
+static bool found_asleep(const tram_node *node) {
+    return node->asleep && (node->hot || node->events || node_to_say(node));
+}
+
 /* Is there anything to receive or to dispatch? Goes to sleep if not. */
 static bool has_work(tram_node *node) {
     if (node->staged)
@@ -252,7 +259,7 @@ static bool has_work(tram_node *node) {
     if (node->asleep) {
         if (node->watches > 0)
             peers_check_ended(node);
-        if (!node_knocked(node) && !node->events)
+        if (!node_knocked(node) && !found_asleep(node))
             return false;
         node_wake(node);
     }
@@ -274,7 +281,7 @@ int64_t tram_timeout(tram_node *node) {
         uint64_t now = sys_now();
         uint64_t due;
 
-        if (node->relook_at == 0)
+        if (node->relook_anew)
             restart_relook(node, now);
         due = next_due(node);
         timeout = due > now ? (int64_t) (due - now) : 0;
@@ -300,6 +307,8 @@ int tram_dispatch(tram_node *node, struct tram_event *ret_event) {
         node_wake(node);
     if (node->fd_given)
         node_due(node, sys_now());
+    if (found_asleep(node))
+        node_wake(node);
     peer = node->events;
     if (!peer) {
         if (node->fd_given && !node->asleep && !node_sleep(node, false))
@@ -338,6 +347,8 @@ static int wait_for_work(tram_node *node, int64_t timeout_ns) {
             sys_relax();
             continue;
         }
+        if (node_all_in_hand(node))
+            return node_too_many(node);
         if (node_sleep(node, false)) {
             rc = node_block(node, deadline);
             if (rc < 0)
