@@ -421,10 +421,30 @@ static int note_generation(void *context, const char *name, uint64_t inode) {
     return 0;
 }
 
+static bool has_generation(int dir, tram_id from, uint32_t generation) {
+    char name[FILES_NAME];
+    struct sys_stat st;
+
+    files_stream_name(name, from, generation);
+    return sys_stat_at(dir, name, &st) == 0;
+}
+
 int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest) {
     struct span_of_generations found = {.from = from};
-    int rc = sys_dir_each(dir, note_generation, &found);
+    char name[FILES_NAME];
+    struct sys_stat st;
+    int rc;
 
+    /* The two common cases without reading the directory, which may be long: no channel (its head is
+     * made first and removed last), and one that never grew (generations have no gaps). */
+    files_head_name(name, from);
+    if (sys_stat_at(dir, name, &st) == -ENOENT)
+        return -ENOENT;
+    if (has_generation(dir, from, 0) && !has_generation(dir, from, 1)) {
+        *ret_lowest = *ret_highest = 0;
+        return 0;
+    }
+    rc = sys_dir_each(dir, note_generation, &found);
     if (rc < 0)
         return rc;
     if (!found.any)

@@ -41,11 +41,13 @@ static int each_range(const struct out *out, uint64_t from, uint64_t to,
     return rc;
 }
 
-/* Memory for all positions up to `end`, and some more. */
+/* Memory for all positions up to `end`, and as much again as there is already, a chunk at most: many
+ * channels carry few messages, and few channels many. */
 int out_reserve(struct out *out, uint64_t end) {
     uint64_t from = out->reserved & ~(PAGE - 1);
     uint64_t to = round_up(end, PAGE);
-    uint64_t ahead = round_up(end, out->chunk) + out->chunk;
+    uint64_t more = from - (out->kept & ~(PAGE - 1));
+    uint64_t ahead = to + (more < out->chunk ? more : out->chunk);
     int rc;
 
     if (ahead - from > out->capacity)
@@ -131,7 +133,7 @@ void out_reap_old(tram_node *node, struct peer *peer) {
 }
 
 static bool is_dirty(const struct out *out, uint64_t keep) {
-    return out->reserved == UINT64_MAX || out->reserved - out->kept > keep + 2 * out->chunk;
+    return out->reserved == UINT64_MAX || out->reserved - out->kept > keep + 4 * PAGE;
 }
 
 void out_make_dirty(tram_node *node, struct out *out, bool asked) {
