@@ -66,10 +66,11 @@ struct retry *retry_free(struct retry *retry) {
 
 int aside_find_retry(tram_node *node, tram_id from, uint64_t seq) {
     struct retry **link = &node->retries;
+    uint32_t count = 0;
 
     for (; *link; link = &(*link)->next)
-        if ((*link)->from == from && (*link)->seq == seq)
-            return 0;
+        if (((*link)->from == from && (*link)->seq == seq) || ++count >= ASIDE_MAX)
+            return 0; /* known, or for a later look */
     *link = calloc(1, sizeof(**link));
     if (!*link)
         return -ENOMEM;
@@ -137,12 +138,12 @@ static void retry_remove(tram_node *node, struct retry *retry) {
 
 /* The channel's id, for struct tram_msg. */
 static uint64_t stream_id(tram_node *node, tram_id from) {
+    struct head_facts facts = {0};
     struct sys_map map;
-    uint64_t id = 0;
 
-    if (head_open(node->dir, from, node->id, 0, &map, &id) == 0)
+    if (head_open(node->dir, from, node->id, 0, &map, &facts) == 0)
         sys_unmap(&map);
-    return id;
+    return facts.id;
 }
 
 int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
@@ -175,6 +176,10 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
         rc = sys_rename(node->dir, asked, name);
     if (rc < 0) {
         retry_remove(node, retry);
+        if (rc == -EBADMSG || rc == -EISDIR || rc == -ELOOP) {
+            (void) sys_unlink(node->dir, asked); /* no message: what lay there was never ours */
+            return 0;
+        }
         return rc == -ENOENT ? 0
                              : error_set(&node->error, rc, "cannot read a set-aside message: %s",
                                          strerror(-rc));

@@ -80,9 +80,9 @@ static void unmap_p(struct sys_map *map) {
 /* Change the flags of the consumer's word, as custodian of the destination. */
 static int set_armed(int dir, tram_id from, tram_id to, uint64_t clear, uint64_t set) {
     OWNS_MAP struct sys_map map = {0};
+    struct head_facts facts;
     struct head *head;
-    uint64_t id;
-    int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &id);
+    int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts);
 
     if (rc < 0)
         return rc;
@@ -379,14 +379,14 @@ static int trim_channel(int dir, tram_id from, tram_id to, uint64_t keep) {
     OWNS_MAP struct sys_map head_map = {0};
     OWNS_FD int fd = -1;
     struct stream_facts facts;
+    struct head_facts head;
     uint32_t lowest;
     uint32_t highest;
-    uint64_t id;
     struct out out = {.reserved = UINT64_MAX};
     int rc = files_generations(dir, from, &lowest, &highest);
 
     if (rc == 0)
-        rc = head_open(dir, from, to, SYS_MAP_GUARD, &head_map, &id);
+        rc = head_open(dir, from, to, SYS_MAP_GUARD, &head_map, &head);
     if (rc == 0)
         rc = stream_open(dir, from, to, highest, SYS_MAP_WRITE | SYS_MAP_GUARD, &out.map, &facts,
                          &fd);
@@ -421,9 +421,9 @@ int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to
 static int drop_waiting(int dir, tram_id from, tram_id to, const struct channel_look *look) {
     OWNS_MAP struct sys_map map = {0};
     struct head *head;
+    struct head_facts facts;
     uint64_t slot;
-    uint64_t id;
-    int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &id);
+    int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts);
 
     if (rc < 0)
         return rc;

@@ -165,6 +165,7 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
         {"retry-", '-', FILE_RETRY}, {"watch-", 0, FILE_WATCH},
     };
     char id[TRAM_ID_TEXT];
+    char plain[TRAM_ID_TEXT];
 
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         const char *at = name + strlen(forms[i].prefix);
@@ -179,15 +180,19 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
         memcpy(id, at, length);
         id[length] = '\0';
         at += length;
-        if (tram_id_parse(id, ret_peer) < 0)
+        /* One spelling only: two names of one thing would be two things. */
+        if (tram_id_parse(id, ret_peer) < 0 || strcmp(tram_id_format(*ret_peer, plain), id) != 0)
             return FILE_OTHER;
         *ret_number = 0;
         if (*at == '\0')
             return forms[i].separator == '-' ? FILE_OTHER : forms[i].kind;
-        if (forms[i].separator == 0 || *at != forms[i].separator || at[1] < '0' || at[1] > '9')
+        if (forms[i].separator == 0 || *at != forms[i].separator || at[1] < '1' || at[1] > '9' ||
+            strlen(at + 1) > 19)
             return FILE_OTHER;
         *ret_number = strtoull(at + 1, &end, 10);
-        return *end == '\0' ? forms[i].kind : FILE_OTHER;
+        if (*end != '\0' || (forms[i].kind == FILE_STREAM && *ret_number >= FILES_GENERATIONS))
+            return FILE_OTHER;
+        return forms[i].kind;
     }
     return FILE_OTHER;
 }
@@ -345,8 +350,20 @@ int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t
     return 0;
 }
 
+int head_inode(int dir, tram_id from, uint64_t *ret_inode) {
+    char name[FILES_NAME];
+    struct sys_stat st;
+    int rc;
+
+    files_head_name(name, from);
+    rc = sys_stat_at(dir, name, &st);
+    if (rc == 0)
+        *ret_inode = st.inode;
+    return rc;
+}
+
 int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
-              uint64_t *ret_id) {
+              struct head_facts *ret_facts) {
     char name[FILES_NAME];
     OWNS_FD int fd = -1;
     struct sys_stat st;
@@ -371,7 +388,7 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
     rc = sys_map(fd, sizeof(struct head), 0, flags, ret_map);
     if (rc < 0)
         return rc;
-    *ret_id = found.id;
+    *ret_facts = (struct head_facts){.id = found.id, .inode = st.inode};
     return 0;
 }
 
@@ -398,29 +415,6 @@ int head_read_window(int dir, tram_id from, uint64_t ret_window[LAYOUT_WINDOW]) 
                          offsetof(struct head, window));
 }
 
-struct span_of_generations {
-    tram_id from;
-    bool any;
-    uint32_t lowest, highest;
-};
-
-static int note_generation(void *context, const char *name, uint64_t inode) {
-    struct span_of_generations *found = context;
-    tram_id from;
-    uint64_t number;
-
-    (void) inode;
-    if (files_parse(name, &from, &number) != FILE_STREAM || from != found->from ||
-        number > UINT32_MAX)
-        return 0;
-    if (!found->any || number > found->highest)
-        found->highest = (uint32_t) number;
-    if (!found->any || number < found->lowest)
-        found->lowest = (uint32_t) number;
-    found->any = true;
-    return 0;
-}
-
 static bool has_generation(int dir, tram_id from, uint32_t generation) {
     char name[FILES_NAME];
     struct sys_stat st;
@@ -429,28 +423,29 @@ static bool has_generation(int dir, tram_id from, uint32_t generation) {
     return sys_stat_at(dir, name, &st) == 0;
 }
 
+/* By name, not by reading the directory, which has files of every sender. */
 int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest) {
-    struct span_of_generations found = {.from = from};
-    char name[FILES_NAME];
-    struct sys_stat st;
-    int rc;
+    uint32_t lowest = 0;
+    uint32_t highest = FILES_GENERATIONS - 1;
+    uint64_t inode;
+    int rc = head_inode(dir, from, &inode);
 
-    /* The two common cases without reading the directory, which may be long: no channel (its head is
-     * made first and removed last), and one that never grew (generations have no gaps). */
-    files_head_name(name, from);
-    if (sys_stat_at(dir, name, &st) == -ENOENT)
-        return -ENOENT;
+    /* Two common cases first: no channel (its head is made first and removed last), and one that
+     * never grew. */
+    if (rc < 0)
+        return rc;
     if (has_generation(dir, from, 0) && !has_generation(dir, from, 1)) {
         *ret_lowest = *ret_highest = 0;
         return 0;
     }
-    rc = sys_dir_each(dir, note_generation, &found);
-    if (rc < 0)
-        return rc;
-    if (!found.any)
+    while (lowest < FILES_GENERATIONS && !has_generation(dir, from, lowest))
+        lowest++;
+    if (lowest == FILES_GENERATIONS)
         return -ENOENT;
-    *ret_lowest = found.lowest;
-    *ret_highest = found.highest;
+    while (!has_generation(dir, from, highest) && highest > lowest)
+        highest--;
+    *ret_lowest = lowest;
+    *ret_highest = highest;
     return 0;
 }
 
@@ -470,8 +465,10 @@ int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_loo
     stream_file = sys_file_open(dir, name, false);
     files_head_name(name, from);
     head_file = sys_file_open(dir, name, false);
-    if (stream_file < 0 || head_file < 0)
-        return stream_file < 0 ? stream_file : head_file;
+    if (stream_file < 0)
+        return stream_file;
+    if (head_file < 0)
+        return head_file == -ENOENT ? -EBADMSG : head_file;
     rc = sys_stat_fd(stream_file, &st);
     if (rc < 0)
         return rc;

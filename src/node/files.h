@@ -14,6 +14,9 @@
 
 #define FILES_NAME 64 /* room for any name in a node's directory */
 
+/* A successor is twice as large or more: from STREAM_MIN to STREAM_MAX there are so many. */
+#define FILES_GENERATIONS 17u
+
 /* The byte of the lock file that means … */
 #define LOCK_IDENTITY 0u /* I am this node */
 #define LOCK_CUSTODY  1u /* I act for it */
@@ -71,8 +74,14 @@ struct stream_facts {
  * version; -EBADMSG: nonsense; -ENOENT. */
 int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
                 struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd);
+/* A channel that was removed and made anew has another head: `inode` tells one from the other. */
+struct head_facts {
+    uint64_t id, inode;
+};
 int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
-              uint64_t *ret_id);
+              struct head_facts *ret_facts);
+/* The inode of what lies there as head. -ENOENT. */
+int head_inode(int dir, tram_id from, uint64_t *ret_inode);
 /* Give the window's page memory. */
 int head_reserve_window(int dir, tram_id from);
 /* Read the window, whether its page has memory or not. */

@@ -77,11 +77,37 @@ static void in_free_p(struct in **in) {
     (void) in_free(*in);
 }
 
+static int say_broken(tram_node *node, const struct in *in, const char *what) {
+    return error_channel(&node->error, -EBADMSG, in->peer->id, node->id,
+                         "%s; this channel is closed, `tram purge` makes it usable again", what);
+}
+
+int ins_say_broken(tram_node *node) {
+    struct in *told = NULL;
+
+    node->bad = false;
+    for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
+        for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
+            if (!peer->in || !peer->in->untold)
+                continue;
+            if (told) {
+                node->bad = true; /* the next time */
+                break;
+            }
+            told = peer->in;
+        }
+    }
+    if (!told)
+        return 0;
+    (void) say_broken(node, told, told->untold);
+    told->untold = NULL;
+    return -EBADMSG;
+}
+
 int in_break(tram_node *node, struct in *in, const char *what) {
     struct head *head = in->head_map.base;
 
-    (void) error_channel(&node->error, -EBADMSG, in->peer->id, node->id,
-                         "%s; this channel is closed, `tram purge` makes it usable again", what);
+    in->untold = what;
     in->broken = true;
     node->bad = true;
     node->quick = NULL;
@@ -91,7 +117,8 @@ int in_break(tram_node *node, struct in *in, const char *what) {
         fence();
     }
     peer_event(node, in->peer, TRAM_EVENT_CLOSED);
-    return -EBADMSG;
+    peer_knock(node, in->peer); /* it may wait for space that will never be */
+    return say_broken(node, in, what);
 }
 
 int in_need_window(tram_node *node, struct in *in) {
@@ -117,9 +144,11 @@ static int next_stream(tram_node *node, struct in *in, uint32_t generation,
                        struct stream_facts *ret_facts) {
     struct old_stream *old = NULL;
     struct sys_map map;
-    int rc = stream_open(node->dir, in->peer->id, node->id, generation, node->map_flags, &map,
-                         ret_facts, NULL);
+    int rc = generation >= FILES_GENERATIONS ? -EBADMSG : 0;
 
+    if (rc == 0)
+        rc = stream_open(node->dir, in->peer->id, node->id, generation, node->map_flags, &map,
+                         ret_facts, NULL);
     if (rc < 0)
         return rc;
     if (in->map.base) {
@@ -238,6 +267,8 @@ static int recover(tram_node *node, struct in *in) {
             continue; /* to the link */
         rc = stream_open(node->dir, in->peer->id, node->id, ++generation, node->map_flags, &next,
                          &facts, NULL);
+        if (rc == -ENOENT)
+            rc = -EBADMSG; /* not before what was handed out of it is committed */
         if (rc == 0) {
             sys_unmap(&map);
             map = next;
@@ -276,21 +307,22 @@ static int recover_earlier(tram_node *node, struct in *in) {
 
 static int in_map(tram_node *node, struct in *in) {
     struct stream_facts facts;
+    struct head_facts head;
     uint32_t lowest;
     uint32_t highest;
-    uint64_t id;
     int rc = files_generations(node->dir, in->peer->id, &lowest, &highest);
 
     if (rc == 0)
         rc = head_open(node->dir, in->peer->id, node->id, SYS_MAP_WRITE | node->map_flags,
-                       &in->head_map, &id);
+                       &in->head_map, &head);
     if (rc == 0)
         rc = find_generation(node, in, lowest, highest, &facts);
     if (rc < 0)
         return rc;
-    if (facts.id != id)
+    if (facts.id != head.id)
         return -EBADMSG;
-    in->id = id;
+    in->id = head.id;
+    in->head_inode = head.inode;
     if (!ring_rx_init(&in->rx, stream_words(&in->map), stream_data(&in->map), in->head_map.base,
                       in->peer->id, facts.capacity, facts.base))
         return -EBADMSG;
@@ -314,8 +346,16 @@ static bool is_ephemeral(tram_id id) {
     return id >> 28 == 0xf;
 }
 
-/* Take over a channel found in the directory: disarmed, hot. */
-static int in_open(tram_node *node, struct peer *peer) {
+/* That the machine ran out, or that the channel is being made or removed, is not the channel's
+ * fault. Anything else is: it must not keep the others from being opened. */
+static bool is_channels_fault(int rc) {
+    return rc < 0 && rc != -ENOENT && rc != -ENOMEM && rc != -EMFILE && rc != -ENFILE &&
+           rc != -ENOSPC;
+}
+
+/* Take over a channel found in the directory, of which one stream is `generation` with this inode:
+ * disarmed, hot. */
+static int in_open(tram_node *node, struct peer *peer, uint32_t generation, uint64_t inode) {
     __attribute__((cleanup(in_free_p))) struct in *in = calloc(1, sizeof(*in));
     struct head *head;
     int rc;
@@ -324,8 +364,11 @@ static int in_open(tram_node *node, struct peer *peer) {
         return -ENOMEM;
     in->peer = peer;
     rc = in_map(node, in);
-    if (rc == -EBADMSG || rc == -EPROTO) {
+    if (is_channels_fault(rc)) {
         /* Keep it, so that it is said once, and not taken for new at each look. */
+        in->generation = generation;
+        in->inode = inode;
+        (void) head_inode(node->dir, peer->id, &in->head_inode); /* none: 0 */
         (void) in_break(node, in, rc == -EPROTO ? "the channel's files have another layout version"
                                                 : "the channel's files contradict each other");
         peer->in = in;
@@ -387,6 +430,17 @@ static void find_remains(tram_node *node, const char *name) {
     (void) custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep); /* or the next */
 }
 
+/* Is this stream of another channel than the one that we have mapped? That was removed, and made
+ * anew, with a new head. Streams that we are through with, or are yet to come, are of the same. */
+static bool is_replaced(const tram_node *node, const struct in *in, uint64_t generation,
+                        uint64_t inode) {
+    uint64_t head;
+
+    if (generation == in->generation && inode == in->inode)
+        return false;
+    return head_inode(node->dir, in->peer->id, &head) == 0 && head != in->head_inode;
+}
+
 static int found(void *context, const char *name, uint64_t inode) {
     tram_node *node = context;
     struct peer *peer;
@@ -411,11 +465,14 @@ static int found(void *context, const char *name, uint64_t inode) {
     peer = peer_get(node, from);
     if (!peer)
         return -ENOMEM;
-    if (peer->in && number == peer->in->generation && inode != peer->in->inode)
+    if (peer->in && is_replaced(node, peer->in, number, inode)) {
+        if (peer->in->rx.seq != peer->in->done_seq)
+            return 0; /* messages of it are in hand: at a later look */
         in_drop(node, peer);
+    }
     if (peer->in)
         return 0;
-    rc = in_open(node, peer);
+    rc = in_open(node, peer, (uint32_t) number, inode);
     if (rc == -ENOENT)
         return 0; /* not complete, or gone again: its maker announces it */
     return rc;

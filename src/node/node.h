@@ -69,6 +69,7 @@ struct out {
     uint64_t idle_pos; /* pos when it was last looked at for giving back */
     uint64_t ring_max;
     uint64_t id;       /* of the channel */
+    uint64_t head_inode;
     uint32_t generation;
     int fd;            /* of the stream at hand */
     struct sys_map map, head_map;
@@ -103,6 +104,8 @@ struct in {
     struct hand *hands; /* LAYOUT_WINDOW of them, once needed */
     uint64_t id;
     uint64_t inode;    /* of the stream at hand */
+    uint64_t head_inode;
+    const char *untold; /* why it is broken, until that was said */
     uint32_t generation;
     uint64_t quiet_tail; /* tail when it was last re-looked at */
     struct sys_map map, head_map;
@@ -281,6 +284,8 @@ void in_cool(tram_node *node, struct in *in);
 int in_succeed(tram_node *node, struct in *in);
 /* Close the channel: its sender wrote nonsense. Returns -EBADMSG. */
 int in_break(tram_node *node, struct in *in, const char *what);
+/* A channel was closed: say so, one at a time. -EBADMSG, or 0 if it is no more. */
+int ins_say_broken(tram_node *node);
 /* Give the producer what is committed, and ring it if it waits. */
 void in_give(tram_node *node, struct in *in);
 void ins_give(tram_node *node);

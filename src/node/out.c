@@ -114,20 +114,21 @@ static int open_old(tram_node *node, int dir, struct out *out, uint32_t lowest, 
 static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowest,
                         uint32_t highest) {
     struct stream_facts facts;
-    uint64_t id;
+    struct head_facts head;
     int rc;
 
     out->generation = highest;
-    rc = head_open(dir, node->id, out->peer->id, node->map_flags, &out->head_map, &id);
+    rc = head_open(dir, node->id, out->peer->id, node->map_flags, &out->head_map, &head);
     if (rc < 0)
         return rc == -ENOENT ? -EBADMSG : rc;
     rc = stream_open(dir, node->id, out->peer->id, out->generation,
                      SYS_MAP_WRITE | node->map_flags, &out->map, &facts, &out->fd);
     if (rc < 0)
         return rc;
-    if (facts.id != id)
+    if (facts.id != head.id)
         return -EBADMSG;
-    out->id = id;
+    out->id = head.id;
+    out->head_inode = head.inode;
     out->capacity = facts.capacity;
     out->chunk = facts.capacity / 8 < UINT64_C(65536) ? facts.capacity / 8 : UINT64_C(65536);
     rc = ring_tx_init(&out->tx, stream_words(&out->map), stream_data(&out->map),

@@ -269,11 +269,7 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
         if (node->hot_count < 2)
             break;
     }
-    if (unlikely(node->bad) && count == 0) {
-        node->bad = false;
-        return -EBADMSG;
-    }
-    return count;
+    return likely(!node->bad) || count > 0 ? count : ins_say_broken(node);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
