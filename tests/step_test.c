@@ -113,6 +113,40 @@ static void to_forward(struct step_pair *pair) {
     step_check(tram_recv_batch(pair->sender, &pair->msgs[100], 1, TRAM_HOLD, 0) == 1, "recv_batch");
 }
 
+static uint64_t memory(const struct step_pair *pair) {
+    return kit_memory(pair->dir);
+}
+
+/* A ring that has carried much and is drained: idle, it gives its memory back. */
+static void drained(struct step_pair *pair) {
+    step_open_both(pair);
+    for (int i = 0; i < 150; i++) {
+        step_send(pair, 1, 1000);
+        step_recv_soft(pair, 1);
+    }
+    STEP_OK(tram_done(pair->receiver));
+    model_released_all(&pair->shared->before);
+    step_check(tram_recv(pair->receiver, &pair->msgs[0], 0) == -EAGAIN, "empty");
+    pair->shared->other[0] = memory(pair);
+}
+
+/* Each chunk of the ring (8 KiB of 64) takes more than 10 ms: that is light traffic. */
+static void light_traffic(struct step_pair *pair) {
+    step_open_both(pair);
+    for (int i = 0; i < 8 * 8; i++) {
+        int64_t end = kit_now() + 2 * KIT_MS;
+
+        step_send(pair, 1, 1000);
+        step_recv_soft(pair, 1);
+        STEP_OK(tram_done(pair->receiver));
+        if (i >= 8 * 4)
+            while (kit_now() < end)
+                kit_pause();
+    }
+    model_released_all(&pair->shared->before);
+    step_check(tram_recv(pair->receiver, &pair->msgs[0], 0) == -EAGAIN, "empty");
+}
+
 /* It has received one, and staged it for its receiver: the next receive makes it accepted, and
  * only then releases it. */
 static void staged_forward(struct step_pair *pair) {
@@ -226,6 +260,18 @@ static void open_sender(struct step_pair *pair) {
     tram_open(NULL, STEP_SENDER, &options, &pair->sender);
 }
 
+static void wait_and_trim(struct step_pair *pair) {
+    tram_wait(pair->sender, 300 * KIT_MS);
+    if (memory(pair) > pair->shared->other[0] - 100000)
+        _exit(1);
+}
+
+/* So many that they go into the next chunk. */
+static void send_nine(struct step_pair *pair) {
+    for (uint64_t i = 0; i < 9; i++)
+        step_send_prepared(pair->sender, next(pair) + i, 1000, 0);
+}
+
 static void dispatch_sender(struct step_pair *pair) {
     struct tram_event event;
 
@@ -241,6 +287,10 @@ static void one_more(struct step_model *model) {
 
 static void three_more(struct step_model *model) {
     model_sent(model, 3);
+}
+
+static void nine_more(struct step_model *model) {
+    model_sent(model, 9);
 }
 
 /* ---- the cases ------------------------------------------------------------------------------ */
@@ -273,4 +323,8 @@ STEP_CASE(close_flushes, .setup = staged, .operation = close_sender, .after = th
 STEP_CASE(close_without_work, .slow = true, .setup = asleep, .operation = close_sender)
 STEP_CASE(open_after_close, .slow = true, .setup = closed, .operation = open_sender)
 STEP_CASE(open_rings, .slow = true, .setup = closed_asleep, .operation = open_sender)
+STEP_CASE(trim_when_idle, .slow = true, .ring_size = 262144, .keep = 4096, .setup = drained,
+          .operation = wait_and_trim)
+STEP_CASE(trim_in_light_traffic, .keep = 4096, .setup = light_traffic, .operation = send_nine,
+          .after = nine_more)
 STEP_CASE(dispatch, .setup = grown_and_drained, .operation = dispatch_sender)

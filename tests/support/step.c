@@ -77,19 +77,19 @@ static uint64_t key_of(uint64_t seq) {
     return kit_mix(seq, 42, 0);
 }
 
-static char prepared[STEP_MORE][1 << 19];
+static char prepared[STEP_PREPARED][1 << 19];
 
 void step_prepare(uint64_t seq, size_t size) {
-    pattern_fill(prepared[seq % STEP_MORE], size, key_of(seq));
+    pattern_fill(prepared[seq % STEP_PREPARED], size, key_of(seq));
 }
 
 char *step_prepared(uint64_t seq) {
-    return prepared[seq % STEP_MORE];
+    return prepared[seq % STEP_PREPARED];
 }
 
 /* The size of a message stands in its tag, so that any size can be checked. */
 int step_send_prepared(tram_node *node, uint64_t seq, size_t size, uint32_t flags) {
-    return tram_send(node, STEP_RECEIVER, (uint32_t) size, prepared[seq % STEP_MORE], size, flags);
+    return tram_send(node, STEP_RECEIVER, (uint32_t) size, step_prepared(seq), size, flags);
 }
 
 int step_send_one(tram_node *node, uint64_t seq, size_t size, uint32_t flags) {
@@ -460,8 +460,8 @@ static void live_and_wait(const struct step_case *this, struct step_shared *shar
     shared->after = shared->before;
     if (this->after)
         this->after(&shared->after);
-    for (uint64_t seq = shared->before.sent + 1; seq <= shared->before.sent + STEP_MORE; seq++)
-        step_prepare(seq, sizeof prepared[0]);
+    for (uint64_t i = 1; i <= STEP_PREPARED; i++)
+        step_prepare(shared->before.sent + i, i == 1 ? sizeof prepared[0] : 2000);
     if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)
         _exit(1);
     raise(SIGSTOP);
