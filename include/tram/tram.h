@@ -323,7 +323,8 @@ TRAM_API int64_t tram_timeout(tram_node *node);
 TRAM_API int tram_dispatch(tram_node *node, struct tram_event *ret_event);
 
 /* Wait until there is a message to receive, an event to dispatch, or an error that a receive will
- * tell: 1. Or -ETIMEDOUT (-EAGAIN if timeout_ns is 0). Flushes; releases nothing. */
+ * tell: 1. Or -ETIMEDOUT (-EAGAIN if timeout_ns is 0), or -ENOBUFS as tram_recv(). Flushes;
+ * releases nothing. */
 TRAM_API int tram_wait(tram_node *node, int64_t timeout_ns);
 
 /* ---- peers ---------------------------------------------------------------------------------- */
@@ -343,7 +344,7 @@ struct tram_peer {
     uint32_t reserved;
     uint64_t since_ns;     /* CLOCK_REALTIME of its last open or, if it ended orderly, close */
     char program[32];
-    uint64_t gone;         /* messages it sent that went with an ephemeral receiver (or by force) */
+    uint64_t gone;         /* messages it sent that went with a receiver: ephemeral, or by force */
     struct tram_way to, from;
 };
 
