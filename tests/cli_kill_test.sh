@@ -13,16 +13,30 @@ spin() {
     for ((i = RANDOM % $1; i > 0; i--)); do :; done
 }
 
+# first_times COUNT JOURNAL: whatever came unmarked came for the first time, and all came.
+first_times() {
+    awk -F '[:,}]' '
+        $8 == 0 && $4 <= last { print "not new, and not marked: " $0; bad = 1 }
+        $4 > last + 1 { print "one is missing before " $0; bad = 1 }
+        $4 + $6 - 1 > last { last = $4 + $6 - 1 }
+        END { if (last != count) { print "the last one was " last; bad = 1 }; exit bad }
+    ' count="$1" "$2" || fail "the journal is wrong"
+}
+
+again() {
+    awk -F '[:,}]' '$8 > 0 { n++ } END { print n + 0 }' "$1"
+}
+
 # The sender is killed and started again until it says that everything was accepted.
 sender_killed() {
     local sender receiver kills=0
     seq 1 1000000 >"$work/in"
-    "$TRAM_BIN" recv --id $B --out "$work/out1" --count 1000000 --marks "$work/marks" &
+    "$TRAM_BIN" recv --id $B --out "$work/out1" --count 1000000 --journal "$work/journal" &
     receiver=$!
     while
         "$TRAM_BIN" send --from $A --to $B --resume "$work/in" &
         sender=$!
-        spin 8000
+        spin $((8000 + kills * 200))
         kill -KILL $sender 2>/dev/null
         ! wait $sender 2>/dev/null
     do
@@ -31,7 +45,8 @@ sender_killed() {
     done
     wait $receiver || fail "recv ended with $?"
     same "$work/in" "$work/out1"
-    is "$(<"$work/marks")" ""
+    first_times 1000000 "$work/journal"
+    is "$(again "$work/journal")" 0
     ((kills > 3)) || fail "only $kills kills"
     expect 0 tram send --from $A --to $B --resume --json "$work/in"
     is "$(ask "$out" '(j["skipped"], j["sent"])')" "(1000000, 0)"
@@ -54,7 +69,7 @@ sender_of_a_pipe_killed() {
     while
         "$TRAM_BIN" send --from $A --to $C --resume --ring 64M < <(cat "$work/in") 2>/dev/null &
         sender=$!
-        spin 4000
+        spin $((4000 + kills * 200))
         kill -KILL $sender 2>/dev/null
         ! wait $sender 2>/dev/null
     do
@@ -81,18 +96,18 @@ receiver_killed_with_messages_in_hand() {
     wait $receiver 2>/dev/null
     exec 7<&-
     in_hand
-    expect 0 tram recv --id 1.0.1.1 --json --marks "$work/marks2" --count 800
+    expect 0 tram recv --id 1.0.1.1 --json --journal "$work/journal2" --count 800
     python3 - "$work" <<'END' || fail "the marks are wrong"
 import base64, json, sys
 def load(name): return [json.loads(line) for line in open(sys.argv[1] + "/" + name)]
-hand, got, marks = load("hand"), load("out"), load("marks2")
+hand, got, journal = load("hand"), load("out"), load("journal2")
 assert [m["seq"] for m in got] == list(range(1, 801))
 again = [m["seq"] for m in got if m["redelivered"] > 0]
 assert again == [m["seq"] for m in hand] and 0 < len(again) <= 512, (len(again), len(hand))
 assert all(m["redelivered"] == 1 for m in got if m["seq"] in again)
-assert [(m["seq"], m["redelivered"]) for m in marks] == [(seq, 1) for seq in again]
+assert [(m["seq"], m["count"]) for m in journal if m["redelivered"]] == [(seq, 1) for seq in again]
 assert [m["attempts"] for m in hand] == [1] * len(hand)
-assert list(marks[0]) == ["from", "seq", "tag", "size", "redelivered"]
+assert list(journal[0]) == ["from", "seq", "count", "redelivered"]
 data = b"".join(base64.b64decode(m["base64"]) for m in got)
 assert data == open(sys.argv[1] + "/in", "rb").read()
 END
@@ -106,9 +121,9 @@ receiver_killed_anywhere() {
     local sender=$!
     while
         "$TRAM_BIN" recv --id 1.0.1.2 --from $A --at-seq --size 64 --out "$work/placed" \
-            --marks "$work/marks3" --attempts 200 --idle-exit 300 &
+            --journal "$work/journal3" --attempts 200 --idle-exit 300 &
         receiver=$!
-        spin 10000
+        spin $((10000 + kills * 200))
         kill -KILL $receiver 2>/dev/null
         ! wait $receiver 2>/dev/null
     do
@@ -116,11 +131,12 @@ receiver_killed_anywhere() {
         ((kills < 60)) || break
     done
     expect 0 tram recv --id 1.0.1.2 --from $A --at-seq --size 64 --out "$work/placed" \
-        --marks "$work/marks3" --attempts 200 --idle-exit 300
+        --journal "$work/journal3" --attempts 200 --idle-exit 300
     wait $sender || fail "send ended with $?"
     same "$work/in" "$work/placed"
     ((kills > 3)) || fail "only $kills kills"
-    echo "   $kills kills, $(wc -l <"$work/marks3") messages came again"
+    first_times $(((12 * 1024 * 1024) / 64)) "$work/journal3"
+    echo "   $kills kills, $(again "$work/journal3") messages came again"
 }
 
 # A message that kills its receiver again and again is set aside, and the channel goes on.

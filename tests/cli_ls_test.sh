@@ -32,7 +32,8 @@ of_one_node() {
     is "$(ask "$out" '[n["id"] for n in j["nodes"]], [c["from"] for c in j["channels"]]')" \
         "(['$C'], ['$B'])"
     expect 0 tram ls $B --json
-    is "$(ask "$out" '[(c["from"], c["to"]) for c in j["channels"]]')" "[('$A', '$B'), ('$B', '$C')]"
+    is "$(ask "$out" '[(c["from"], c["to"]) for c in j["channels"]]')" \
+        "[('$A', '$B'), ('$B', '$C')]"
     python3 -m json.tool "$work/out" >/dev/null || fail "no JSON"
 }
 
