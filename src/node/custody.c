@@ -25,10 +25,6 @@ static void custody_release(struct custody *custody) {
 
 #define OWNS_CUSTODY __attribute__((cleanup(custody_release)))
 
-static bool is_ephemeral(tram_id id) {
-    return id >> 28 == 0xf;
-}
-
 /* Become the custodian of a node that does not run. -EBUSY. */
 static int custody_take(const struct bus *bus, tram_id id, bool make, struct custody *ret_custody) {
     OWNS_CUSTODY struct custody custody = NO_CUSTODY;

@@ -38,6 +38,11 @@ uint32_t files_dir_mode(uint32_t mode);
 /* The directory of a node. -ENOENT without `make`. */
 int files_node_dir(const struct bus *bus, tram_id id, bool make);
 
+/* Of 240.0.0.0/4: it has a directory as long as it lives, and nobody makes one for it. */
+static inline bool is_ephemeral(tram_id id) {
+    return id >> 28 == 0xf;
+}
+
 /* Names. */
 void files_stream_name(char name[FILES_NAME], tram_id from, uint32_t generation);
 void files_head_name(char name[FILES_NAME], tram_id from);

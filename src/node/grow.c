@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "node/node.h"
 #include "sys/cleanup.h"
@@ -182,7 +183,8 @@ void outs_trim(tram_node *node, uint64_t now) {
 
 static int too_large(tram_node *node, struct peer *peer, uint64_t more) {
     const struct out *out = peer->out;
-    uint64_t most = out->fixed ? out->capacity : out->ring_max;
+    uint64_t most =
+        out->fixed || out->capacity > out->ring_max ? out->capacity : out->ring_max;
     uint64_t limit = most - LINK_SPAN - sizeof(struct record) - more;
 
     (void) error_channel(&node->error, -EMSGSIZE, node->id, peer->id,
@@ -250,25 +252,32 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
         .capacity = capacity,
     };
     struct ring_tx before = out->tx;
-    uint64_t armed;
-    int rc = 0;
+    char name[FILES_NAME];
+    uint64_t inode;
+    int rc = head_inode(dir, node->id, &inode);
 
-    if (before.pos + LINK_SPAN > out->reserved)
+    if (rc == 0 && inode != out->head_inode)
+        rc = -ESTALE; /* the receiver was removed, and made anew: this is another's directory */
+    if (rc == 0 && before.pos + LINK_SPAN > out->reserved)
         rc = out_reserve(out, before.pos + LINK_SPAN);
     if (rc == 0)
         rc = stream_make(dir, &plan);
-    if (rc == 0)
+    if (rc == 0) {
         rc = switch_stream(node, out, dir, capacity);
+        if (rc < 0) { /* or the next process would find it, and take it for the channel's end */
+            files_stream_name(name, node->id, plan.generation);
+            (void) sys_unlink(dir, name);
+        }
+    }
+    if (rc == -ENOENT)
+        rc = -ESTALE; /* the directory was removed this moment */
+    if (rc == -ESTALE)
+        out_break(out, rc);
     if (rc < 0)
         return error_channel(&node->error, rc, node->id, peer->id,
                              "cannot make a larger ring of %llu bytes",
                              (unsigned long long) capacity);
-    armed = ring_tx_link(&before, node->id);
-    if (ring_tx_must_ring(&before, armed)) {
-        out->tx.rung = armed;
-        peer_knock(node, peer);
-    }
-    return 0;
+    return out_published(node, out, ring_tx_link(&before, node->id));
 }
 
 int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more) {
@@ -277,7 +286,8 @@ int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more) {
     int dir;
     int rc;
 
-    if (out->fixed || span + LINK_SPAN > out->ring_max)
+    if (out->fixed || span + LINK_SPAN > out->ring_max ||
+        out->generation + 1 >= FILES_GENERATIONS)
         return too_large(node, peer, more);
     while (capacity < span + LINK_SPAN)
         capacity *= 2;
@@ -291,9 +301,11 @@ int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more) {
             return rc;
     }
     dir = files_node_dir(&node->bus, peer->id, false);
+    if (dir == -ENOENT)
+        out_break(out, dir = is_ephemeral(peer->id) ? -EHOSTUNREACH : -ESTALE);
     if (dir < 0)
-        return error_channel(&node->error, dir == -ENOENT ? -ESTALE : dir, node->id, peer->id,
-                             "the receiver's directory is gone");
+        return error_channel(&node->error, dir, node->id, peer->id,
+                             "cannot open the receiver's directory: %s", strerror(-dir));
     rc = grow_into(node, peer, dir, capacity);
     cleanup_fd(&dir);
     return rc;

@@ -342,10 +342,6 @@ static void prefault(tram_node *node, struct in *in) {
         return; /* a refusal (RLIMIT_MEMLOCK) is said to the sender, who asks for the same */
 }
 
-static bool is_ephemeral(tram_id id) {
-    return id >> 28 == 0xf;
-}
-
 /* That the machine ran out, or that the channel is being made or removed, is not the channel's
  * fault. Anything else is: it must not keep the others from being opened. */
 static bool is_channels_fault(int rc) {

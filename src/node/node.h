@@ -58,6 +58,7 @@ struct out {
     bool fixed;        /* of a static layout: never grown, either */
     bool blocked;      /* a send said -EAGAIN: an event is owed */
     bool claimed;
+    bool untold;       /* staged messages were lost, and no call said so yet */
     int broken;        /* 0, or what every send returns */
     uint64_t claim_size, claim_room;
     uint64_t capacity;
@@ -257,9 +258,12 @@ static inline int out_publish(tram_node *node, struct out *out) {
         return out_published(node, out, armed);
     return 0;
 }
-int outs_flush(tram_node *node);
+/* Publish all that is staged: 0 or the first error. If the caller does not tell the application, the
+ * next send on that channel does. */
+int outs_flush(tram_node *node, bool told);
 void out_knocked(tram_node *node, struct peer *peer);
 int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more);
+void out_break(struct out *out, int why);
 void out_reap_old(tram_node *node, struct peer *peer);
 int out_reserve(struct out *out, uint64_t end);
 /* Memory for the whole ring, faulted in and locked as asked. */

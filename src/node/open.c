@@ -331,7 +331,7 @@ static void free_peers(tram_node *node) {
 /* What an orderly end leaves behind: everything published, space given, the memory of drained
  * channels given back (there is nothing to examine after an orderly end). */
 static void settle(tram_node *node) {
-    (void) outs_flush(node);
+    (void) outs_flush(node, false);
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
         for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
             struct out *out = peer->out;

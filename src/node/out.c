@@ -21,6 +21,9 @@
 #include "sys/cleanup.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/lock.h"
+
+#define REMOVER_WAIT (5 * SYS_SECOND)
 
 struct out *out_free(struct out *out) {
     if (!out)
@@ -68,6 +71,8 @@ static int finish_link(tram_node *node, int dir, struct out *out, struct old_str
 
     if (WORD_POSITION(load_relaxed(&words->tail)) == base)
         return 0;
+    if (load_acquire(&((const struct head *) out->head_map.base)->head) >= base)
+        return 0; /* the receiver is beyond it: somebody purged */
     rc = ring_tx_init(&tx, words, stream_data(&old->map), out->head_map.base);
     if (rc < 0 || tx.pos + LINK_SPAN != base)
         return -EBADMSG;
@@ -96,7 +101,7 @@ static int open_old(tram_node *node, int dir, struct out *out, uint32_t lowest, 
         rc = stream_open(dir, node->id, out->peer->id, old->generation,
                          SYS_MAP_WRITE | node->map_flags, &old->map, &facts, NULL);
         if (rc < 0)
-            return rc;
+            return rc == -ENOENT ? -EBADMSG : rc;
         rc = generation == out->generation ? finish_link(node, dir, out, old, base) : 0;
         if (rc < 0) {
             sys_unmap(&old->map);
@@ -120,7 +125,7 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
     out->generation = highest;
     rc = head_open(dir, node->id, out->peer->id, node->map_flags, &out->head_map, &head);
     if (rc < 0)
-        return rc == -ENOENT ? -EBADMSG : rc;
+        return rc;
     rc = stream_open(dir, node->id, out->peer->id, out->generation,
                      SYS_MAP_WRITE | node->map_flags, &out->map, &facts, &out->fd);
     if (rc < 0)
@@ -181,11 +186,6 @@ static int attach_failed(tram_node *node, tram_id to, int rc) {
                          rc == -ENOSPC ? "; the file system of the bus is full" : "");
 }
 
-/* An ephemeral receiver has a directory as long as it lives; nobody makes one for it. */
-static bool is_ephemeral(tram_id id) {
-    return id >> 28 == 0xf;
-}
-
 /* Planned channels, and all of a node opened so, get their memory now. */
 static int pin(const tram_node *node, struct out *out, const struct layout_channel *plan) {
     uint32_t flags = 0;
@@ -199,12 +199,31 @@ static int pin(const tram_node *node, struct out *out, const struct layout_chann
     return out_pin(out, flags);
 }
 
+/* The receiver's directory, and our channel in it. */
+static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacity,
+                        struct peer **ret_peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, to, make && !is_ephemeral(to));
+    struct peer *peer;
+    int rc;
+
+    if (dir == -ENOENT && is_ephemeral(to))
+        return -EHOSTUNREACH;
+    if (dir < 0)
+        return dir;
+    peer = peer_get(node, to);
+    if (!peer)
+        return -ENOMEM;
+    rc = attach(node, dir, peer, make, capacity, &peer->out);
+    if (rc == 0)
+        *ret_peer = peer;
+    return rc;
+}
+
 int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
-    OWNS_FD int dir = -1;
     const struct layout_channel *plan;
     struct peer *peer = peer_find(node, to);
     uint64_t capacity = node->ring_size;
-    int rc;
+    int rc = -ENOENT;
 
     if (peer && peer->out) {
         *ret_peer = peer;
@@ -219,16 +238,18 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
                              "the static layout has no such channel");
     if (plan)
         capacity = plan->size;
-    dir = files_node_dir(&node->bus, to, make && !is_ephemeral(to));
-    if (dir == -ENOENT && is_ephemeral(to))
-        return error_channel(&node->error, -EHOSTUNREACH, node->id, to,
+    /* What is removed under our hands is made anew. */
+    for (int tries = 0; tries < 64; tries++) {
+        rc = find_or_make(node, to, make, capacity, &peer);
+        if (rc != -ENOENT || !make)
+            break;
+    }
+    if (rc == -EHOSTUNREACH)
+        return error_channel(&node->error, rc, node->id, to,
                              "the ephemeral node is gone, and what was sent to it as well");
-    if (dir < 0)
-        return attach_failed(node, to, dir);
-    peer = peer_get(node, to);
-    if (!peer)
-        return attach_failed(node, to, -ENOMEM);
-    rc = attach(node, dir, peer, make, capacity, &peer->out);
+    if (rc == -ENOENT && make)
+        return error_channel(&node->error, -ESTALE, node->id, to,
+                             "the node's directory is removed again and again");
     if (rc < 0)
         return attach_failed(node, to, rc);
     peer->out->fixed = plan != NULL;
@@ -243,39 +264,48 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
 }
 
 /* Every later send goes the slow way and is told `why`. */
-static void out_break(struct out *out, int why) {
+void out_break(struct out *out, int why) {
     out->broken = why;
     out->tx.room = out->tx.pos;
 }
 
 /* ---- ringing --------------------------------------------------------------------------------- */
 
-/* The channel's files by their names, or gone: 1, 0 or a negative errno. */
+/* Is the channel that we have still the one in the directory? 1, 0 or a negative errno. */
 static int still_there(tram_node *node, struct peer *peer) {
     OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
-    char name[FILES_NAME];
-    struct sys_stat st, mine;
+    uint64_t inode;
     int rc;
 
     if (dir < 0)
         return dir == -ENOENT ? 0 : dir;
-    files_stream_name(name, node->id, peer->out->generation);
-    rc = sys_stat_fd(peer->out->fd, &mine);
-    if (rc < 0)
-        return rc;
-    rc = sys_stat_at(dir, name, &st);
+    rc = head_inode(dir, node->id, &inode);
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
-    return st.inode == mine.inode;
+    return inode == peer->out->head_inode;
+}
+
+/* Does anybody act for the receiver who is not the receiver? (An ephemeral one removes itself.) The
+ * lock says it, not the clock: a remover that is stopped for long removes when it goes on. */
+static bool has_remover(tram_node *node, const struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+    OWNS_FD int lock = dir < 0 ? -1 : sys_file_open(dir, "lock", true);
+
+    if (lock < 0)
+        return true; /* the lock goes last */
+    if (sys_lock_held(lock, LOCK_CUSTODY) != 1)
+        return false;
+    return is_ephemeral(peer->id) || sys_lock_held(lock, LOCK_IDENTITY) != 1;
 }
 
 /* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we
  * published, and opens again, or it was accepted by nobody. If he dies in between, the files
  * stay. */
 static int wait_for_remover(tram_node *node, struct peer *peer) {
-    uint64_t deadline = sys_now() + SYS_SECOND;
+    uint64_t deadline = sys_now() + REMOVER_WAIT;
 
     while (load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED) {
+        bool remover = has_remover(node, peer); /* first: who let go before had finished */
         int rc = still_there(node, peer);
 
         if (rc < 0)
@@ -292,7 +322,7 @@ static int wait_for_remover(tram_node *node, struct peer *peer) {
                                  "the node was removed while this was sent; nothing of it was "
                                  "accepted: send it again");
         }
-        if (sys_now() > deadline)
+        if (!remover || sys_now() > deadline)
             break;
         sys_relax();
     }
@@ -303,8 +333,7 @@ static int wait_for_remover(tram_node *node, struct peer *peer) {
 static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
     struct out *out = peer->out;
 
-    if (armed & ARMED_CLOSED)
-        {
+    if (armed & ARMED_CLOSED) {
         int rc = wait_for_remover(node, peer);
 
         if (rc < 0)
@@ -342,7 +371,7 @@ int out_published(tram_node *node, struct out *out, uint64_t armed) {
     return 0;
 }
 
-int outs_flush(tram_node *node) {
+int outs_flush(tram_node *node, bool told) {
     int first = 0;
 
     while (node->staged) {
@@ -353,6 +382,7 @@ int outs_flush(tram_node *node) {
         if (!out->broken && ring_tx_staged(&out->tx)) {
             int rc = out_publish(node, out);
 
+            out->untold = rc < 0 && (!told || first < 0);
             if (rc < 0 && first == 0)
                 first = rc;
         }
@@ -459,37 +489,46 @@ static int full_error(tram_node *node, struct peer *peer, int rc) {
 
 /* A channel that was found closed, or whose receiver was removed. */
 static int out_revive(tram_node *node, struct peer *peer) {
+    struct out *out = peer->out;
     struct peer *again;
-    int broken = peer->out->broken;
+    int broken = out->broken;
 
-    if (broken != -ESTALE)
+    if (broken == -EHOSTUNREACH)
         return error_channel(&node->error, broken, node->id, peer->id,
-                             broken == -EHOSTUNREACH
-                                 ? "the ephemeral node is gone"
-                                 : "the channel is closed; `tram purge` makes it usable again");
+                             "the ephemeral node is gone");
+    if (broken == -ENOTRECOVERABLE && (load_relaxed(&out->tx.head->armed) & ARMED_BROKEN))
+        return error_channel(&node->error, broken, node->id, peer->id,
+                             "the channel is closed; `tram purge` makes it usable again");
+    if (out->untold) {
+        out->untold = false;
+        return error_channel(&node->error, broken, node->id, peer->id,
+                             "what was staged for the node is lost, as it was removed: send it, and "
+                             "this, again");
+    }
     for (struct out **link = &node->dirty; *link; link = &(*link)->dirty_next) {
         if (*link == peer->out) {
             *link = peer->out->dirty_next;
             break;
         }
     }
-    (void) outs_flush(node); /* so that it is on no list */
+    (void) outs_flush(node, false); /* so that it is on no list */
     node->last = NULL;
     peer->out = out_free(peer->out);
     peer_forget_door(peer);
     return out_get(node, peer->id, true, &again);
 }
 
-/* Was the channel closed while nothing was published? 1: it was made anew. */
-static int check_open(tram_node *node, struct peer *peer) {
+/* Is the channel open, and may a record of this span ever fit into it? 1: it was made anew. */
+static int check_open(tram_node *node, struct peer *peer, uint64_t span, uint64_t more) {
     uint64_t armed = load_relaxed(&peer->out->tx.head->armed);
-    int rc;
+    int rc = 0;
 
-    if (likely(!(armed & (ARMED_CLOSED | ARMED_BROKEN))))
-        return 0;
-    rc = publish_slow(node, peer, armed);
-    if (rc != -ESTALE)
-        return rc;
+    if (unlikely(armed & (ARMED_CLOSED | ARMED_BROKEN)))
+        rc = publish_slow(node, peer, armed);
+    if (rc == 0 && unlikely(span + LINK_SPAN > peer->out->capacity))
+        rc = out_grow(node, peer, span, more);
+    if (rc != -ESTALE || ring_tx_staged(&peer->out->tx))
+        return rc; /* what was staged is lost: that has to be said */
     rc = out_revive(node, peer);
     return rc < 0 ? rc : 1;
 }
@@ -507,21 +546,16 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
         if (rc < 0)
             return rc;
     }
-    if (span + LINK_SPAN > peer->out->capacity) {
-        int rc = out_grow(node, peer, span, more);
-
-        if (rc < 0)
-            return rc;
-    }
     for (;;) {
         struct out *out = peer->out;
-        uint64_t end = out->tx.pos + span;
-        int rc = check_open(node, peer);
+        int rc = check_open(node, peer, span, more);
+        uint64_t end;
 
         if (rc < 0)
             return rc;
         if (rc > 0)
             continue;
+        end = out->tx.pos + span;
         if (ring_tx_look(&out->tx) < 0)
             return head_bad(node, out);
         if (out->old)
@@ -553,8 +587,9 @@ void out_knocked(tram_node *node, struct peer *peer) {
         out_make_dirty(node, out, true);
         out->tx.rung = armed & ARMED_ON ? out->tx.rung : armed;
     }
-    if (out->blocked && ring_tx_look(&out->tx) == 0 &&
-        out->tx.freed + out->capacity > out->tx.pos + LINK_SPAN) {
+    /* Closed, or nonsense: the next send says so. */
+    if (out->blocked && ((armed & (ARMED_CLOSED | ARMED_BROKEN)) || ring_tx_look(&out->tx) < 0 ||
+                         out->tx.freed + out->capacity > out->tx.pos + LINK_SPAN)) {
         ring_tx_unwant(&out->tx);
         out->blocked = false;
         peer_event(node, peer, TRAM_EVENT_SPACE);

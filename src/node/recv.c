@@ -371,7 +371,7 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
     node->quick = NULL;
     /* What was made of a message is accepted before the message is released. */
     if (unlikely(node->staged))
-        (void) outs_flush(node); /* an error stays with its channel, for the next send */
+        (void) outs_flush(node, false); /* an error stays with its channel, for the next send */
     if (likely(node->autos || node->retries))
         autos_release(node);
     for (;;) {

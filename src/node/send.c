@@ -70,7 +70,12 @@ static inline int finish(tram_node *node, struct out *out, uint64_t size, uint32
     return out_publish(node, out);
 }
 
-/* The sum of the pieces. -EINVAL: a piece without data; -EMSGSIZE: more than can be counted. */
+/* No ring carries STREAM_MAX; a size near 2^64 would come out small when headers are added. */
+static uint64_t bounded(uint64_t size) {
+    return size < STREAM_MAX ? size : STREAM_MAX;
+}
+
+/* The sum of the pieces. -EINVAL: too many, or one without data. */
 static int pieces_size(const struct iovec *pieces, int count, uint64_t *ret_size) {
     uint64_t size = 0;
 
@@ -79,11 +84,9 @@ static int pieces_size(const struct iovec *pieces, int count, uint64_t *ret_size
     for (int i = 0; i < count; i++) {
         if (!pieces[i].iov_base && pieces[i].iov_len > 0)
             return -EINVAL;
-        if (pieces[i].iov_len > STREAM_MAX)
-            return -EMSGSIZE;
-        size += pieces[i].iov_len;
+        size += pieces[i].iov_len < STREAM_MAX ? pieces[i].iov_len : STREAM_MAX;
     }
-    *ret_size = size;
+    *ret_size = bounded(size);
     return 0;
 }
 
@@ -97,7 +100,7 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
     int rc = pieces_size(pieces, count, &size);
 
     if (rc < 0)
-        return error_set(&node->error, rc, "pieces are missing, too many, or too large");
+        return error_set(&node->error, rc, "pieces are missing, or too many");
     rc = prepare(node, to, size, more, deadline, &out);
     if (rc < 0)
         return rc;
@@ -182,7 +185,8 @@ int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns, voi
     if (!ret_data)
         return node_leave(node, error_set(&node->error, -EINVAL, "ret_data is NULL"));
     /* What goes with it is known at the commit only: room for everything. */
-    rc = prepare(node, to, size, sizeof(struct extension), sys_deadline(timeout_ns), &out);
+    rc = prepare(node, to, bounded(size), sizeof(struct extension), sys_deadline(timeout_ns),
+                 &out);
     if (rc == 0) {
         out->claimed = true;
         out->claim_size = size;
@@ -250,5 +254,5 @@ int tram_abort(tram_node *node, tram_id to) {
 int tram_flush(tram_node *node) {
     int rc = node_enter(node);
 
-    return rc < 0 ? rc : node_leave(node, outs_flush(node));
+    return rc < 0 ? rc : node_leave(node, outs_flush(node, true));
 }

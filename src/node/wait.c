@@ -255,7 +255,7 @@ static bool found_asleep(const tram_node *node) {
 /* Is there anything to receive or to dispatch? Goes to sleep if not. */
 static bool has_work(tram_node *node) {
     if (node->staged)
-        (void) outs_flush(node);
+        (void) outs_flush(node, false);
     if (node->asleep) {
         if (node->watches > 0)
             peers_check_ended(node);
@@ -300,7 +300,7 @@ int tram_dispatch(tram_node *node, struct tram_event *ret_event) {
     if (!ret_event)
         return node_leave(node, error_set(&node->error, -EINVAL, "ret_event is NULL"));
     if (node->staged)
-        (void) outs_flush(node);
+        (void) outs_flush(node, false);
     if (node->watches > 0)
         peers_check_ended(node);
     if (!node_sleeps_on(node))
@@ -364,7 +364,7 @@ int tram_wait(tram_node *node, int64_t timeout_ns) {
     if (rc < 0)
         return rc;
     if (node->staged)
-        (void) outs_flush(node);
+        (void) outs_flush(node, false);
     rc = wait_for_work(node, timeout_ns);
     if (rc == -EAGAIN && node->fd_given && !node->asleep) {
         if (!node_sleep(node, false)) {
