@@ -35,7 +35,6 @@ same 'hello_recv.c' "$(block c 2)" "$(cat "$TRAM_SRC/examples/hello_recv.c")"
 same 'lines of hello_send.c' "$(block c 1 | wc -l)" 10
 same 'lines of hello_recv.c' "$(block c 2 | wc -l)" 10
 
-
 # Hello: once before anybody ever received, once while somebody does; and who ends before the next
 # receive leaves the message in hand.
 "$bin/hello_send"
@@ -55,6 +54,17 @@ same 'its reason' "${text//$receiver/PID}" \
 kill "$receiver"
 wait "$receiver" 2>/dev/null
 
+# A program of one's own, in a tree that looks like the one that the reader has.
+ln -s "$TRAM_SRC/include" "$files/include"
+ln -s "$TRAM_BUILD" "$files/build"
+cp "$TRAM_SRC/examples/hello_send.c" "$files/mine.c"
+if [ -z "${TRAM_SANITIZER-}" ]; then # which it would have to be compiled with, too
+    command=$(block sh 2)
+    command=${command/#cc/${TRAM_CC:-cc}}
+    out=$(cd "$files" && bash -ec "$command" 2>&1 && ./mine 2>&1)
+    same "$command ($out)" $? 0
+fi
+
 # The tool's lines, in their order, but for the measuring.
 rm -rf "${TRAM_DIR:?}/default"
 PATH=$bin:$PATH
@@ -66,7 +76,7 @@ while read -r command; do
     same "$command ($out)" $? 0
     [[ $command == *'tram recv'* ]] && same "$command" "$out" hello
     lines=$((lines + 1))
-done < <(block sh 2)
+done < <(block sh 3)
 same 'lines of the tool' "$lines" 8
 
 echo "$passed passed, $failed failed, 0 skipped"
