@@ -165,6 +165,17 @@ elapsed() {
     echo $((${EPOCHREALTIME/./} - began))
 }
 
+# An orderly end, once it runs: before, it may still be a copy of this shell.
+stop_receiver() {
+    until [[ $("$tram" ls --json $to) == *"\"state\":\"up\",\"pid\":$receiver,"* ]]; do
+        kill -0 "$receiver" 2>/dev/null || break
+        read -rt 0.01 -u 3
+    done
+    kill -TERM "$receiver" 2>/dev/null
+    wait "$receiver" || die "the receiver ended with $?: $(tail -n 3 "$work/errors")"
+    receiver=''
+}
+
 send_and_kill() {
     rm -f "$work/copy"
     start_receiver
@@ -181,15 +192,7 @@ send_and_kill() {
         fi
         show
     done
-    while kill -TERM "$receiver" 2>/dev/null; do
-        read -rt 0.02 -u 3 # a signal that comes before the exec is lost
-    done
-    wait "$receiver"
-    case $? in
-    0 | 143) ;; # 143: it had not even begun
-    *) die "the receiver ended with $?: $(tail -n 3 "$work/errors")" ;;
-    esac
-    receiver=''
+    stop_receiver
 }
 
 while
