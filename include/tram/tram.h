@@ -142,8 +142,8 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
 /* What a send with TRAM_MORE returns: the message is in the ring, but not accepted, not visible to
  * the receiver and lost if the process dies, until tram_flush() or any later call on this node that
  * receives, waits, dispatches or closes, or sends to the same node without TRAM_MORE. It is also
- * accepted when the ring is full and when it grows. Only tram_flush() and the send say what went
- * wrong with it. */
+ * accepted when the ring is full and when it grows. If it is lost because the receiver was removed
+ * meanwhile, tram_flush() or the next send to that node says so. */
 #define TRAM_STAGED 1
 
 /* Send `size` bytes (0 is fine) to node `to`, itself included. Returns 0: the message is accepted
@@ -288,7 +288,7 @@ TRAM_API int tram_aside_drop(tram_node *node, tram_id from, uint64_t seq);
 /* ---- waiting, event loops ------------------------------------------------------------------- */
 
 enum tram_event_type {
-    TRAM_EVENT_SPACE = 1, /* there is room again to `peer`, after -EAGAIN */
+    TRAM_EVENT_SPACE = 1, /* after -EAGAIN: there is room again to `peer`, or an error to be told */
     TRAM_EVENT_UP,        /* `peer`, watched, runs (pid) */
     TRAM_EVENT_DOWN,      /* `peer`, watched, is gone (pid: who held it) */
     TRAM_EVENT_CLOSED,    /* the channel from `peer` was closed: it wrote nonsense */
