@@ -18,7 +18,11 @@ struct custody {
 
 #define NO_CUSTODY { -1, -1 }
 
+/* Unlocked, not only closed: a process that another thread forks this moment has a copy of the
+ * descriptor, and would keep the lock. */
 static void custody_release(struct custody *custody) {
+    if (custody->lock >= 0)
+        (void) sys_unlock(custody->lock, LOCK_CUSTODY);
     cleanup_fd(&custody->lock);
     cleanup_fd(&custody->dir);
 }
@@ -113,8 +117,8 @@ struct walk {
     int dir;
     tram_id id; /* whose directory, or which sender */
     uint64_t set, clear;
-    uint64_t waiting, channels;
-    int rc;
+    uint64_t waiting;
+    bool force;
     tram_id watchers[64]; /* who is told at once; any others re-look */
     uint32_t watcher_count;
 };
@@ -143,32 +147,71 @@ static int count_waiting(void *context, const char *name, uint64_t inode) {
     return 0;
 }
 
-static int tell_lost(void *context, const char *name, uint64_t inode) {
+static int remove_names(int dir, tram_id from, uint32_t lowest, uint32_t highest) {
+    char name[FILES_NAME];
+    int rc = 0;
+
+    for (uint32_t generation = lowest; generation <= highest && rc == 0; generation++) {
+        files_stream_name(name, from, generation);
+        rc = sys_unlink(dir, name);
+        if (rc == -ENOENT)
+            rc = 0;
+    }
+    files_head_name(name, from); /* last: a head alone is nothing */
+    return rc < 0 ? rc : sys_unlink(dir, name);
+}
+
+/* Remove a channel to the node: closed first, then looked at. So we see what its sender published, or
+ * the sender sees that it is closed, also of a channel that was made this moment. */
+static int remove_in(void *context, const char *name, uint64_t inode) {
     struct walk *walk = context;
     struct channel_look look = {0};
     uint64_t number;
     tram_id from;
+    int rc;
 
     (void) inode;
-    if (files_parse(name, &from, &number) == FILE_HEAD) {
-        (void) channel_look(walk->dir, from, walk->id, &look);
-        tell_sender(walk->bus, from, walk->id, look.accepted - look.consumed);
-    }
-    return 0;
+    if (files_parse(name, &from, &number) != FILE_HEAD)
+        return 0;
+    (void) set_armed(walk->dir, from, walk->id, 0, ARMED_CLOSED); /* broken: it goes */
+    rc = channel_look(walk->dir, from, walk->id, &look);
+    if (rc == 0 && look.accepted != look.consumed && !walk->force)
+        return -ENOTEMPTY;
+    tell_sender(walk->bus, from, walk->id, look.accepted - look.consumed);
+    if (rc < 0)
+        look.highest = FILES_GENERATIONS - 1;
+    rc = remove_names(walk->dir, from, look.lowest, look.highest);
+    return rc == -ENOENT ? 0 : rc;
 }
 
-static int unlink_but_lock(void *context, const char *name, uint64_t inode) {
+/* Peers that have the door mapped see that it is nobody's any more. */
+static void close_door(const struct walk *walk) {
+    OWNS_MAP struct sys_map map = {0};
+
+    if (door_open(walk->dir, walk->id, walk->bus->mode, false, SYS_MAP_GUARD, &map) == 0)
+        store_relaxed(&((struct door *) map.base)->magic, 0);
+}
+
+/* Everything but the lock, and channels that came meanwhile. */
+static int remove_rest(void *context, const char *name, uint64_t inode) {
     struct walk *walk = context;
+    enum file_kind kind;
     uint64_t number;
     tram_id peer;
+    int rc;
 
     (void) inode;
-    if (strcmp(name, "lock") == 0)
+    kind = files_parse(name, &peer, &number);
+    if (strcmp(name, "lock") == 0 || kind == FILE_HEAD ||
+        (kind == FILE_STREAM && head_inode(walk->dir, peer, &number) == 0))
         return 0;
-    if (files_parse(name, &peer, &number) == FILE_WATCH &&
+    if (kind == FILE_WATCH &&
         walk->watcher_count < sizeof(walk->watchers) / sizeof(walk->watchers[0]))
         walk->watchers[walk->watcher_count++] = peer;
-    return sys_unlink(walk->dir, name);
+    if (strcmp(name, "door") == 0)
+        close_door(walk);
+    rc = sys_unlink(walk->dir, name);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 /* The node is gone: its watchers look. */
@@ -188,43 +231,10 @@ static void tell_watchers(const struct walk *walk) {
     }
 }
 
-/* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait,
- * and nothing is changed. */
-static int remove_node(const struct bus *bus, int dir, tram_id id, bool force) {
-    struct walk walk = {.bus = bus, .dir = dir, .id = id, .set = ARMED_CLOSED};
-    char name[TRAM_ID_TEXT];
-    int rc = sys_dir_each(dir, mark_channel, &walk);
-
-    if (rc == 0)
-        rc = sys_dir_each(dir, count_waiting, &walk);
-    if (rc == 0 && walk.waiting > 0 && !force)
-        rc = -ENOTEMPTY;
-    if (rc < 0) {
-        walk.set = 0;
-        walk.clear = ARMED_CLOSED;
-        (void) sys_dir_each(dir, mark_channel, &walk);
-        return rc;
-    }
-    (void) sys_dir_each(dir, tell_lost, &walk);
-    /* A sender may make a file between our look and the rmdir: look again. */
-    for (int tries = 0; tries < 16; tries++) {
-        rc = sys_dir_each(dir, unlink_but_lock, &walk);
-        if (rc < 0 && rc != -ENOENT)
-            return rc;
-        (void) sys_unlink(dir, "lock");
-        rc = sys_dir_remove(bus->dir, tram_id_format(id, name));
-        if (rc != -ENOTEMPTY)
-            break;
-    }
-    tell_watchers(&walk);
-    return rc;
-}
-
 static int note_from(void *context, const char *name, uint64_t inode) {
     struct walk *walk = context;
     OWNS_FD int dir = -1;
     struct channel_look look;
-    char file[FILES_NAME];
     tram_id to;
     int rc;
 
@@ -237,17 +247,67 @@ static int note_from(void *context, const char *name, uint64_t inode) {
     rc = channel_look(dir, walk->id, to, &look);
     if (rc < 0)
         return 0;
-    walk->channels++;
     walk->waiting += look.accepted - look.consumed;
     if (!walk->set || look.accepted != look.consumed)
         return 0;
-    for (uint32_t generation = look.lowest; generation <= look.highest; generation++) {
-        files_stream_name(file, walk->id, generation);
-        (void) sys_unlink(dir, file);
-    }
-    files_head_name(file, walk->id);
-    (void) sys_unlink(dir, file); /* a receiver that has it mapped sees the new one by its stream */
+    (void) remove_names(dir, walk->id, look.lowest, look.highest); /* its receiver sees a new head */
     return 0;
+}
+
+/* Close all channels, and count what waits. */
+static int close_all(struct walk *walk) {
+    int rc;
+
+    walk->set = ARMED_CLOSED;
+    walk->clear = 0;
+    rc = sys_dir_each(walk->dir, mark_channel, walk);
+    if (rc == 0)
+        rc = sys_dir_each(walk->dir, count_waiting, walk);
+    return rc == 0 && walk->waiting > 0 && !walk->force ? -ENOTEMPTY : rc;
+}
+
+static int open_all(struct walk *walk, int rc) {
+    walk->set = 0;
+    walk->clear = ARMED_CLOSED;
+    (void) sys_dir_each(walk->dir, mark_channel, walk);
+    return rc;
+}
+
+/* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait,
+ * and nothing that counts is changed. With `sent`: also what note_from() finds with it. */
+static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, struct walk *sent) {
+    struct walk walk = {.bus = bus, .dir = dir, .id = id, .force = force};
+    OWNS_CUSTODY struct custody again = NO_CUSTODY;
+    char name[TRAM_ID_TEXT];
+    int rc = close_all(&walk);
+
+    if (rc < 0)
+        return open_all(&walk, rc);
+    if (sent)
+        (void) sys_dir_each(bus->dir, note_from, sent); /* as long as we have the custody */
+    for (int tries = 0; tries < 16; tries++) {
+        rc = sys_dir_each(walk.dir, remove_in, &walk);
+        if (rc < 0)
+            return open_all(&walk, rc);
+        rc = sys_dir_each(walk.dir, remove_rest, &walk);
+        if (rc < 0)
+            break;
+        (void) sys_unlink(walk.dir, "lock");
+        rc = sys_dir_remove(bus->dir, tram_id_format(id, name));
+        if (rc != -ENOTEMPTY)
+            break;
+        /* Something came between. With the lock our custody is gone: what is there now may be
+         * somebody's who opens the node, and only if not ours to remove. */
+        custody_release(&again);
+        rc = custody_take(bus, id, true, &again);
+        if (rc < 0) {
+            rc = rc == -EBUSY || rc == -ENOENT ? 0 : rc;
+            break;
+        }
+        walk.dir = again.dir;
+    }
+    tell_watchers(&walk);
+    return rc;
 }
 
 static int busy(const struct bus *bus, tram_id id, struct tram_error *error) {
@@ -296,21 +356,20 @@ int custody_rm(const char *bus_path, tram_id id, bool force, struct tram_error *
         ret_error->limit = walk.waiting;
         return -ENOTEMPTY;
     }
+    walk.set = 1; /* then remove those that are drained */
     if (rc == 0)
-        rc = remove_node(&bus, custody.dir, id, force);
+        rc = remove_node(&bus, custody.dir, id, force, &walk);
     if (rc == -ENOTEMPTY)
         return error_set(ret_error, rc,
                          "messages wait for node %s; receive or purge them, or use --force",
                          tram_id_format(id, text));
     if (rc < 0)
         return failed(ret_error, rc, id, "remove");
-    walk.set = 1; /* now remove those that are drained */
-    (void) sys_dir_each(bus.dir, note_from, &walk);
     return 0;
 }
 
 void custody_remove_own(const struct bus *bus, int dir, tram_id id) {
-    (void) remove_node(bus, dir, id, true); /* what stays is cleaned by the next one */
+    (void) remove_node(bus, dir, id, true, NULL); /* what stays is cleaned by the next one */
 }
 
 struct clean {
@@ -327,7 +386,7 @@ static int clean_one(void *context, const char *name, uint64_t inode) {
     if (tram_id_parse(name, &id) < 0 || !is_ephemeral(id))
         return 0;
     if (custody_take(clean->bus, id, false, &custody) == 0 &&
-        remove_node(clean->bus, custody.dir, id, true) == 0)
+        remove_node(clean->bus, custody.dir, id, true, NULL) == 0)
         clean->most--;
     return --clean->looks <= 0 || clean->most <= 0;
 }
@@ -397,20 +456,48 @@ static int trim_channel(int dir, tram_id from, tram_id to, uint64_t keep) {
     return rc;
 }
 
-int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to, uint64_t keep) {
+int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to, uint64_t keep,
+                        struct ring_rx *rx) {
     OWNS_CUSTODY struct custody custody = NO_CUSTODY;
-    char name[TRAM_ID_TEXT];
+    uint32_t lowest;
+    uint32_t highest;
     int rc = custody_take(bus, from, is_ephemeral(from), &custody);
 
     if (rc < 0)
         return rc;
+    if (rx ? !ring_rx_look(rx) || WORD_POSITION(rx->committed) != rx->tail
+           : files_generations(dir, from, &lowest, &highest) != -ENOENT)
+        return -EAGAIN;
     if (!is_ephemeral(from))
         return trim_channel(dir, from, to, keep);
     rc = remove_channel(dir, from);
     if (rc == 0)
-        rc = remove_node(bus, custody.dir, from, true);
-    (void) name;
+        rc = remove_node(bus, custody.dir, from, true, NULL);
     return rc < 0 ? rc : 1;
+}
+
+/* The tail and the count that belongs to it, of a stream whose sender may run. */
+static int look_at_tail(int dir, tram_id from, tram_id to, struct channel_look *look) {
+    OWNS_MAP struct sys_map map = {0};
+    struct stream_facts facts;
+    const struct stream *words;
+    int rc = stream_open(dir, from, to, look->highest, SYS_MAP_GUARD, &map, &facts, NULL);
+
+    if (rc < 0)
+        return rc;
+    words = stream_words(&map);
+    for (int tries = 0; tries < 1000000; tries++) {
+        uint64_t tail = load_acquire(&words->tail);
+        uint64_t accepted = load_acquire(&words->accepted[WORD_SLOT(tail)]);
+
+        /* The slot is stored anew only after a next tail. */
+        if (load_relaxed(&words->tail) != tail)
+            continue;
+        look->tail = WORD_POSITION(tail);
+        look->accepted = accepted;
+        return accepted < look->consumed || look->tail < look->committed ? -EBADMSG : 0;
+    }
+    return -EBUSY;
 }
 
 /* As custodian of the destination: everything accepted is consumed. */
@@ -452,6 +539,8 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
     rc = channel_look(custody.dir, from, to, &look);
     if (rc == -ENOENT)
         return error_channel(ret_error, rc, from, to, "there is no such channel");
+    if (rc == 0)
+        rc = look_at_tail(custody.dir, from, to, &look);
     if (rc == 0) {
         rc = drop_waiting(custody.dir, from, to, &look);
         if (rc == 0)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "node/files.h"
+#include "ring/rx.h"
 #include "tram/tram.h"
 
 /* Remove a node with the channels to it, and those from it that are drained.
@@ -38,5 +39,7 @@ void custody_remove_own(const struct bus *bus, int dir, tram_id id);
 
 /* A channel into the directory `dir` of `to`, which the caller holds, is drained and its sender
  * does not run: give back its memory but `keep`; remove it altogether if the sender was ephemeral
- * (1). */
-int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to, uint64_t keep);
+ * (1). `rx` is the receiving end; NULL: there is no stream yet. Both are looked at again once the
+ * sender is known not to run: it may have published before it ended. -EAGAIN: it has. */
+int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to, uint64_t keep,
+                        struct ring_rx *rx);

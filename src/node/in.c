@@ -423,7 +423,8 @@ static void find_remains(tram_node *node, const char *name) {
     if ((peer && peer->in) ||
         files_generations(node->dir, from, &generation, &generation) != -ENOENT)
         return;
-    (void) custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep); /* or the next */
+    (void) custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep,
+                               NULL); /* or the next */
 }
 
 /* Is this stream of another channel than the one that we have mapped? That was removed, and made
@@ -480,8 +481,11 @@ static void drop_ephemeral(tram_node *node, struct peer **link) {
     struct in *in = peer->in;
 
     if (!ring_rx_look(&in->rx) || WORD_POSITION(in->rx.committed) != in->rx.tail ||
-        custody_tidy_sender(&node->bus, node->dir, peer->id, node->id, node->keep) != 1)
+        custody_tidy_sender(&node->bus, node->dir, peer->id, node->id, node->keep, &in->rx) != 1) {
+        if (ring_rx_ready(&in->rx))
+            in_heat(node, in); /* it published just before it ended */
         return;
+    }
     in_drop(node, peer);
     if (peer->out || peer->watched || peer->event_listed)
         return;
@@ -533,7 +537,9 @@ void in_tidy(tram_node *node, struct in *in) {
     }
     if (held <= node->keep + 4 * DEFAULT_KEEP && !is_ephemeral(from))
         return;
-    rc = custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep);
+    rc = custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep, &in->rx);
+    if (ring_rx_ready(&in->rx))
+        in_heat(node, in);
     if (rc == 1) {
         in_drop(node, in->peer);
         return;

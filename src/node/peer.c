@@ -50,10 +50,12 @@ void peer_forget_door(struct peer *peer) {
 }
 
 struct door *peer_door(tram_node *node, struct peer *peer) {
+    const struct door *door = peer->door.base;
     OWNS_FD int dir = -1;
 
-    if (peer->door.base)
+    if (door && likely(load_relaxed(&door->magic) == DOOR_MAGIC))
         return peer->door.base;
+    peer_forget_door(peer); /* it was removed: perhaps there is another one */
     dir = files_node_dir(&node->bus, peer->id, false);
     if (dir < 0 || door_open(dir, peer->id, node->mode, false, node->map_flags, &peer->door) < 0)
         return NULL; /* never opened: it looks at everything when it does */
