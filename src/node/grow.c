@@ -3,8 +3,8 @@
  * The memory of a sending end: reserved ahead, given back behind, and grown.
  *
  * Memory. [kept, reserved) of the positions has memory behind it; the rest of the ring is a hole
- * that nobody may touch. Reserving goes forward in chunks; when a whole ring length has memory, it
- * stays so (reserved is UINT64_MAX) until the traffic gets light.
+ * that nobody may touch. Reserving goes ahead by as much as there is, a chunk at most; when a whole
+ * ring length has memory, it stays so (reserved is UINT64_MAX) until the traffic gets light.
  *
  * Growing. A message that does not fit makes a larger stream, which goes on at the position behind
  * a link record in the old one. Order: publish what is staged; make the new file complete and
@@ -42,8 +42,8 @@ static int each_range(const struct out *out, uint64_t from, uint64_t to,
     return rc;
 }
 
-/* Memory for all positions up to `end`, and as much again as there is already, a chunk at most: many
- * channels carry few messages, and few channels many. */
+/* Memory for all positions up to `end`, and as much again as there is already, a chunk at most:
+ * many channels carry few messages, and few channels many. */
 int out_reserve(struct out *out, uint64_t end) {
     uint64_t from = out->reserved & ~(PAGE - 1);
     uint64_t to = round_up(end, PAGE);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory follows the backlog: what a channel holds after much traffic, at rest, and after an orderly end.
+ * Memory follows the backlog: what a channel holds after much traffic, at rest, and after an
+ * orderly end.
  */
 #include <errno.h>
 #include <stdio.h>

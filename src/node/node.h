@@ -4,8 +4,8 @@
  *
  * One object per peer (struct peer), with up to two channels: `out` towards it, `in` from it. A
  * channel in is *hot* (in a circle, looked at by every receive, its ring disarmed) or *quiet* (its
- * ring armed: its sender knocks). The node is awake, or asleep: then every ring is armed and the
- * bell tells.
+ * ring armed: its sender knocks). The node is awake, or asleep: then every ring is armed (unless it
+ * waits for space only) and the bell tells.
  *
  * Only the thread that is inside a call touches any of this (node_enter()).
  */
@@ -258,8 +258,8 @@ static inline int out_publish(tram_node *node, struct out *out) {
         return out_published(node, out, armed);
     return 0;
 }
-/* Publish all that is staged: 0 or the first error. If the caller does not tell the application, the
- * next send on that channel does. */
+/* Publish all that is staged: 0 or the first error. If the caller does not tell the application,
+ * the next send on that channel does. */
 int outs_flush(tram_node *node, bool told);
 void out_knocked(tram_node *node, struct peer *peer);
 int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more);

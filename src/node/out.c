@@ -502,8 +502,8 @@ static int out_revive(tram_node *node, struct peer *peer) {
     if (out->untold) {
         out->untold = false;
         return error_channel(&node->error, broken, node->id, peer->id,
-                             "what was staged for the node is lost, as it was removed: send it, and "
-                             "this, again");
+                             "what was staged for the node is lost, as it was removed: send it, "
+                             "and this, again");
     }
     for (struct out **link = &node->dirty; *link; link = &(*link)->dirty_next) {
         if (*link == peer->out) {

@@ -353,8 +353,8 @@ static int rest(tram_node *node, struct patience *wait) {
     return rc;
 }
 
-/* After a receive the long way: may the next one go the short way? It may while one plain channel has
- * everything that is to be released; whatever changes that clears node->quick. */
+/* After a receive the long way: may the next one go the short way? It may while one plain channel
+ * has everything that is to be released; whatever changes that clears node->quick. */
 static inline void remember_quick(tram_node *node) {
     struct in *in = node->autos;
 

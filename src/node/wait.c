@@ -3,9 +3,9 @@
  * Sleeping and waking, and what falls due.
  *
  * Asleep means: every ring is armed, the door says so, and all was quiet in the look after that
- * (ring/tx.h, ring/door.h: why no wake-up is lost). The bell is a hint, and a sender may die
- * between publishing and ringing; so whoever sleeps looks at everything again after a second
- * without traffic, then after two, four … thirty.
+ * (ring/tx.h, ring/door.h: why no wake-up is lost). Only who waits for space arms none. The bell is
+ * a hint, and a sender may die between publishing and ringing; so a node looks at everything again
+ * after a second, then after two, four … thirty if it finds nothing.
  *
  * The descriptor. Once tram_fd() was called, the bell has a byte in it whenever the node is awake
  * between two calls (node_leave()): it is emptied only on the way to sleep.
@@ -113,8 +113,8 @@ void node_wake(tram_node *node) {
 }
 
 /* A bell may come late, when what it rang for was found and dealt with already; left in the
- * descriptor it would wake its loop again and again. Emptied first, then the bits: what is set after
- * that look rings after it. */
+ * descriptor it would wake its loop again and again. Emptied first, then the bits: what is set
+ * after that look rings after it. */
 bool node_sleeps_on(tram_node *node) {
     if (node->asleep && node->fd_given)
         sys_bell_drain(node->bell);

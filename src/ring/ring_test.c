@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Both ends of a ring on plain memory: order, counts, wrapping, links, nonsense, recovery; and the door.
+ * Both ends of a ring on plain memory: order, counts, wrapping, links, nonsense, recovery; and the
+ * door.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -107,7 +108,8 @@ TEST(goes_round_many_times) {
     bench_free(bench);
 }
 
-/* A successor finds the count that belongs to the tail, whichever store its predecessor died before. */
+/* A successor finds the count that belongs to the tail, whichever store its predecessor died
+ * before. */
 TEST(a_count_belongs_to_its_word) {
     struct bench *bench = bench_new(0, 0);
     struct ring_tx successor;
@@ -207,7 +209,8 @@ TEST(recovery_counts_once) {
     for (uint64_t i = 1; i <= 3; i++)
         expect(bench, i, "text");
     for (uint64_t life = 1; life <= 20; life++) {
-        CHECK(ring_rx_init(&bench->rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY, 0));
+        CHECK(ring_rx_init(&bench->rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY,
+                           0));
         handed = WORD_POSITION(bench->head.handed);
         CHECK_EQ(ring_rx_recover(&bench->rx, handed, &more), 3);
         CHECK_EQ(ring_rx_recover(&bench->rx, handed, &more), 3); /* the first one died */
