@@ -9,6 +9,7 @@
 
 #include "node/node.h"
 #include "sys/cleanup.h"
+#include "sys/guard.h"
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t registry_once = PTHREAD_ONCE_INIT;
@@ -53,13 +54,16 @@ static void node_sever(tram_node *node) {
 
 static void before_fork(void) {
     (void) pthread_mutex_lock(&registry_lock);
+    sys_guard_hold(); /* or another thread holds it in the child for ever */
 }
 
 static void after_fork_in_parent(void) {
+    sys_guard_let();
     (void) pthread_mutex_unlock(&registry_lock);
 }
 
 static void after_fork_in_child(void) {
+    sys_guard_let();
     for (tram_node *node = registry; node; node = node->registry_next)
         node_sever(node);
     registry = NULL;

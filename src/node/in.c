@@ -402,7 +402,8 @@ static void in_drop(tram_node *node, struct peer *peer) {
             break;
         }
     }
-    peer->in = in_free(in);
+    peer->in = NULL; /* before: another thread may fork, and the child goes over all there is */
+    (void) in_free(in);
     peer_forget_door(peer);
 }
 

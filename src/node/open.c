@@ -244,9 +244,10 @@ static int node_start(tram_node *node, const char *bus, tram_id id,
         return error_set(error, -EACCES, "the static layout has no such node");
     if (node->ephemeral)
         custody_clean_ephemerals(&node->bus, 4);
+    rc = fork_register(node); /* first: what is forked from here on closes the lock */
+    if (rc < 0)
+        return error_set(error, rc, "cannot watch for forks: %s", strerror(-rc));
     rc = node->ephemeral ? take_ephemeral(node, error) : take_identity(node, error);
-    if (rc == 0)
-        rc = fork_register(node);
     if (rc == 0)
         rc = open_door(node, error);
     if (rc < 0)
@@ -365,6 +366,10 @@ tram_node *tram_close(tram_node *node) {
         if (node->ephemeral && node->lock >= 0)
             custody_remove_own(&node->bus, node->dir, node->id);
         fork_unregister(node);
+    }
+    if (!node->forked && node->lock >= 0) { /* a child that is forked this moment has it, too */
+        (void) sys_unlock(node->lock, LOCK_IDENTITY);
+        (void) sys_unlock(node->lock, LOCK_CUSTODY);
     }
     cleanup_fd(&node->lock); /* and with it the ID */
     if (!node->forked && node->door)

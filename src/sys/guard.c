@@ -3,7 +3,7 @@
  * The table of ranges is read by a signal handler, possibly while another thread changes it: it is
  * a list of blocks that are never moved or freed, each entry published by storing its base last
  * (R1) and withdrawn by clearing its base first. The handler reads base, then length (pairs with
- * R1). A range that is withdrawn was unmapped before, so no access to it can be under way.
+ * R1). Whoever withdraws a range is who used it, so no access to it can be under way.
  */
 #include "sys/guard.h"
 
@@ -147,5 +147,13 @@ void sys_guard_remove(uint32_t guard) {
     __atomic_store_n(&range_at(guard - 1)->base, 0, __ATOMIC_RELEASE);
     if (guard - 1 < lowest_free)
         lowest_free = guard - 1;
+    (void) pthread_mutex_unlock(&table_lock);
+}
+
+void sys_guard_hold(void) {
+    (void) pthread_mutex_lock(&table_lock);
+}
+
+void sys_guard_let(void) {
     (void) pthread_mutex_unlock(&table_lock);
 }

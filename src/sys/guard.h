@@ -19,5 +19,9 @@
 int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guard,
                   const bool **ret_torn);
 
-/* After the range was unmapped. 0 is ignored. */
+/* Before the range is unmapped: afterwards its addresses may be another's. 0 is ignored. */
 void sys_guard_remove(uint32_t guard);
+
+/* Around a fork(): the child has only the thread that forks, and the table as it is then. */
+void sys_guard_hold(void);
+void sys_guard_let(void);

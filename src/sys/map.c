@@ -51,8 +51,8 @@ int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_
 void sys_unmap(struct sys_map *map) {
     if (!map->base)
         return;
-    (void) munmap(map->base, map->length); /* fails only for a range that is no mapping of ours */
     sys_guard_remove(map->guard);
+    (void) munmap(map->base, map->length); /* fails only for a range that is no mapping of ours */
     *map = (struct sys_map){0};
 }
 
