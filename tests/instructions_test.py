@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 # test: timeout=60 label=noasan,notsan,noclang,noO0,nomusl
-"""Instructions of one send and of one receive at 32 bytes, what they call included (callgrind: time
-is noise, instructions are not). The target is 120 each; the limits below are what was reached, so that
-nothing gets worse unseen. They hold for GCC 12 at -O2 and glibc 2.36 on x86-64."""
+"""Instructions of one send and of one receive at 32 bytes, what they call included (callgrind:
+time is noise, instructions are not). The target is 120 each; the limits below are what was
+reached, so that nothing gets worse unseen. They hold for GCC 12 at -O2 and glibc 2.36 on x86-64."""
 
 import os
 import re

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Many nodes, a process each. Everyone sends to everyone (`all NODES`), or all to one (`one NODES`):
- * a first round in which channels are made, then rounds with traffic, then rest. Prints what that took
- * as one JSON object: memory of the bus directory loaded and at rest, descriptors and mappings of a
- * process, time until everybody has heard of everybody.
+ * Many nodes, a process each. Everyone sends to everyone (`all NODES`), or all to one
+ * (`one NODES`): a first round in which channels are made, then rounds with traffic, then rest.
+ * Prints what that took as one JSON object: memory of the bus directory loaded and at rest,
+ * descriptors and mappings of a process, time until everybody has heard of everybody.
  */
 #include <dirent.h>
 #include <errno.h>
