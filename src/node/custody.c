@@ -161,8 +161,8 @@ static int remove_names(int dir, tram_id from, uint32_t lowest, uint32_t highest
     return rc < 0 ? rc : sys_unlink(dir, name);
 }
 
-/* Remove a channel to the node: closed first, then looked at. So we see what its sender published, or
- * the sender sees that it is closed, also of a channel that was made this moment. */
+/* Remove a channel to the node: closed first, then looked at. So we see what its sender published,
+ * or the sender sees that it is closed, also of a channel that was made this moment. */
 static int remove_in(void *context, const char *name, uint64_t inode) {
     struct walk *walk = context;
     struct channel_look look = {0};
@@ -274,7 +274,7 @@ static int open_all(struct walk *walk, int rc) {
 }
 
 /* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait,
- * and nothing that counts is changed. With `sent`: also what note_from() finds with it. */
+ * and nothing that counts is changed. `sent`: go over what it sent, too. */
 static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, struct walk *sent) {
     struct walk walk = {.bus = bus, .dir = dir, .id = id, .force = force};
     OWNS_CUSTODY struct custody again = NO_CUSTODY;
