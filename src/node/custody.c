@@ -250,7 +250,7 @@ static int note_from(void *context, const char *name, uint64_t inode) {
     walk->waiting += look.accepted - look.consumed;
     if (!walk->set || look.accepted != look.consumed)
         return 0;
-    (void) remove_names(dir, walk->id, look.lowest, look.highest); /* its receiver sees a new head */
+    (void) remove_names(dir, walk->id, look.lowest, look.highest); /* its receiver sees that */
     return 0;
 }
 
