@@ -3,6 +3,7 @@
 
     make bench                       all of it, about ten minutes
     bench/run.py --quick             one short round
+    bench/run.py --alone             with real-time priority, on a machine where others work
     bench/run.py --only 'rtt|futex'  the jobs whose name matches
     bench/run.py --list              what there is
 
@@ -109,9 +110,9 @@ def other_jobs():
 
 # --- Running --------------------------------------------------------------------------------------
 
-def run_job(job, bin_dir, quick):
-    """The JSON object, or None with job.error set."""
-    command = job.command(bin_dir, quick)
+def run_job(job, bin_dir, quick, before):
+    """The JSON object, or None with job.error set. `before`: what the command is started by."""
+    command = before + job.command(bin_dir, quick)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=job.timeout,
                               check=False)
@@ -136,13 +137,13 @@ def progress(text):
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def run_rounds(jobs, rounds, bin_dir, quick):
+def run_rounds(jobs, rounds, bin_dir, quick, before):
     started = time.monotonic()
     for number in range(rounds):
         for index, job in enumerate(jobs):
             spent = int(time.monotonic() - started)
             progress(f"{spent} s: round {number + 1}/{rounds}, {index + 1}/{len(jobs)}: {job.name}")
-            result = run_job(job, bin_dir, quick)
+            result = run_job(job, bin_dir, quick, before)
             if result:
                 job.results[number] = result
     progress("")
@@ -187,6 +188,12 @@ def keep_one_class(jobs):
         elif job.results:
             mixed.append(job.name)
     return statistics.median(common), dropped, mixed
+
+
+def not_asleep(jobs):
+    """Round trips that were to sleep, both ends each time, and did so less than half as often."""
+    return [job for job in jobs if " rtt sleep" in job.name or " futex" in job.name
+            if job.results and job.value("slept") < job.value("count")]
 
 
 # --- Targets --------------------------------------------------------------------------------------
@@ -391,6 +398,7 @@ def machine():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--alone", action="store_true", help="with real-time priority")
     parser.add_argument("--rounds", type=int, help="default 3")
     parser.add_argument("--only", default="", help="jobs whose name matches")
     parser.add_argument("--list", action="store_true", help="name the jobs and end")
@@ -412,7 +420,8 @@ def main():
     for program in missing:
         print(f"left out: {program} is not built")
     jobs = [job for job in jobs if job.program not in missing]
-    run_rounds(jobs, args.rounds or (1 if args.quick else 3), bin_dir, args.quick)
+    run_rounds(jobs, args.rounds or (1 if args.quick else 3), bin_dir, args.quick,
+               ["chrt", "-f", "1"] if args.alone else [])
 
     raw = {job.name: list(job.results.values()) for job in jobs}
     class_ns, dropped, mixed = keep_one_class(jobs)
@@ -427,6 +436,8 @@ def main():
           "left out\n")
     print_figures(by_name)
     print_targets(rows)
+    for job in not_asleep(jobs):
+        print(f"did not sleep each time: {job.name}")
     if mixed:
         print("on cores at another distance, or moved: " + ", ".join(mixed))
     failed = [job for job in jobs if job.error]

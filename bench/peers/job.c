@@ -80,7 +80,8 @@ static int job_run(void *arg, struct bench_result *r) {
         return ret;
     r->count = j->o.count;
     r->verified = j->ok[0] && j->ok[1];
-    r->preempted = j->preempted[0] + j->preempted[1];
+    r->preempted = j->switches[0].preempted + j->switches[1].preempted;
+    r->slept = j->switches[0].slept + j->switches[1].slept;
     r->msgs_per_s = j->rate;
     r->bytes_per_s = j->rate * (double) j->o.size;
     bench_result_times(r, &j->hist, j->o.stream ? BENCH_SLICE_UNIT : 1);

@@ -32,7 +32,7 @@ struct job {
     _Alignas(128) struct job_opts o;
     bool ok[2];
     double rate;
-    uint64_t preempted[2];
+    struct bench_switches switches[2];
     struct bench_hist hist;
 };
 
@@ -142,7 +142,7 @@ JOB_INLINE int job_receive(struct job *j, const struct job_ops *ops, void *end,
 /* What each of the two processes does. */
 JOB_INLINE int job_end(struct job *j, const struct job_ops *ops, unsigned who) {
     struct bench_pattern out, in;
-    uint64_t preempted;
+    struct bench_switches before;
     void *end;
     int ret;
 
@@ -153,12 +153,12 @@ JOB_INLINE int job_end(struct job *j, const struct job_ops *ops, unsigned who) {
     if (!end)
         return -EIO;
     bench_barrier(&j->barrier, 2);
-    preempted = bench_preempted();
+    before = bench_switches();
     if (j->o.stream)
         ret = who ? job_receive(j, ops, end, &in) : job_send(j, ops, end, &out);
     else
         ret = who ? job_echo(j, ops, end, &in) : job_ask(j, ops, end, &out, &in);
-    j->preempted[who] = bench_preempted() - preempted;
+    j->switches[who] = bench_switches_since(before);
     /* Some peers throw away what they hold when they are closed. */
     if (ret >= 0)
         bench_barrier(&j->barrier, 2);

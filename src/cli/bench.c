@@ -194,7 +194,9 @@ int verb_bench(int argc, char **argv) {
         if (strcmp(argv[optind], verbs[i].name) == 0)
             call.verb = &verbs[i];
     if (!call.verb) {
-        bench_help(stderr);
+        fprintf(stderr, "tram bench: %s%s; see --help\n",
+                optind < argc ? "no such verb: " : "which one? ",
+                optind < argc ? argv[optind] : "rtt, stream, fanin, wake, mix, first, floor");
         return CLI_USAGE;
     }
     if (call.verb->run == bench_floor && optind + 1 < argc)

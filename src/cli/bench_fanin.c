@@ -25,7 +25,7 @@ struct fanin_run {
     unsigned senders, batch;
     bool ok;
     double rate, slowest, fastest;
-    uint64_t preempted;
+    struct bench_switches switches;
     struct bench_hist hist;
 };
 
@@ -135,10 +135,10 @@ static int fanin_receiver(struct fanin_run *f) {
     if (!ret)
         node = bench_open(&f->bus, RECEIVER, f->wait, f->size);
     if (node) {
-        uint64_t preempted = bench_preempted();
+        struct bench_switches before = bench_switches();
 
         ret = fanin_receive(f, node, patterns, from);
-        f->preempted = bench_preempted() - preempted;
+        f->switches = bench_switches_since(before);
     } else if (!ret) {
         ret = -EIO;
     }
@@ -194,7 +194,8 @@ static int fanin_run(void *arg, struct bench_result *r) {
     r->msgs_per_s = f->rate;
     r->bytes_per_s = f->rate * (double) f->size;
     r->verified = f->ok;
-    r->preempted = f->preempted;
+    r->preempted = f->switches.preempted;
+    r->slept = f->switches.slept;
     (void) snprintf(r->extra, sizeof(r->extra),
                     ",\"senders\":%u,\"slowest_share\":%.3f,\"fastest_share\":%.3f", f->senders,
                     f->slowest, f->fastest);

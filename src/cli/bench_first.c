@@ -26,7 +26,7 @@ struct first_run {
     size_t size;
     uint64_t count, warm;
     bool ok;
-    uint64_t preempted;
+    struct bench_switches switches;
     struct bench_hist hist;
     struct bench_hist open; /* what opening took */
 };
@@ -97,7 +97,7 @@ static int first_member(void *arg, unsigned who) {
             ret = first_receive_one(f, &pattern, i, hist);
         f->hist = hist[0];
         f->open = hist[1];
-        f->preempted = bench_preempted();
+        f->switches = bench_switches();
     }
     bench_pattern_deinit(&pattern);
     return ret;
@@ -121,7 +121,8 @@ static int first_run(void *arg, struct bench_result *r) {
         return ret;
     r->count = f->count;
     r->verified = f->ok;
-    r->preempted = f->preempted;
+    r->preempted = f->switches.preempted;
+    r->slept = f->switches.slept;
     bench_result_times(r, &f->hist, 1);
     open_us = (double) bench_hist_at(&f->open, 0.5) / 1e3;
     (void) snprintf(r->extra, sizeof(r->extra), ",\"open_p50_ns\":%.0f", open_us * 1e3);

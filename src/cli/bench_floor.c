@@ -49,7 +49,7 @@ struct floor_run {
     unsigned batch;
     bool ok[2];
     double rate;
-    uint64_t preempted[2];
+    struct bench_switches switches[2];
     struct bench_hist hist;
 };
 
@@ -137,14 +137,14 @@ static int floor_echo(struct floor_run *f) {
 static int floor_trips(void *arg, unsigned who) {
     static struct bench_hist hist;
     struct floor_run *f = arg;
-    uint64_t preempted;
+    struct bench_switches before;
     int ret;
 
     (void) bench_pin(f->o->cpu[who]);
     bench_barrier(&f->barrier, 2);
-    preempted = bench_preempted();
+    before = bench_switches();
     ret = who ? floor_echo(f) : floor_asker(f, &hist);
-    f->preempted[who] = bench_preempted() - preempted;
+    f->switches[who] = bench_switches_since(before);
     if (who == 0)
         f->hist = hist;
     return ret;
@@ -155,11 +155,12 @@ static int floor_line(void *arg, unsigned who) {
     static struct bench_hist hist;
     struct floor_run *f = arg;
     _Atomic uint64_t *line = &f->words[0].tail;
-    uint64_t turn = who, preempted;
+    uint64_t turn = who;
+    struct bench_switches before;
 
     (void) bench_pin(f->o->cpu[who]);
     bench_barrier(&f->barrier, 2);
-    preempted = bench_preempted();
+    before = bench_switches();
     bench_hist_clear(&hist);
     for (uint64_t i = 0; i < f->count + f->warm; i++, turn += 2) {
         uint64_t start = who ? 0 : bench_now();
@@ -176,7 +177,7 @@ static int floor_line(void *arg, unsigned who) {
         if (i >= f->warm)
             bench_hist_add(&hist, bench_now() - start);
     }
-    f->preempted[who] = bench_preempted() - preempted;
+    f->switches[who] = bench_switches_since(before);
     f->ok[who] = true;
     if (who == 0)
         f->hist = hist;
@@ -250,13 +251,13 @@ static int floor_consumer(struct floor_run *f, struct bench_hist *hist) {
 static int floor_flow(void *arg, unsigned who) {
     static struct bench_hist hist;
     struct floor_run *f = arg;
-    uint64_t preempted;
+    struct bench_switches before;
     int ret;
 
     (void) bench_pin(f->o->cpu[who]);
-    preempted = bench_preempted();
+    before = bench_switches();
     ret = who ? floor_consumer(f, &hist) : floor_producer(f);
-    f->preempted[who] = bench_preempted() - preempted;
+    f->switches[who] = bench_switches_since(before);
     if (who == 1)
         f->hist = hist;
     return ret;
@@ -312,7 +313,8 @@ static int floor_run(void *arg, struct bench_result *r) {
         r->bytes_per_s = r->msgs_per_s * (double) f->size;
     }
     r->verified = f->ok[0] && f->ok[1];
-    r->preempted = f->preempted[0] + f->preempted[1];
+    r->preempted = f->switches[0].preempted + f->switches[1].preempted;
+    r->slept = f->switches[0].slept + f->switches[1].slept;
     bench_result_times(r, &f->hist, f->floor->kind == FLOOR_STREAM ? BENCH_SLICE_UNIT : 1);
     return 0;
 }

@@ -27,7 +27,7 @@ struct mix_run {
     bool ok[MIX_NODES];
     uint64_t begin_ns[MIX_NODES], end_ns[MIX_NODES];
     uint64_t bytes[MIX_NODES];
-    uint64_t preempted[MIX_NODES];
+    struct bench_switches switches[MIX_NODES];
 };
 
 struct mix_node {
@@ -144,7 +144,7 @@ static int mix_member(void *arg, unsigned who) {
         f->end_ns[who] = bench_now();
         f->bytes[who] = m->bytes;
         f->ok[who] = m->ok;
-        f->preempted[who] = bench_preempted();
+        f->switches[who] = bench_switches();
     }
     tram_close(m->node);
     bench_pattern_deinit(&m->pattern);
@@ -179,7 +179,8 @@ static int mix_run(void *arg, struct bench_result *r) {
         end = f->end_ns[i] > end ? f->end_ns[i] : end;
         bytes += f->bytes[i];
         r->verified &= f->ok[i];
-        r->preempted += f->preempted[i];
+        r->preempted += f->switches[i].preempted;
+        r->slept += f->switches[i].slept;
         /* Per message of each node: how even they were. */
         bench_hist_add(&hist, (f->end_ns[i] - f->begin_ns[i]) * 1000 / f->count);
     }

@@ -92,12 +92,18 @@ void bench_pause(uint64_t ns) {
     (void) nanosleep(&t, NULL);
 }
 
-uint64_t bench_preempted(void) {
+struct bench_switches bench_switches(void) {
     struct rusage u;
 
     if (getrusage(RUSAGE_THREAD, &u) < 0)
-        return 0;
-    return (uint64_t) u.ru_nivcsw;
+        return (struct bench_switches){ 0, 0 };
+    return (struct bench_switches){ (uint64_t) u.ru_nivcsw, (uint64_t) u.ru_nvcsw };
+}
+
+struct bench_switches bench_switches_since(struct bench_switches before) {
+    struct bench_switches now = bench_switches();
+
+    return (struct bench_switches){ now.preempted - before.preempted, now.slept - before.slept };
 }
 
 uint64_t bench_cpu_time(void) {

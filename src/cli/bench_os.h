@@ -28,8 +28,15 @@ bool bench_pin_elsewhere(int cpu);
    only one core. Takes some milliseconds. */
 double bench_class_probe(const int cpu[2]);
 
-/* How often the kernel took the core away from the calling thread so far. */
-uint64_t bench_preempted(void);
+/* How often the calling thread lost its core so far: because the kernel took it away, and because
+   it went to sleep (or yielded). */
+struct bench_switches {
+    uint64_t preempted, slept;
+};
+struct bench_switches bench_switches(void);
+
+/* Those of the calling thread since `before`. */
+struct bench_switches bench_switches_since(struct bench_switches before);
 
 /* Processor time of the calling thread so far, ns. */
 uint64_t bench_cpu_time(void);

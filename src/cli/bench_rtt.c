@@ -23,7 +23,7 @@ struct rtt_run {
     size_t size;
     uint64_t count, warm;
     bool ok[2];
-    uint64_t preempted[2];
+    struct bench_switches switches[2];
     struct bench_hist hist;
 };
 
@@ -111,7 +111,7 @@ static int rtt_member(void *arg, unsigned who) {
     struct bench_pattern pattern[2];
     size_t size = f->o->claim ? BENCH_SIZE_MIN : f->size;
     tram_node *node;
-    uint64_t preempted;
+    struct bench_switches before;
     int ret = -EIO;
 
     (void) bench_pin(f->o->cpu[who]);
@@ -120,9 +120,9 @@ static int rtt_member(void *arg, unsigned who) {
     node = bench_open(&f->bus, who ? ECHO : ASKER, f->wait, f->size);
     if (node) {
         bench_barrier(&f->barrier, 2);
-        preempted = bench_preempted();
+        before = bench_switches();
         ret = who ? rtt_echo(f, node, &pattern[0]) : rtt_asker(f, node, &pattern[0], &pattern[1]);
-        f->preempted[who] = bench_preempted() - preempted;
+        f->switches[who] = bench_switches_since(before);
     }
     tram_close(node);
     bench_pattern_deinit(&pattern[0]);
@@ -146,7 +146,8 @@ static int rtt_run(void *arg, struct bench_result *r) {
         return ret;
     r->count = f->count;
     r->verified = f->ok[0] && f->ok[1];
-    r->preempted = f->preempted[0] + f->preempted[1];
+    r->preempted = f->switches[0].preempted + f->switches[1].preempted;
+    r->slept = f->switches[0].slept + f->switches[1].slept;
     bench_result_times(r, &f->hist, 1);
     return 0;
 }

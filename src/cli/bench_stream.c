@@ -25,7 +25,7 @@ struct stream_run {
     unsigned batch;
     bool ok;
     double rate;
-    uint64_t preempted[2];
+    struct bench_switches switches[2];
     struct bench_hist hist;
 };
 
@@ -98,7 +98,7 @@ static int stream_member(void *arg, unsigned who) {
     struct bench_pattern pattern;
     struct bench_slices slices;
     tram_node *node;
-    uint64_t preempted;
+    struct bench_switches before;
     int ret = -EIO;
 
     (void) bench_pin(f->o->cpu[who]);
@@ -109,9 +109,9 @@ static int stream_member(void *arg, unsigned who) {
         if (who)
             bench_slices_init(&slices, &hist, f->warm, f->count);
         bench_barrier(&f->barrier, 2);
-        preempted = bench_preempted();
+        before = bench_switches();
         ret = who ? stream_receive(f, node, &pattern, &slices) : stream_send(f, node, &pattern);
-        f->preempted[who] = bench_preempted() - preempted;
+        f->switches[who] = bench_switches_since(before);
         if (who) {
             f->rate = bench_slices_rate(&slices);
             f->hist = hist;
@@ -142,7 +142,8 @@ static int stream_run(void *arg, struct bench_result *r) {
     r->msgs_per_s = f->rate;
     r->bytes_per_s = f->rate * (double) f->size;
     r->verified = f->ok;
-    r->preempted = f->preempted[0] + f->preempted[1];
+    r->preempted = f->switches[0].preempted + f->switches[1].preempted;
+    r->slept = f->switches[0].slept + f->switches[1].slept;
     bench_result_times(r, &f->hist, BENCH_SLICE_UNIT);
     return 0;
 }

@@ -206,11 +206,11 @@ void bench_result_json(const struct bench_result *r, FILE *out) {
             "\"p999_ns\":%.3f,\"max_ns\":%.3f,\"msgs_per_s\":%.0f,\"bytes_per_s\":%.0f,\"steady_"
             "per_s\":%.0f,"
             "\"verified\":%s,\"class_ns\":%.0f,\"class_after_ns\":%.0f,\"disturbed\":%u,"
-            "\"preempted\":%" PRIu64 ",\"pinned\":%s%s}",
+            "\"preempted\":%" PRIu64 ",\"slept\":%" PRIu64 ",\"pinned\":%s%s}",
             r->bench, r->subject, r->mode, r->size, r->count, r->min_ns, r->p50_ns, r->p99_ns,
             r->p999_ns, r->max_ns, r->msgs_per_s, r->bytes_per_s, r->steady_per_s,
             r->verified ? "true" : "false", r->class_ns, r->class_after_ns, r->disturbed,
-            r->preempted, r->pinned ? "true" : "false", r->extra);
+            r->preempted, r->slept, r->pinned ? "true" : "false", r->extra);
 }
 
 /* A rate the way people say it. */
@@ -238,6 +238,8 @@ void bench_result_text(const struct bench_result *r) {
            r->class_ns, r->class_after_ns);
     if (r->preempted)
         printf("; lost the core %" PRIu64 " times", r->preempted);
+    if (r->slept)
+        printf("; slept %" PRIu64 " times", r->slept);
     if (r->disturbed)
         printf("; %u disturbed attempts thrown away", r->disturbed);
     printf("\n");

@@ -97,6 +97,7 @@ struct bench_result {
     double class_after_ns; /* … and after */
     unsigned disturbed;    /* attempts thrown away because the two differed */
     uint64_t preempted;    /* how often the kernel took a core from us */
+    uint64_t slept;        /* how often one of us went to sleep */
     bool pinned;
     char extra[512];      /* further members, each with a leading comma; or empty */
     char extra_text[256]; /* the same for people; or empty */

@@ -28,7 +28,7 @@ struct wake_run {
     uint64_t count, warm;
     bool ok;
     uint64_t idle_cpu_ns;
-    uint64_t preempted;
+    struct bench_switches switches;
     struct bench_hist hist;
 };
 
@@ -93,7 +93,7 @@ static int wake_member(void *arg, unsigned who) {
         bench_barrier(&f->barrier, 2);
         ret = who ? wake_receive(f, node, &pattern) : wake_send(f, node, &pattern);
         if (who)
-            f->preempted = bench_preempted();
+            f->switches = bench_switches();
     }
     tram_close(node);
     bench_pattern_deinit(&pattern);
@@ -117,7 +117,8 @@ static int wake_run(void *arg, struct bench_result *r) {
         return ret;
     r->count = f->count;
     r->verified = f->ok;
-    r->preempted = f->preempted;
+    r->preempted = f->switches.preempted;
+    r->slept = f->switches.slept;
     bench_result_times(r, &f->hist, 1);
     (void) snprintf(r->extra, sizeof(r->extra), ",\"idle_cpu_ns_per_s\":%llu",
                     (unsigned long long) f->idle_cpu_ns);
