@@ -161,6 +161,7 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
  *   -EBUSY            a claim on this channel is open
  *   -ENOTRECOVERABLE  the channel is closed: one end wrote nonsense, or somebody cut its file
  *                     short; other channels go on, and `tram purge` makes this one usable again
+ *                     (its receiver has to end for that; who sends need not)
  *   -EPROTO           the channel's files have another layout version
  *   -ENOMEM, -EPERM   also: TRAM_OPEN_LOCK, and RLIMIT_MEMLOCK is too low */
 TRAM_API int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
