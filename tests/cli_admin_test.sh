@@ -126,5 +126,5 @@ END
 
 for test in rm_refuses rm_removes rm_beside_a_sender purge purge_refuses purge_mends; do
     $test
-    echo "ok $test"
+    echo "ok $test $SECONDS s"
 done

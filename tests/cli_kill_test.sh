@@ -117,10 +117,10 @@ END
 receiver_killed_anywhere() {
     local receiver kills=0
     head -c 12M /dev/urandom >"$work/in"
-    "$TRAM_BIN" send --from $A --to 1.0.1.2 --size 64 "$work/in" 2>/dev/null &
+    "$TRAM_BIN" send --from $A --to 1.0.1.2 --size 16 "$work/in" 2>/dev/null &
     local sender=$!
     while
-        "$TRAM_BIN" recv --id 1.0.1.2 --from $A --at-seq --size 64 --out "$work/placed" \
+        "$TRAM_BIN" recv --id 1.0.1.2 --from $A --at-seq --size 16 --out "$work/placed" \
             --journal "$work/journal3" --attempts 200 --idle-exit 300 &
         receiver=$!
         spin $((10000 + kills * 200))
@@ -130,12 +130,12 @@ receiver_killed_anywhere() {
         kills=$((kills + 1))
         ((kills < 60)) || break
     done
-    expect 0 tram recv --id 1.0.1.2 --from $A --at-seq --size 64 --out "$work/placed" \
+    expect 0 tram recv --id 1.0.1.2 --from $A --at-seq --size 16 --out "$work/placed" \
         --journal "$work/journal3" --attempts 200 --idle-exit 300
     wait $sender || fail "send ended with $?"
     same "$work/in" "$work/placed"
     ((kills > 3)) || fail "only $kills kills"
-    first_times $(((12 * 1024 * 1024) / 64)) "$work/journal3"
+    first_times $(((12 * 1024 * 1024) / 16)) "$work/journal3"
     echo "   $kills kills, $(again "$work/journal3") messages came again"
 }
 
@@ -209,5 +209,5 @@ except BlockingIOError: os.set_blocking(7, True)'
 for test in sender_killed sender_of_a_pipe_killed receiver_killed_with_messages_in_hand \
     receiver_killed_anywhere set_aside retried_while_up; do
     $test
-    echo "ok $test"
+    echo "ok $test $SECONDS s"
 done

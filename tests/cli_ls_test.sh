@@ -185,5 +185,5 @@ END
 for test in counts of_one_node sleeping_and_flowing full followed post_mortem grown \
     beside_traffic; do
     $test
-    echo "ok $test"
+    echo "ok $test $SECONDS s"
 done

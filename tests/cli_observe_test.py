@@ -60,7 +60,7 @@ def is_like(found, **expected):
 def test_nodes():
     bus = fresh()
     bus.node(A, opened_ns=5 * 10**18 // 3, program=b"sender")
-    bus.node(B, opened_ns=2, closed_ns=3, opens=7)
+    bus.node(B, opened_ns=2, closed_ns=3, opens=7, gone=17)
     os.makedirs(os.path.join(bus.path, C))
     os.makedirs(os.path.join(bus.path, "not-a-node"))
     os.makedirs(os.path.join(bus.path, "01.0.0.1"))
@@ -69,7 +69,7 @@ def test_nodes():
     is_like(ls(), bus="b", path=bus.path, channels=[])
     down, closed, never = ls()["nodes"]
     is_like(down, id=A, state="down", program="sender", opens=1, closed_ns=0)
-    is_like(closed, id=B, state="down", opens=7, closed_ns=3)
+    is_like(closed, id=B, state="down", opens=7, closed_ns=3, gone=17)
     is_like(never, id=C, state="never", opens=0)
     code, _, err = tram("ls", "9.9.9.9")
     assert code == 3 and "there is no node 9.9.9.9" in err, err

@@ -164,5 +164,5 @@ closed_output() {
 for test in help_of_all help_of_each mistakes no_such_thing which_bus never_opened \
     refused_directories closed_output; do
     $test
-    echo "ok $test"
+    echo "ok $test $SECONDS s"
 done

@@ -111,6 +111,7 @@ static void json_node(struct buf *buf, bool first, const struct observe_node *no
     json_member_number(buf, &first, "opens", node->opens);
     json_member_number(buf, &first, "opened_ns", node->opened_ns);
     json_member_number(buf, &first, "closed_ns", node->closed_ns);
+    json_member_number(buf, &first, "gone", node->gone);
     json_note(buf, &first, node->note);
     buf_char(buf, '}');
 }
@@ -194,6 +195,8 @@ static void text_node(struct buf *buf, const struct observe_node *node) {
     if (node->opens > 0)
         buf_format(buf, "  %s %s", what,
                    time_text(node->closed_ns > 0 ? node->closed_ns : node->opened_ns, text));
+    if (node->gone > 0)
+        buf_format(buf, "  (%" PRIu64 " of its messages went with removed nodes)", node->gone);
     if (node->note[0])
         buf_format(buf, "  (%s)", node->note);
     buf_char(buf, '\n');

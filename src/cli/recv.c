@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -149,29 +150,31 @@ static enum cli_exit write_plain(struct recv *recv, int count) {
     return rc == 0 ? CLI_OK : unwritten(out_name(recv), rc);
 }
 
-static enum cli_exit check_block(const struct recv *recv, const struct tram_msg *msg) {
-    char from[TRAM_ID_TEXT], expected[TRAM_ID_TEXT];
+/* Why a message cannot be taken; its number and sender come first. */
+__attribute__((format(printf, 2, 3))) static enum cli_exit refuse(const struct tram_msg *msg,
+                                                                  const char *format, ...) {
+    char from[TRAM_ID_TEXT], reason[256];
+    va_list args;
 
-    (void) tram_id_format(msg->from, from);
-    if (recv->size > 0 && msg->size > recv->size) {
-        cli_error("message %" PRIu64 " of %s has %zu bytes, more than --size; it is not released",
-                  msg->seq, from, msg->size);
-        return CLI_FAILURE;
-    }
+    va_start(args, format);
+    (void) vsnprintf(reason, sizeof(reason), format, args); /* cut short is better than nothing */
+    va_end(args);
+    cli_error("message %" PRIu64 " of %s %s; it is not released", msg->seq,
+              tram_id_format(msg->from, from), reason);
+    return CLI_FAILURE;
+}
+
+static enum cli_exit check_block(const struct recv *recv, const struct tram_msg *msg) {
+    char expected[TRAM_ID_TEXT];
+
+    if (msg->size > recv->size)
+        return refuse(msg, "has %zu bytes, more than --size", msg->size);
     if (!recv->at_seq)
         return CLI_OK;
-    if (msg->from != recv->from) {
-        cli_error("message %" PRIu64 " is from %s, and not from %s as --from says; it is not "
-                  "released",
-                  msg->seq, from, tram_id_format(recv->from, expected));
-        return CLI_FAILURE;
-    }
-    if (msg->seq <= recv->base || msg->seq - 1 - recv->base > INT64_MAX / recv->size - 1) {
-        cli_error("message %" PRIu64 " of %s has no place behind --base %" PRIu64
-                  "; it is not released",
-                  msg->seq, from, recv->base);
-        return CLI_FAILURE;
-    }
+    if (msg->from != recv->from)
+        return refuse(msg, "is not from %s, as --from says", tram_id_format(recv->from, expected));
+    if (msg->seq <= recv->base || msg->seq - 1 - recv->base > INT64_MAX / recv->size - 1)
+        return refuse(msg, "has no place behind --base %" PRIu64, recv->base);
     return CLI_OK;
 }
 
@@ -230,7 +233,7 @@ static enum cli_exit write_journal(struct recv *recv, int count) {
 static enum cli_exit write_batch(struct recv *recv, int count) {
     enum cli_exit code = CLI_OK;
 
-    for (int i = 0; code == CLI_OK && i < count; i++)
+    for (int i = 0; recv->size > 0 && code == CLI_OK && i < count; i++)
         code = check_block(recv, &recv->msgs[i]);
     if (code == CLI_OK && recv->journal)
         code = write_journal(recv, count);

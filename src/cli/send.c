@@ -101,22 +101,21 @@ static int flush(struct send *send) {
     return 0;
 }
 
-/* Send one message, however long it takes to get space. -EINTR: a signal said to stop. */
-static int send_one(struct send *send, const void *data, size_t size) {
+/* The ring is full: wait for space, looking for signals meanwhile. -EINTR: one said to stop. */
+static int send_slowly(struct send *send, const void *data, size_t size, uint32_t flags) {
     struct tram_meta meta = { .tag = send->tag };
     struct iovec piece = { .iov_base = (void *) (uintptr_t) data, .iov_len = size };
-    bool more = send->staged + 1 < BATCH_MESSAGES && send->staged_bytes + size < BATCH_BYTES;
     int64_t waited = 0;
-    int rc;
 
     for (;;) {
         int64_t look = LOOK_NS;
+        int rc;
 
         if (send->timeout_ns >= 0 && send->timeout_ns - waited < look)
             look = send->timeout_ns - waited;
-        rc = tram_sendv(send->node, send->to, &meta, &piece, 1, more ? TRAM_MORE : 0, look);
+        rc = tram_sendv(send->node, send->to, &meta, &piece, 1, flags, look);
         if (rc != -ETIMEDOUT && rc != -EAGAIN)
-            break;
+            return rc;
         waited += look;
         if (cli_stop)
             return -EINTR;
@@ -124,12 +123,23 @@ static int send_one(struct send *send, const void *data, size_t size) {
             return -ETIMEDOUT;
         show_progress(send, false);
     }
+}
+
+static int send_one(struct send *send, const void *data, size_t size) {
+    bool more = send->staged + 1 < BATCH_MESSAGES && send->staged_bytes + size < BATCH_BYTES;
+    uint32_t flags = more ? TRAM_MORE : 0;
+    int rc = tram_send(send->node, send->to, send->tag, data, size, flags | TRAM_NOWAIT);
+
+    if (rc == -EAGAIN)
+        rc = send_slowly(send, data, size, flags);
     if (rc < 0)
         return rc;
     send->staged = rc == TRAM_STAGED ? send->staged + 1 : 0;
     send->staged_bytes = rc == TRAM_STAGED ? send->staged_bytes + size : 0;
     send->sent++;
     send->bytes += size;
+    if (!more)
+        show_progress(send, false);
     return 0;
 }
 
@@ -141,6 +151,7 @@ static int refill(struct send *send, struct input *input) {
         rc = flush(send);
         if (rc < 0)
             return rc;
+        show_progress(send, false);
         cli_wait(input->fd, -1);
         if (cli_stop)
             return -EINTR;
@@ -174,7 +185,6 @@ static int send_all(struct send *send, struct input *input) {
         }
         if (rc < 0)
             return rc;
-        show_progress(send, false);
     }
     return -EINTR;
 }

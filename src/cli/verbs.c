@@ -13,7 +13,7 @@ const struct cli_verb cli_verbs[] = {
     { "purge", "empty a channel, and make it usable again", verb_purge, verb_purge_help },
     { "retry", "messages that were set aside: list, hand out again, drop", verb_retry,
       verb_retry_help },
-    { "bench", "measure", verb_bench, NULL },
+    { "bench", "measure: round trips, throughput, waking", verb_bench, NULL },
     { NULL, NULL, NULL, NULL },
 };
 

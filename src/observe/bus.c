@@ -166,6 +166,7 @@ int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_n
         node.asleep = node.up && door.asleep;
         node.opens = door.opens;
         node.opened_ns = door.opened_ns;
+        node.gone = door.gone;
         node.closed_ns = node.up ? 0 : door.closed_ns;
         memcpy(node.program, door.program, sizeof(node.program));
     } else if (rc == -ENOENT) {

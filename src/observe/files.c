@@ -83,6 +83,7 @@ int look_door(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE
         .opens = door.opens,
         .opened_ns = door.opened_ns,
         .closed_ns = door.closed_ns,
+        .gone = door.gone,
         .asleep = door.asleep != 0,
     };
     memcpy(ret_door->program, door.program, sizeof(door.program));

@@ -50,7 +50,7 @@ int look_names(int dir, tram_id peer, struct file_name **ret_names, size_t *ret_
 struct door_view {
     uint32_t pid;
     uint32_t flags;
-    uint64_t opens, opened_ns, closed_ns;
+    uint64_t opens, opened_ns, closed_ns, gone;
     bool asleep;
     char program[33];
 };

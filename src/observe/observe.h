@@ -44,6 +44,7 @@ struct observe_node {
     bool ephemeral;
     uint64_t opens;     /* how often it was opened; 0: others sent to it, it never ran */
     uint64_t opened_ns; /* CLOCK_REALTIME of the last open, or 0 */
+    uint64_t gone;      /* messages that it sent and that went with removed nodes */
     uint64_t closed_ns; /* of the orderly close that followed, or 0: it runs, or was killed */
     char program[33];
     char note[OBSERVE_NOTE]; /* what does not hold in its files; "": nothing */

@@ -387,8 +387,8 @@ struct source {
 
 static int read_body(const struct source *source, uint64_t skip, void *buffer, size_t size) {
     if (source->stream)
-        return look_stream_read(source->stream,
-                                source->position + sizeof(struct record) + skip, buffer, size);
+        return look_stream_read(source->stream, source->position + sizeof(struct record) + skip,
+                                buffer, size);
     return sys_file_read(source->file, buffer, size, source->offset + skip);
 }
 
