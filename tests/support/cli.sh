@@ -74,7 +74,8 @@ member() {
 channel() {
     local all
     all=$(tram ls --json "$2")
-    [[ $all =~ \{\"from\":\"$1\",\"to\":\"$2\"[^}]*\} ]] || fail "no channel $1 to $2 in $all"
+    [[ $all =~ \{\"from\":\"$1\",\"to\":\"$2\"[^}]*\} ]] ||
+        fail "no channel $1 to $2 in $all"
     member "${BASH_REMATCH[0]}" "$3"
 }
 
