@@ -3,16 +3,14 @@
 
     make bench                       all of it, about ten minutes
     bench/run.py --quick             one short round
-    bench/run.py --alone             with real-time priority, on a machine where others work
+    bench/run.py --alone             before all others: for a machine where others work
     bench/run.py --only 'rtt|futex'  the jobs whose name matches
     bench/run.py --list              what there is
 
 The machine is shared and noisy, and the two cores wander (see 'class' below), so absolute figures
 say little: every target is a ratio of two jobs that ran close to each other in the same round, on
-cores equally far apart. The median of these ratios is judged. The rate of a stream is that of its
-median slice (of 100), so that a core taken away for a while doesn't count; the JSON file has the
-mean as well. Programs are looked for in $TRAM_BUILD/bin (default build); peers that aren't built
-are left out, by name.
+cores equally far apart. The median of these ratios is judged. Programs are looked for in
+$TRAM_BUILD/bin (default build); peers that aren't built are left out, by name.
 """
 
 import argparse
@@ -110,24 +108,35 @@ def other_jobs():
 
 # --- Running --------------------------------------------------------------------------------------
 
-def run_job(job, bin_dir, quick, before):
-    """The JSON object, or None with job.error set. `before`: what the command is started by."""
-    command = before + job.command(bin_dir, quick)
+def go_first():
+    """Our session gets (nearly) all that others want, too. Not real-time priority: peers with
+    threads of their own would wait for themselves."""
+    with open("/proc/self/autogroup", "w", encoding="ascii") as file:
+        file.write("-20")
+
+
+def run_job(job, bin_dir, quick, alone):
+    """The JSON object, or None with job.error set."""
+    with subprocess.Popen(job.command(bin_dir, quick), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, start_new_session=alone,
+                          preexec_fn=go_first if alone else None) as process:
+        try:
+            out, said = process.communicate(timeout=job.timeout)
+        except BaseException as error:  # time-out, ^C: it cleans up after itself if it may
+            process.terminate()
+            process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            job.error = f"took longer than {job.timeout} s"
+            return None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=job.timeout,
-                              check=False)
-    except subprocess.TimeoutExpired:
-        job.error = f"took longer than {job.timeout} s"
-        return None
-    lines = done.stdout.strip().splitlines()
-    try:
-        result = json.loads(lines[-1])
+        result = json.loads(out.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        said = done.stderr.strip().splitlines()
-        job.error = said[-1] if said else f"exit code {done.returncode}"
+        said = said.strip().splitlines()
+        job.error = said[-1] if said else f"exit code {process.returncode}"
         return None
-    if done.returncode or not result.get("verified"):
-        job.error = f"not verified, exit code {done.returncode}"
+    if process.returncode or not result.get("verified"):
+        job.error = f"not verified, exit code {process.returncode}"
         return None
     return result
 
@@ -137,13 +146,13 @@ def progress(text):
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def run_rounds(jobs, rounds, bin_dir, quick, before):
+def run_rounds(jobs, rounds, bin_dir, quick, alone):
     started = time.monotonic()
     for number in range(rounds):
         for index, job in enumerate(jobs):
             spent = int(time.monotonic() - started)
             progress(f"{spent} s: round {number + 1}/{rounds}, {index + 1}/{len(jobs)}: {job.name}")
-            result = run_job(job, bin_dir, quick, before)
+            result = run_job(job, bin_dir, quick, alone)
             if result:
                 job.results[number] = result
     progress("")
@@ -275,23 +284,23 @@ def latency_targets():
 
 def rate_targets():
     yield Target("one to one plain, 32 B / ideal 1 MiB ring, each published",
-                 "tram stream plain 32", "floor each 32", "steady_per_s", 2.5, False)
+                 "tram stream plain 32", "floor each 32", "msgs_per_s", 2.5, False)
     for text, size in SIZES_STREAM:
         name = f"{size} B" if size < 1024 else f"{size // 1024} KiB"
         yield Target(f"one to one batched, {name} / best ideal ring", f"tram stream batch {text}",
                      [f"floor {floor} {text}" for floor in ("each", "batch", "away")],
-                     "steady_per_s", 0.8, False)
+                     "msgs_per_s", 0.8, False)
     yield Target("64 senders to one, 32 B, in all / one to one", "tram fanin 64",
-                 "tram stream plain 32", "steady_per_s", 0.7, False)
+                 "tram stream plain 32", "msgs_per_s", 0.7, False)
     yield Target("64 senders to one: the slowest one's share", "tram fanin 64", None,
                  "slowest_share", 0.5, False)
     yield Target("threads: one to one / two processes", "tram stream threads 32",
-                 "tram stream plain 32", "steady_per_s", 0.95, False)
+                 "tram stream plain 32", "msgs_per_s", 0.95, False)
     for text, bound in (("32", 10), ("256", 10), ("1k", 10), ("64k", 5)):
         yield Target(f"one to one batched, {text} / ZeroMQ ipc", f"tram stream batch {text}",
-                     f"zmq stream {text}", "steady_per_s", bound, False)
+                     f"zmq stream {text}", "msgs_per_s", bound, False)
         yield Target(f"one to one plain, {text} / ZeroMQ ipc", f"tram stream plain {text}",
-                     f"zmq stream {text}", "steady_per_s", bound, False)
+                     f"zmq stream {text}", "msgs_per_s", bound, False)
     yield Target("round trip spinning, 32 B, p50 / ZeroMQ ipc", "tram rtt spin 32",
                  "zmq rtt spin 32", "p50_ns", 0.02, True)
 
@@ -328,9 +337,9 @@ def times(job):
 def rate(job):
     if not job or not job.results:
         return "–"
-    text = short(job.value("steady_per_s") / 1e6)
+    text = short(job.value("msgs_per_s") / 1e6)
     if job.value("size") >= 65536:
-        text += f" ({short(job.value('steady_per_s') * job.value('size') / 1e9)})"
+        text += f" ({short(job.value('bytes_per_s') / 1e9)})"
     return text
 
 
@@ -398,7 +407,7 @@ def machine():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--alone", action="store_true", help="with real-time priority")
+    parser.add_argument("--alone", action="store_true", help="before all others")
     parser.add_argument("--rounds", type=int, help="default 3")
     parser.add_argument("--only", default="", help="jobs whose name matches")
     parser.add_argument("--list", action="store_true", help="name the jobs and end")
@@ -421,7 +430,7 @@ def main():
         print(f"left out: {program} is not built")
     jobs = [job for job in jobs if job.program not in missing]
     run_rounds(jobs, args.rounds or (1 if args.quick else 3), bin_dir, args.quick,
-               ["chrt", "-f", "1"] if args.alone else [])
+               args.alone)
 
     raw = {job.name: list(job.results.values()) for job in jobs}
     class_ns, dropped, mixed = keep_one_class(jobs)

@@ -277,7 +277,7 @@ static void floor_defaults(struct floor_run *f) {
         f->count = f->size > 4096 ? 50000 : 500000;
     else if (!f->count)
         f->count = bench_stream_count(f->size);
-    f->warm = f->count / 10 + 1;
+    f->warm = f->floor->kind == FLOOR_RTT ? bench_warm_trips(f->size, f->count) : f->count / 10 + 1;
     /* A batch must leave room for several, else the two take turns. */
     fit = f->floor->ring / 16 / ideal_record(f->size);
     f->batch = o->batch ? o->batch : 64;

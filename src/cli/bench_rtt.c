@@ -168,7 +168,7 @@ int bench_rtt(const struct bench_opts *o) {
         f->count = 20000;
     else if (!f->count)
         f->count = f->size > 65536 ? 2000 : f->size > 4096 ? 50000 : 500000;
-    f->warm = f->count / 10 + 1;
+    f->warm = f->wait == BENCH_SLEEP ? f->count / 10 + 1 : bench_warm_trips(f->size, f->count);
     (void) snprintf(mode, sizeof(mode), "%s%s%s", bench_wait_name(f->wait),
                     o->claim ? ", in place" : "", o->threads ? ", threads" : "");
     r.mode = mode;

@@ -183,6 +183,12 @@ uint64_t bench_stream_count(size_t size) {
     return size <= 512 ? 20000000 : size <= 4096 ? 5000000 : 131072;
 }
 
+uint64_t bench_warm_trips(size_t size, uint64_t count) {
+    uint64_t lap = (5u << 20) / (size + 32) + 1;
+
+    return count / 10 > lap ? count / 10 : lap;
+}
+
 /* ---- results ------------------------------------------------------------------------------ */
 
 void bench_result_times(struct bench_result *r, const struct bench_hist *h, double unit_ns) {
@@ -191,8 +197,6 @@ void bench_result_times(struct bench_result *r, const struct bench_hist *h, doub
     r->p99_ns = (double) bench_hist_at(h, 0.99) * unit_ns;
     r->p999_ns = (double) bench_hist_at(h, 0.999) * unit_ns;
     r->max_ns = (double) h->max * unit_ns;
-    /* Round trips one after the other are as many as their mean says. */
-    r->steady_per_s = r->p50_ns > 0 ? 1e9 / r->p50_ns : 0;
     if (r->msgs_per_s <= 0 && h->sum) {
         r->msgs_per_s = (double) h->n * 1e9 / ((double) h->sum * unit_ns);
         r->bytes_per_s = r->msgs_per_s * (double) r->size;
@@ -203,14 +207,13 @@ void bench_result_json(const struct bench_result *r, FILE *out) {
     fprintf(out,
             "{\"bench\":\"%s\",\"subject\":\"%s\",\"mode\":\"%s\",\"size\":%zu,"
             "\"count\":%" PRIu64 ",\"min_ns\":%.3f,\"p50_ns\":%.3f,\"p99_ns\":%.3f,"
-            "\"p999_ns\":%.3f,\"max_ns\":%.3f,\"msgs_per_s\":%.0f,\"bytes_per_s\":%.0f,\"steady_"
-            "per_s\":%.0f,"
+            "\"p999_ns\":%.3f,\"max_ns\":%.3f,\"msgs_per_s\":%.0f,\"bytes_per_s\":%.0f,"
             "\"verified\":%s,\"class_ns\":%.0f,\"class_after_ns\":%.0f,\"disturbed\":%u,"
             "\"preempted\":%" PRIu64 ",\"slept\":%" PRIu64 ",\"pinned\":%s%s}",
             r->bench, r->subject, r->mode, r->size, r->count, r->min_ns, r->p50_ns, r->p99_ns,
-            r->p999_ns, r->max_ns, r->msgs_per_s, r->bytes_per_s, r->steady_per_s,
-            r->verified ? "true" : "false", r->class_ns, r->class_after_ns, r->disturbed,
-            r->preempted, r->slept, r->pinned ? "true" : "false", r->extra);
+            r->p999_ns, r->max_ns, r->msgs_per_s, r->bytes_per_s, r->verified ? "true" : "false",
+            r->class_ns, r->class_after_ns, r->disturbed, r->preempted, r->slept,
+            r->pinned ? "true" : "false", r->extra);
 }
 
 /* A rate the way people say it. */

@@ -76,6 +76,10 @@ double bench_slices_rate(const struct bench_slices *s);
 /* How many messages make a stream of about a second on a good path. */
 uint64_t bench_stream_count(size_t size);
 
+/* How many round trips to make before the first that counts: a tenth, but at least until a ring of
+   4 MiB was gone round once. Before, each of its pages costs a fault. */
+uint64_t bench_warm_trips(size_t size, uint64_t count);
+
 /* ---- results ------------------------------------------------------------------------------ */
 
 struct bench_result {
@@ -91,7 +95,6 @@ struct bench_result {
     double max_ns;
     double msgs_per_s;
     double bytes_per_s;
-    double steady_per_s; /* of a stream: the rate of its median slice, whoever took the core away */
     bool verified;
     double class_ns;       /* round trip of a cache line before … */
     double class_after_ns; /* … and after */
