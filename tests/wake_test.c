@@ -239,7 +239,7 @@ static void run_strangers(void *arg) {
 
 static void first_messages(enum how how) {
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
-    struct spoke spoke = {.how = how, .rounds = *test_sanitizer() ? 100 : 200};
+    struct spoke spoke = { .how = how, .rounds = *test_sanitizer() ? 100 : 200 };
     struct tram_msg msg;
     tram_node *node;
     pid_t pid;
@@ -356,6 +356,111 @@ TEST_TIMEOUT(space_of_four, 60) {
     space(4, BLOCKING, rounds());
 }
 
+/* ---- at the very moment -------------------------------------------------------------------- */
+
+/* Here one side does not sleep: it watches the other one begin to wait, and acts in the next few
+ * microseconds, when the other is on its way to sleep. So the fences are met, which a round of two
+ * sleepers never meets. */
+struct race {
+    uint64_t rounds;
+    uint64_t turn; /* shared: raised by the side that sleeps, just before it waits */
+    uint64_t done; /* shared: the other side's last act */
+};
+
+/* Spin until a word has a value; true if that took as long as a re-look. */
+static bool lost(const uint64_t *word, uint64_t value) {
+    int64_t start = kit_now();
+
+    for (uint64_t i = 1; __atomic_load_n(word, __ATOMIC_ACQUIRE) < value; i++)
+        if (i % 256 == 0 && kit_now() - start > LOST_NS)
+            return true;
+    return false;
+}
+
+/* Some nanoseconds to microseconds: short ones as likely as long ones. */
+static void lie_in_wait(struct rng *rng) {
+    for (volatile uint64_t n = rng_below(rng, UINT64_C(1) << rng_below(rng, 13)); n > 0; n--)
+        continue;
+}
+
+static void sleeping_receiver(void *arg) {
+    struct race *race = arg;
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, HUB, &options);
+    struct tram_msg msg;
+
+    kit_pin(1);
+    for (uint64_t i = 1; i <= race->rounds; i++) {
+        __atomic_store_n(&race->turn, i, __ATOMIC_RELEASE);
+        CHECK_OK(tram_recv(node, &msg, kit_patience(15)));
+    }
+    tram_close(node);
+}
+
+static void sleeping_sender(void *arg) {
+    struct race *race = arg;
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, SPOKE(0), &options);
+
+    kit_pin(1);
+    while (tram_send(node, HUB, 0, large, LARGE, TRAM_NOWAIT) == 0)
+        continue;
+    for (uint64_t i = 1; i <= race->rounds; i++) {
+        __atomic_store_n(&race->turn, i, __ATOMIC_RELEASE);
+        CHECK_OK(tram_send(node, HUB, 0, large, LARGE, 0));
+        __atomic_store_n(&race->done, i, __ATOMIC_RELEASE);
+    }
+    tram_close(node);
+}
+
+TEST_TIMEOUT(message_at_the_very_moment, 60) {
+    struct race *race = kit_shared(sizeof *race);
+    struct tram_options options = kit_options(65536, TRAM_FOREVER);
+    struct rng rng = { (uint64_t) getpid() };
+    tram_node *node;
+    pid_t pid;
+
+    race->rounds = 3 * rounds();
+    node = kit_open(NULL, SPOKE(0), &options);
+    kit_pin(0);
+    pid = test_fork(sleeping_receiver, race);
+    for (uint64_t i = 1; i <= race->rounds; i++) {
+        if (lost(&race->turn, i))
+            FAIL("message %llu did not wake", (unsigned long long) i - 1);
+        lie_in_wait(&rng);
+        CHECK_OK(tram_send(node, HUB, 0, &i, sizeof i, 0));
+    }
+    JOIN(pid);
+    tram_close(node);
+    munmap(race, sizeof *race);
+}
+
+TEST_TIMEOUT(space_at_the_very_moment, 60) {
+    struct race *race = kit_shared(sizeof *race);
+    struct tram_options options = kit_options(65536, TRAM_FOREVER);
+    struct rng rng = { (uint64_t) getpid() };
+    struct tram_msg msg;
+    tram_node *node;
+    pid_t pid;
+
+    race->rounds = 2 * rounds();
+    node = kit_open(NULL, HUB, &options);
+    kit_pin(0);
+    pid = test_fork(sleeping_sender, race);
+    for (uint64_t i = 1; i <= race->rounds; i++) {
+        if (lost(&race->turn, i))
+            FAIL("space for %llu did not wake", (unsigned long long) i - 1);
+        CHECK_OK(tram_recv(node, &msg, kit_patience(15)));
+        lie_in_wait(&rng);
+        CHECK_OK(tram_done(node));
+        if (lost(&race->done, i))
+            FAIL("space for %llu did not wake", (unsigned long long) i);
+    }
+    JOIN(pid);
+    tram_close(node);
+    munmap(race, sizeof *race);
+}
+
 /* ---- a sender that dies between publishing and ringing -------------------------------------- */
 
 #if defined(__x86_64__)
@@ -371,6 +476,21 @@ static void receive_and_note(void *arg) {
         CHECK_OK(tram_recv(node, &msg, kit_patience(15)));
         CHECK_EQ(msg.seq, (uint64_t) i + 2);
         __atomic_store_n(&came[i], kit_now(), __ATOMIC_RELEASE);
+    }
+    tram_close(node);
+}
+
+/* Until the other sender's second message has come, whatever comes of the dead one's. */
+static void receive_two(void *arg) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, HUB, &options);
+    struct tram_msg msg;
+    int64_t *came = arg;
+
+    while (!came[1]) {
+        CHECK_OK(tram_recv(node, &msg, kit_patience(15)));
+        if (msg.size == 5 && memcmp(msg.data, "again", 5) == 0)
+            __atomic_store_n(&came[1], kit_now(), __ATOMIC_RELEASE);
     }
     tram_close(node);
 }
@@ -476,6 +596,35 @@ TEST_TIMEOUT(dead_before_the_bell_with_successor, 60) {
     }
     printf("    killed at %d places\n", n);
     CHECK(n > 2);
+}
+
+/* Another one that has the same bit in the receiver's door: a bit that is set is no bell that was
+ * rung. */
+TEST_TIMEOUT(dead_before_the_bell_with_the_same_bit, 60) {
+    struct tram_options options = kit_options(65536, 0);
+    tram_id other = SPOKE(1);
+    bool more = true;
+
+    while (door_bit(other) != door_bit(SPOKE(0)))
+        other++;
+    for (int after = 0; more; after += *test_sanitizer() ? 40 : 8) {
+        int64_t *came = kit_shared(4096);
+        pid_t receiver = test_fork(receive_two, came), sender;
+        tram_node *node = kit_open(NULL, other, &options);
+        char path[300];
+
+        CHECK_OK(tram_send(node, HUB, 0, "other", 5, 0)); /* its channel is there already */
+        sender = test_fork(send_and_die, NULL);
+        more = kill_after_publish(sender, after);
+        CHECK_OK(tram_send(node, HUB, 0, "again", 5, 0));
+        await(&came[1], LOST_NS, "the other sender's bell");
+        tram_close(node);
+        JOIN(receiver);
+        kit_remove_tree(kit_path(path, sizeof path, test_dir(), HUB, NULL));
+        kit_remove_tree(kit_path(path, sizeof path, test_dir(), SPOKE(0), NULL));
+        kit_remove_tree(kit_path(path, sizeof path, test_dir(), other, NULL));
+        munmap(came, 4096);
+    }
 }
 
 #endif

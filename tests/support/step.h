@@ -30,7 +30,7 @@ enum {
     STEP_SEQS = 2048, /* numbers that a case may use */
     RANK_GONE = 1000, /* released */
     STEP_MORE = 3,      /* messages that the successors send */
-    STEP_PREPARED = 10, /* messages that an operation may send: the first large, the others small */
+    STEP_PREPARED = 32, /* messages that an operation may send: the first large, the others small */
 };
 
 /* Set aside after n hand-outs: on the list. To be handed out once more, out of order, as attempt n.
