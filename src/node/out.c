@@ -298,6 +298,20 @@ static bool has_remover(tram_node *node, const struct peer *peer) {
     return is_ephemeral(peer->id) || sys_lock_held(lock, LOCK_IDENTITY) != 1;
 }
 
+/* While we did not look, the remover may have left it to the receiver, who consumed what we
+ * published, and the next remover found nothing that waited. */
+static bool is_consumed(const struct out *out) {
+    const struct head *head = out->head_map.base;
+
+    return WORD_POSITION(load_acquire(&head->committed)) >= WORD_POSITION(out->tx.tail);
+}
+
+static int gone(tram_node *node, const struct peer *peer) {
+    return error_channel(&node->error, -ESTALE, node->id, peer->id,
+                         "the node was removed while this was sent; nothing of it was accepted: "
+                         "send it again");
+}
+
 /* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we
  * published, and opens again, or it was accepted by nobody. If he dies in between, the files
  * stay. */
@@ -311,6 +325,10 @@ static int wait_for_remover(tram_node *node, struct peer *peer) {
         if (rc < 0)
             return error_channel(&node->error, rc, node->id, peer->id,
                                  "cannot see whether the channel was removed: %s", strerror(-rc));
+        if (rc == 0 && is_consumed(peer->out)) {
+            out_break(peer->out, -ESTALE);
+            return 0;
+        }
         if (rc == 0 && is_ephemeral(peer->id)) {
             out_break(peer->out, -EHOSTUNREACH);
             return error_channel(&node->error, -EHOSTUNREACH, node->id, peer->id,
@@ -318,9 +336,7 @@ static int wait_for_remover(tram_node *node, struct peer *peer) {
         }
         if (rc == 0) {
             out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
-            return error_channel(&node->error, -ESTALE, node->id, peer->id,
-                                 "the node was removed while this was sent; nothing of it was "
-                                 "accepted: send it again");
+            return gone(node, peer);
         }
         if (!remover || sys_now() > deadline)
             break;
@@ -523,8 +539,11 @@ static int check_open(tram_node *node, struct peer *peer, uint64_t span, uint64_
     uint64_t armed = load_relaxed(&peer->out->tx.head->armed);
     int rc = 0;
 
-    if (unlikely(armed & (ARMED_CLOSED | ARMED_BROKEN)))
+    if (unlikely(armed & (ARMED_CLOSED | ARMED_BROKEN))) {
         rc = publish_slow(node, peer, armed);
+        if (rc == 0 && peer->out->broken)
+            rc = gone(node, peer);
+    }
     if (rc == 0 && unlikely(span + LINK_SPAN > peer->out->capacity))
         rc = out_grow(node, peer, span, more);
     if (rc != -ESTALE || ring_tx_staged(&peer->out->tx))
