@@ -6,6 +6,8 @@
 . "$(dirname "$0")/support/cli.sh"
 
 RANDOM=${TRAM_SEED:-7}
+lines=$((1000000 / ${TRAM_TIME_SCALE:-1})) # instrumented programs have enough with less
+bytes=$((12000000 / ${TRAM_TIME_SCALE:-1}))
 
 # Let a process run for a random number of turns of an empty loop, up to a few milliseconds.
 spin() {
@@ -30,8 +32,8 @@ again() {
 # The sender is killed and started again until it says that everything was accepted.
 sender_killed() {
     local sender receiver kills=0
-    seq 1 1000000 >"$work/in"
-    "$TRAM_BIN" recv --id $B --out "$work/out1" --count 1000000 --journal "$work/journal" &
+    seq 1 $lines >"$work/in"
+    "$TRAM_BIN" recv --id $B --out "$work/out1" --count $lines --journal "$work/journal" &
     receiver=$!
     while
         "$TRAM_BIN" send --from $A --to $B --resume "$work/in" &
@@ -45,18 +47,18 @@ sender_killed() {
     done
     wait $receiver || fail "recv ended with $?"
     same "$work/in" "$work/out1"
-    first_times 1000000 "$work/journal"
+    first_times $lines "$work/journal"
     is "$(again "$work/journal")" 0
     ((kills > 3)) || fail "only $kills kills"
     expect 0 tram send --from $A --to $B --resume --json "$work/in"
-    is "$(ask "$out" '(j["skipped"], j["sent"])')" "(1000000, 0)"
+    is "$(ask "$out" '(j["skipped"], j["sent"])')" "($lines, 0)"
     expect 1 tram send --from $A --to $B --resume "$work/never-was"
     head -n 10 "$work/in" >"$work/short"
     expect 1 tram send --from $A --to $B --resume "$work/short"
-    has "$err" "the bus accepted 1000000 messages since the base, the input has only 10"
-    expect 1 tram send --from $A --to $B --resume --base 1000001 "$work/in"
-    has "$err" "the base is 1000001, but the bus accepted 1000000 messages"
-    expect 0 tram send --from $A --to $B --resume --base 999995 --json "$work/short"
+    has "$err" "the bus accepted $lines messages since the base, the input has only 10"
+    expect 1 tram send --from $A --to $B --resume --base $((lines + 1)) "$work/in"
+    has "$err" "the base is $((lines + 1)), but the bus accepted $lines messages"
+    expect 0 tram send --from $A --to $B --resume --base $((lines - 5)) --json "$work/short"
     is "$(ask "$out" '(j["skipped"], j["sent"])')" "(5, 5)"
     expect 0 tram recv --id $B --idle-exit 0
     is "$out" "$(seq 6 10)"
@@ -116,7 +118,7 @@ END
 # Killed anywhere: with --at-seq the file is what was sent; appended, it has twice what is marked.
 receiver_killed_anywhere() {
     local receiver kills=0
-    head -c 12M /dev/urandom >"$work/in"
+    head -c $bytes /dev/urandom >"$work/in"
     "$TRAM_BIN" send --from $A --to 1.0.1.2 --size 16 "$work/in" 2>/dev/null &
     local sender=$!
     while
@@ -135,7 +137,7 @@ receiver_killed_anywhere() {
     wait $sender || fail "send ended with $?"
     same "$work/in" "$work/placed"
     ((kills > 3)) || fail "only $kills kills"
-    first_times $(((12 * 1024 * 1024) / 16)) "$work/journal3"
+    first_times $((bytes / 16)) "$work/journal3"
     echo "   $kills kills, $(again "$work/journal3") messages came again"
 }
 

@@ -188,7 +188,7 @@ terminated() {
     local sender receiver rounds=0 size
     is_at_work() { (($(stat -c %s "$work/all") > size)) || ! kill -0 "$sender" 2>/dev/null; }
     : >"$work/all"
-    seq 1 2000000 >"$work/in"
+    seq 1 $((2000000 / ${TRAM_TIME_SCALE:-1})) >"$work/in"
     "$TRAM_BIN" send --from $A --to $B "$work/in" &
     sender=$!
     while kill -0 $sender 2>/dev/null; do
