@@ -38,6 +38,7 @@ static void bench_help(FILE *out) {
             "  --size S       bytes of a message (k, M behind the number; default 32)\n"
             "  --count N      messages or round trips\n"
             "  --batch N      stage N messages before a flush and receive N at once (stream, mix)\n"
+            "  --take N       receive N at once, whatever --batch says (stream)\n"
             "  --senders K    senders of fanin (8), nodes of mix (4)\n"
             "  --spin         never sleep (rtt does that unless told otherwise)\n"
             "  --sleep        never spin: sleep at once (wake and first do that)\n"
@@ -65,6 +66,7 @@ enum {
     OPT_SIZE = 1,
     OPT_COUNT,
     OPT_BATCH,
+    OPT_TAKE,
     OPT_SENDERS,
     OPT_SLEEP,
     OPT_SPIN,
@@ -79,6 +81,7 @@ static const struct option options[] = {
     { "size", required_argument, NULL, OPT_SIZE },
     { "count", required_argument, NULL, OPT_COUNT },
     { "batch", required_argument, NULL, OPT_BATCH },
+    { "take", required_argument, NULL, OPT_TAKE },
     { "senders", required_argument, NULL, OPT_SENDERS },
     { "sleep", no_argument, NULL, OPT_SLEEP },
     { "spin", no_argument, NULL, OPT_SPIN },
@@ -118,6 +121,11 @@ static bool option_take(struct bench_opts *o, int opt, const char *text) {
         if (!option_number("batch", text, 512, &n))
             return false;
         o->batch = (unsigned) n;
+        return true;
+    case OPT_TAKE:
+        if (!option_number("take", text, 512, &n))
+            return false;
+        o->take = (unsigned) n;
         return true;
     case OPT_SENDERS:
         if (!option_number("senders", text, 1024, &n))

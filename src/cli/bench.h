@@ -19,7 +19,8 @@ struct bench_opts {
     const char *dir;   /* where the buses of this run lie */
     size_t size;       /* 0: the verb's own choice, likewise for the next ones */
     uint64_t count;
-    unsigned batch;   /* messages staged before a flush, and received at once */
+    unsigned batch;   /* messages staged before a flush, and received at once … */
+    unsigned take;    /* … unless this says otherwise */
     unsigned senders; /* fanin, mix: how many; nodes of mix */
     bool sleep;       /* never spin; none of the three: what suits the verb */
     bool dflt;        /* wait as one does who asks for nothing: spin a little, then sleep */

@@ -2,7 +2,7 @@
  *
  * One to one: a sender that never stops and a receiver that reads every byte. Plain: one send and
  * one receive a message; --batch N: N staged before one is sent, and up to N received at a time;
- * --claim: written in place.
+ * --take N: received at a time, else; --claim: written in place.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ struct stream_run {
     enum bench_wait wait;
     size_t size;
     uint64_t count, warm;
-    unsigned batch;
+    unsigned batch, take;
     bool ok;
     double rate;
     struct bench_switches switches[2];
@@ -71,17 +71,17 @@ static inline bool stream_check(struct stream_run *f, struct bench_pattern *patt
 
 static int stream_receive(struct stream_run *f, tram_node *node, struct bench_pattern *pattern,
                           struct bench_slices *slices) {
-    struct tram_msg *msgs = calloc(f->batch, sizeof(*msgs));
+    struct tram_msg *msgs = calloc(f->take, sizeof(*msgs));
     uint64_t seq = 0, all = f->count + f->warm;
     bool ok = true;
     int n = msgs ? 0 : -ENOMEM;
 
     while (seq < all && n >= 0) {
-        if (f->batch == 1) {
+        if (f->take == 1) {
             n = tram_recv(node, msgs, TRAM_FOREVER);
             n = n < 0 ? n : 1;
         } else {
-            n = tram_recv_batch(node, msgs, (int) f->batch, 0, TRAM_FOREVER);
+            n = tram_recv_batch(node, msgs, (int) f->take, 0, TRAM_FOREVER);
         }
         for (int i = 0; i < n; i++)
             ok &= stream_check(f, pattern, &msgs[i], seq++);
@@ -162,8 +162,10 @@ int bench_stream(const struct bench_opts *o) {
     f->count = o->count ? o->count : bench_stream_count(f->size);
     f->warm = f->count / 10 + 1;
     f->batch = o->batch ? o->batch : 1;
-    (void) snprintf(mode, sizeof(mode), "batch %u, %s%s%s", f->batch, bench_wait_name(f->wait),
-                    o->claim ? ", in place" : "", o->threads ? ", threads" : "");
+    f->take = o->take ? o->take : f->batch;
+    (void) snprintf(mode, sizeof(mode), "batch %u, take %u, %s%s%s", f->batch, f->take,
+                    bench_wait_name(f->wait), o->claim ? ", in place" : "",
+                    o->threads ? ", threads" : "");
     r.mode = mode;
     r.size = f->size;
     ret = bench_report(o, stream_run, f, &r);
