@@ -84,7 +84,18 @@ uint64_t ring_rx_recover(struct ring_rx *rx, uint64_t handed, bool *ret_more) {
 }
 
 void ring_rx_recovered(struct ring_rx *rx) {
+    uint64_t next = (rx->recovery + 2) & 7u;
+
+    /* The next recovery takes its own mark for "counted already": none may be left from the one
+     * eight before, of messages that were not reached since. */
     rx->recovery = (rx->recovery + 1) & 7u;
+    for (uint32_t i = 0; i < LAYOUT_WINDOW; i++) {
+        uint64_t *word = &rx->head->window[i];
+        uint64_t old = load_relaxed(word);
+
+        if (old != 0 && WINDOW_RECOVERY(old) == next)
+            store_relaxed(word, (old & ~(UINT64_C(7) << 56)) | rx->recovery << 56);
+    }
     journal_order();
     store_relaxed(&rx->head->handed, WORD_POSITION(rx->committed) | rx->recovery);
     journal_order();
