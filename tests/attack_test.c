@@ -702,6 +702,87 @@ TEST(broken_while_waiting_for_space) {
     (void) tram_close(b);
 }
 
+/* True: the file was cut short, and must not be touched any more. */
+static bool scribble(struct rng *rng, uint8_t *words, size_t size, const char *path) {
+    static const uint64_t values[] = {0, 1, 7, 8, 65536, UINT32_MAX, UINT64_MAX, INT64_MAX,
+                                      UINT64_C(1) << 63, UINT64_MAX - 7};
+
+    for (uint64_t n = rng_below(rng, 4) + 1; n > 0; n--) {
+        size_t at = rng_below(rng, rng_chance(rng, 700) ? (size < 512 ? size : 512) : size) & ~7u;
+        uint64_t old = *(uint64_t *) (void *) (words + at);
+        uint64_t value = values[rng_below(rng, sizeof(values) / sizeof(values[0]))];
+
+        if (rng_chance(rng, 500))
+            value = old + (rng_below(rng, 64) - 32) * (rng_chance(rng, 500) ? 1 : 8);
+        *(volatile uint64_t *) (void *) (words + at) = value;
+    }
+    if (!rng_chance(rng, 100))
+        return false;
+    return truncate(path, (off_t) (rng_below(rng, size / 4096 + 1) * 4096)) == 0;
+}
+
+/* One side is a peer that writes what it likes into its file while the other works; a third goes on.
+ * Each round a new pair of nodes. */
+static void scribble_rounds(const char *kind, size_t size) {
+    uint64_t seed = kit_env("ATTACK_SEED", (uint64_t) kit_now());
+    struct rng rng = {seed};
+    tram_node *b = open_small(B);
+    tram_node *c = open_small(C);
+    uint64_t closed = 0;
+
+    (void) fprintf(stderr, "ATTACK_SEED=%llu\n", (unsigned long long) seed);
+    for (uint32_t i = 0; i < 60; i++) {
+        tram_id id = TRAM_ID(3, 0, 0, 0) + i;
+        tram_node *a = open_small(id);
+        char text[TRAM_ID_TEXT];
+        char name[FILES_NAME];
+        char path[512];
+        uint8_t *words;
+        struct tram_msg msg;
+        struct tram_event event;
+        bool heard = false;
+        bool cut = false;
+
+        CHECK_OK(tram_send(a, B, 0, block, 100, 0));
+        if (rng_chance(&rng, 300))
+            CHECK_OK(tram_send(a, B, 0, block, 70000, 0));
+        (void) snprintf(name, sizeof(name), "%s-%s", kind, tram_id_format(id, text));
+        words = map_file(B, name, size);
+        for (int step = 0; step < 30; step++) {
+            if (!cut && rng_chance(&rng, 300))
+                cut = scribble(&rng, words, size,
+                               kit_path(path, sizeof(path), test_dir(), B, name));
+            if (rng_chance(&rng, 500))
+                (void) tram_send(a, B, 0, block, rng_below(&rng, 9000), TRAM_NOWAIT);
+            if (rng_chance(&rng, 500))
+                closed += tram_recv(b, &msg, 0) == -EBADMSG;
+            (void) tram_dispatch(b, &event);
+            (void) tram_dispatch(a, &event);
+        }
+        CHECK_OK(tram_send(c, B, 7, "sound", 5, 0));
+        for (int tries = 0; tries < 5000 && !heard; tries++)
+            heard = tram_recv(b, &msg, 0) == 0 && msg.from == C && msg.tag == 7;
+        CHECK(heard);
+        munmap(words, size);
+        (void) tram_close(a);
+        if (rng_chance(&rng, 50)) {
+            (void) tram_close(b);
+            b = open_small(B);
+        }
+    }
+    (void) fprintf(stderr, "%llu closed\n", (unsigned long long) closed);
+    (void) tram_close(b);
+    (void) tram_close(c);
+}
+
+TEST(scribbled_stream) {
+    scribble_rounds("from", LAYOUT_DATA + 65536);
+}
+
+TEST(scribbled_head) {
+    scribble_rounds("head", sizeof(struct head));
+}
+
 /* ---- the contract ---------------------------------------------------------------------------- */
 
 TEST(sizes_at_the_limit) {
