@@ -293,7 +293,7 @@ int head_make(int dir, const struct stream_plan *plan) {
     static_assert(sizeof(fresh) == offsetof(struct head, zero), "a head's first words");
     files_head_name(name, plan->from);
     (void) snprintf(hidden, sizeof(hidden), ".%s", name);
-    rc = file_prepare(dir, hidden, plan->mode, sizeof(struct head), offsetof(struct head, window),
+    rc = file_prepare(dir, hidden, plan->mode, sizeof(struct head), sizeof(struct head),
                       &fresh, sizeof(fresh));
     return rc < 0 ? rc : sys_rename(dir, hidden, name);
 }
@@ -390,29 +390,6 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
         return rc;
     *ret_facts = (struct head_facts){.id = found.id, .inode = st.inode};
     return 0;
-}
-
-int head_reserve_window(int dir, tram_id from) {
-    char name[FILES_NAME];
-    OWNS_FD int fd = -1;
-
-    files_head_name(name, from);
-    fd = sys_file_open(dir, name, true);
-    if (fd < 0)
-        return fd;
-    return sys_file_reserve(fd, offsetof(struct head, window), sizeof(((struct head *) 0)->window));
-}
-
-int head_read_window(int dir, tram_id from, uint64_t ret_window[LAYOUT_WINDOW]) {
-    char name[FILES_NAME];
-    OWNS_FD int fd = -1;
-
-    files_head_name(name, from);
-    fd = sys_file_open(dir, name, false);
-    if (fd < 0)
-        return fd;
-    return sys_file_read(fd, ret_window, LAYOUT_WINDOW * sizeof(*ret_window),
-                         offsetof(struct head, window));
 }
 
 static bool has_generation(int dir, tram_id from, uint32_t generation) {

@@ -87,10 +87,6 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
               struct head_facts *ret_facts);
 /* The inode of what lies there as head. -ENOENT. */
 int head_inode(int dir, tram_id from, uint64_t *ret_inode);
-/* Give the window's page memory. */
-int head_reserve_window(int dir, tram_id from);
-/* Read the window, whether its page has memory or not. */
-int head_read_window(int dir, tram_id from, uint64_t ret_window[LAYOUT_WINDOW]);
 
 /* The generations of a channel's streams. -ENOENT: none. */
 int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest);

@@ -88,6 +88,8 @@ void out_trim(struct out *out, uint64_t keep) {
     bool empty = head == out->tx.pos;
     uint64_t kept;
 
+    if (empty) /* the page at hand counts as kept */
+        first = end > keep ? end - keep : 0;
     if (first < out->tx.base)
         first = out->tx.base;
     first &= ~(PAGE - 1);

@@ -121,20 +121,12 @@ int in_break(tram_node *node, struct in *in, const char *what) {
     return say_broken(node, in, what);
 }
 
-int in_need_window(tram_node *node, struct in *in) {
-    int rc = 0;
-
-    if (!in->window)
-        rc = head_reserve_window(node->dir, in->peer->id);
-    if (rc == 0 && !in->hands) {
+int in_need_hands(tram_node *node, struct in *in) {
+    if (!in->hands)
         in->hands = calloc(LAYOUT_WINDOW, sizeof(*in->hands));
-        if (!in->hands)
-            rc = -ENOMEM;
-    }
-    if (rc < 0)
-        return error_channel(&node->error, rc, in->peer->id, node->id,
-                             "no memory to release messages one by one: %s", strerror(-rc));
-    in->window = true;
+    if (!in->hands)
+        return error_channel(&node->error, -ENOMEM, in->peer->id, node->id,
+                             "no memory to release messages one by one");
     return 0;
 }
 
@@ -252,7 +244,7 @@ static int recover(tram_node *node, struct in *in) {
     in->plain = handed <= in->rx.pos;
     if (in->plain)
         return 0;
-    rc = in_need_window(node, in);
+    rc = in_need_hands(node, in);
     while (rc == 0 && more) {
         struct stream_facts facts;
         struct sys_map next;
@@ -286,23 +278,19 @@ static int recover(tram_node *node, struct in *in) {
 /* What was in hand in a life before the last one, and not reached in the last, lies behind handed;
  * only the window knows of it, and of what was released out of order. */
 static int recover_earlier(tram_node *node, struct in *in) {
-    uint64_t window[LAYOUT_WINDOW];
+    const struct head *head = in->head_map.base;
     uint64_t again = in->again;
-    int rc = head_read_window(node->dir, in->peer->id, window);
 
-    if (rc < 0)
-        return rc;
     for (uint32_t i = 0; i < LAYOUT_WINDOW; i++) {
-        uint64_t ahead = WINDOW_SEQ(window[i]) - WINDOW_SEQ(in->done_seq);
+        uint64_t word = load_relaxed(&head->window[i]);
+        uint64_t ahead = WINDOW_SEQ(word) - WINDOW_SEQ(in->done_seq);
 
-        if (window[i] != 0 && ahead <= LAYOUT_WINDOW && in->done_seq + ahead > again)
+        if (word != 0 && ahead <= LAYOUT_WINDOW && in->done_seq + ahead > again)
             again = in->done_seq + ahead;
     }
-    if (again > in->again)
-        rc = in_need_window(node, in); /* it has memory: this notes it */
     in->again = again;
     in->plain = again <= in->rx.seq;
-    return rc;
+    return in->plain ? 0 : in_need_hands(node, in);
 }
 
 static int in_map(tram_node *node, struct in *in) {
@@ -536,7 +524,8 @@ void in_tidy(tram_node *node, struct in *in) {
         in->quiet_tail = tail;
         return; /* not drained, or not idle for long */
     }
-    if (held <= node->keep + 4 * DEFAULT_KEEP && !is_ephemeral(from))
+    if ((held <= node->keep + 4 * DEFAULT_KEEP && !is_ephemeral(from)) ||
+        layout_find(node->layout, from, node->id))
         return;
     rc = custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep, &in->rx);
     if (ring_rx_ready(&in->rx))
@@ -586,7 +575,7 @@ int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
         in_commit(node, in, end, seq);
         return 0;
     }
-    rc = in_need_window(node, in);
+    rc = in_need_hands(node, in);
     if (rc < 0)
         return rc;
     old = load_relaxed(word);

@@ -61,7 +61,7 @@ TEST(a_drained_channel_keeps_the_end_for_the_post_mortem) {
     carry(a, b, UINT64_C(1) << 30);
     CHECK(held("from-1.1.1.1") > 1 << 20); /* under load nothing is given back */
     rest(a, b);
-    CHECK(held("from-1.1.1.1") + held("head-1.1.1.1") <= 3 * PAGE + KEEP);
+    CHECK(held("from-1.1.1.1") + held("head-1.1.1.1") <= 3 * PAGE + KEEP); /* the target */
     CHECK(held("from-1.1.1.1") >= KEEP);
     CHECK_OK(tram_accepted(a, B, &accepted));
     CHECK_EQ(accepted, 16384);

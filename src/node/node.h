@@ -94,7 +94,6 @@ struct in {
     bool auto_listed;
     bool broken;
     bool plain;        /* nothing is held or comes again: receives go the short way */
-    bool window;       /* the window's page has memory */
     uint64_t auto_first, auto_seq; /* released by the next receive */
     uint64_t auto_pos; /* behind the last of them */
     uint64_t done_seq; /* messages committed */
@@ -304,7 +303,7 @@ void in_tidy(tram_node *node, struct in *in);
  * that are drained and whose senders do not run go. */
 void ins_tidy_ephemerals(tram_node *node, uint32_t most);
 void autos_release(tram_node *node);
-int in_need_window(tram_node *node, struct in *in);
+int in_need_hands(tram_node *node, struct in *in);
 /* All up to `seq` are done with, and those behind it that were released before their turn. */
 static inline void in_commit(tram_node *node, struct in *in, uint64_t position, uint64_t seq) {
     while (unlikely(in->hands && seq < in->rx.seq)) {

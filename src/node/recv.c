@@ -149,7 +149,7 @@ static inline int note_hand(tram_node *node, struct in *in, const struct ring_vi
             return 0;
     }
     if (!in->hands) {
-        int rc = in_need_window(node, in);
+        int rc = in_need_hands(node, in);
 
         if (rc < 0)
             return rc;

@@ -428,12 +428,18 @@ static int take_data(struct observe_reader *reader, const struct record *record,
 static bool still_there(struct observe_reader *reader, const struct stream_view *stream,
                         const struct record *record, uint64_t position) {
     struct record again;
+    uint64_t reserved;
 
     if (head_again(reader) < 0)
         return false;
     if (position >= reader->head.head && reader->head_file >= 0)
         return true;
-    return look_stream_read(stream, position, &again, sizeof(again)) == 0 &&
+    /* Behind the head the producer may write at any time, a payload before its header: how far it
+     * may be it says before it writes. */
+    return sys_file_read(stream->file, &reserved, sizeof(reserved),
+                         offsetof(struct stream, reserved)) == 0 &&
+           (reserved < position || reserved - position <= stream->capacity) &&
+           look_stream_read(stream, position, &again, sizeof(again)) == 0 &&
            memcmp(&again, record, sizeof(again)) == 0;
 }
 
