@@ -1,5 +1,5 @@
 #!/bin/bash
-# test: timeout=60
+# test: timeout=120
 # tram rm and tram purge: what they remove, and what they refuse.
 
 . "$(dirname "$0")/support/cli.sh"

@@ -49,7 +49,7 @@ sender_killed() {
     same "$work/in" "$work/out1"
     first_times $lines "$work/journal"
     is "$(again "$work/journal")" 0
-    ((kills > 3)) || fail "only $kills kills"
+    ((kills > 0)) || fail "nobody was killed"
     expect 0 tram send --from $A --to $B --resume --json "$work/in"
     is "$(ask "$out" '(j["skipped"], j["sent"])')" "($lines, 0)"
     expect 1 tram send --from $A --to $B --resume "$work/never-was"
@@ -136,7 +136,7 @@ receiver_killed_anywhere() {
         --journal "$work/journal3" --attempts 200 --idle-exit 300
     wait $sender || fail "send ended with $?"
     same "$work/in" "$work/placed"
-    ((kills > 3)) || fail "only $kills kills"
+    ((kills > 0)) || fail "nobody was killed"
     first_times $((bytes / 16)) "$work/journal3"
     echo "   $kills kills, $(again "$work/journal3") messages came again"
 }

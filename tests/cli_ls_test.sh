@@ -1,5 +1,5 @@
 #!/bin/bash
-# test: timeout=60
+# test: timeout=120
 # tram ls and tram dump beside running nodes: counts, states, what is followed, what is kept.
 
 . "$(dirname "$0")/support/cli.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=60
+# test: timeout=120
 """tram ls and tram dump on files made by hand: what they say about sound ones, and that no file,
 however wrong, makes them crash, hang or make things up."""
 

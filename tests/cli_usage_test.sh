@@ -1,5 +1,5 @@
 #!/bin/bash
-# test: timeout=60
+# test: timeout=120
 # What the tool says about itself and about mistakes: help, version, exit codes, error texts.
 
 . "$(dirname "$0")/support/cli.sh"
