@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * test: timeout=60
  *
- * Whoever dies between what he did and the bell that tells of it: a sender that published, a receiver
- * that freed. A successor rings at once; without one, those who sleep look again after a second.
+ * Whoever dies between what he did and the bell that tells of it: a sender that published, a
+ * receiver that freed. A successor rings at once; without one, those who sleep look again after a
+ * second.
  */
 #include <fcntl.h>
 #include <signal.h>
