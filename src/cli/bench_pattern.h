@@ -7,7 +7,7 @@
  * slots is prime, so that bytes left over from an earlier lap of a ring don't pass for the right
  * ones.
  *
- * The sender's copies lie ready in its cache, stamped half a round ahead: a store that was just
+ * The sender's copies lie ready in its cache, stamped some messages ahead: a store that was just
  * made and is then read by a wider load stalls the core for longer than a whole 32-byte message
  * may take, and would measure the benchmark. The receiver reads all bytes: it adds them up in two
  * lanes, and compares one message in 64 with its own copy byte by byte.
