@@ -60,8 +60,9 @@ wait_for() {
 
 # ask JSON EXPRESSION: what a Python expression makes of the JSON as `j`.
 ask() {
-    python3 -c 'import json, sys; j = json.loads(sys.argv[1]); print(eval(sys.argv[2]))' "$1" "$2" ||
-        fail "no answer to $2 from $1"
+    python3 -c 'import json, sys
+j = json.loads(sys.argv[1])
+print(eval(sys.argv[2]))' "$1" "$2" || fail "no answer to $2 from $1"
 }
 
 # member OBJECT KEY: of a flat JSON object; Python takes long to start.
