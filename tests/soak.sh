@@ -45,8 +45,9 @@ sleeps()
 echo "soak of $minutes minutes, storms from seed $seed"
 STEP_EVERY=1 run step "$tests/step_test" || failed=1
 STEP_EVERY=1 run step_recv "$tests/step_recv_test" || failed=1
+run bell "$tests/bell_test" || failed=1
 EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundreds || failed=1
-WAKE_ROUNDS=100000 run wake "$tests/wake_test" || failed=1
+WAKE_SECONDS=600 WAKE_ROUNDS=100000 run wake "$tests/wake_test" || failed=1
 
 if [ $failed -eq 0 ]; then
     left=$((end - SECONDS))
@@ -56,7 +57,7 @@ if [ $failed -eq 0 ]; then
     round=0
     while kill -0 $storm 2>/dev/null && [ $SECONDS -lt $end ]; do
         round=$((round + 1))
-        WAKE_ROUNDS=50000 run "wake-$round" "$tests/wake_test" >"$logs/last" || {
+        WAKE_SECONDS=600 WAKE_ROUNDS=50000 run "wake-$round" "$tests/wake_test" >"$logs/last" || {
             failed=1
             cat "$logs/last"
             break
