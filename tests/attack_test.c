@@ -572,3 +572,37 @@ TEST(wait_with_all_in_hand) {
     (void) tram_close(a);
     (void) tram_close(b);
 }
+
+/* A message that is tried again and held is in hand like any other: waits end, the loop rests. */
+TEST(retried_and_held) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *a = open_small(A);
+    tram_node *b = NULL;
+    struct pollfd entry = {.events = POLLIN};
+    struct tram_msg held;
+    struct tram_msg msg;
+
+    options.attempts = 1;
+    b = kit_open(NULL, B, &options);
+    CHECK_OK(tram_send(a, B, 0, "x", 1, 0));
+    take_and_check(b, 1, 1);
+    (void) tram_close(b);
+    b = kit_open(NULL, B, &options);
+    CHECK_ERR(tram_recv(b, &msg, 0), -EAGAIN); /* set aside */
+    CHECK_OK(tram_aside_retry(b, A, 1));
+    CHECK_EQ(tram_recv_batch(b, &held, 1, TRAM_HOLD, KIT_S), 1);
+    CHECK_EQ(held.attempt, 2);
+    CHECK_ERR(tram_recv(b, &msg, KIT_MS), -ETIMEDOUT);
+    CHECK_ERR(tram_wait(b, KIT_MS), -ETIMEDOUT);
+    entry.fd = tram_fd(b);
+    CHECK_ERR(tram_recv(b, &msg, 0), -EAGAIN);
+    CHECK_EQ(poll(&entry, 1, 0), 0);
+    CHECK(tram_timeout(b) > 0);
+    CHECK_OK(tram_send(a, B, 0, "y", 1, 0));
+    CHECK_EQ(poll(&entry, 1, 1000), 1);
+    take_and_check(b, 2, 1);
+    CHECK_OK(tram_release(b, &held));
+    CHECK_EQ(tram_aside_list(b, NULL, 0), 0);
+    (void) tram_close(a);
+    (void) tram_close(b);
+}

@@ -64,6 +64,14 @@ struct retry *retry_free(struct retry *retry) {
     return NULL;
 }
 
+bool aside_waits(const tram_node *node) {
+    const struct retry *retry = node->retries;
+
+    while (retry && retry->in_hand)
+        retry = retry->next;
+    return retry != NULL;
+}
+
 int aside_find_retry(tram_node *node, tram_id from, uint64_t seq) {
     struct retry **link = &node->retries;
     uint32_t count = 0;

@@ -327,6 +327,8 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
 int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold);
 bool aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic);
 int aside_find_retry(tram_node *node, tram_id from, uint64_t seq);
+/* Is there a message to be tried again that is not in hand? */
+bool aside_waits(const tram_node *node);
 struct retry *retry_free(struct retry *retry);
 
 /* ---- sleeping (wait.c) ----------------------------------------------------------------------- */
@@ -347,7 +349,7 @@ int node_block(tram_node *node, uint64_t deadline);
 void node_due(tram_node *node, uint64_t now);
 /* Is there something for the application that is in no ring? */
 static inline bool node_to_say(const tram_node *node) {
-    return node->bad || node->retries;
+    return node->bad || (unlikely(node->retries != NULL) && aside_waits(node));
 }
 /* Find a channel with a message, in turn; NULL. */
 struct in *node_look(tram_node *node);

@@ -23,7 +23,8 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
-#define REMOVER_WAIT (5 * SYS_SECOND)
+#define REMOVER_WAIT  (5 * SYS_SECOND)
+#define FAREWELL_WAIT (100 * SYS_MILLISECOND) /* what is sent to it goes with it, anyway */
 
 struct out *out_free(struct out *out) {
     if (!out)
@@ -316,7 +317,7 @@ static int gone(tram_node *node, const struct peer *peer) {
  * published, and opens again, or it was accepted by nobody. If he dies in between, the files
  * stay. */
 static int wait_for_remover(tram_node *node, struct peer *peer) {
-    uint64_t deadline = sys_now() + REMOVER_WAIT;
+    uint64_t deadline = sys_now() + (is_ephemeral(peer->id) ? FAREWELL_WAIT : REMOVER_WAIT);
 
     while (load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED) {
         bool remover = has_remover(node, peer); /* first: who let go before had finished */

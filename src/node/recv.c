@@ -358,7 +358,8 @@ static int rest(tram_node *node, struct patience *wait) {
 static inline void remember_quick(tram_node *node) {
     struct in *in = node->autos;
 
-    if (in && !in->auto_next && in->plain && in->hot_next && in->turn > 0 && !node_to_say(node))
+    if (in && !in->auto_next && in->plain && in->hot_next && in->turn > 0 && !node->bad &&
+        !node->retries)
         node->quick = in;
 }
 
@@ -387,9 +388,11 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
                 look_due(node); /* what it finds is for the next one */
                 return -EAGAIN;
             }
-            if (node->asleep ? node_sleeps_on(node) : node_sleep(node, false))
+            if (!node->events && (node->asleep ? node_sleeps_on(node) : node_sleep(node, false)))
                 return -EAGAIN;
             node_wake(node);
+            if (node->events && !node_look(node) && !node_to_say(node))
+                return -EAGAIN; /* awake: the descriptor says that there is an event */
             continue;
         }
         rc = rest(node, &wait);

@@ -57,9 +57,7 @@ bool node_sleep(tram_node *node, bool space_only) {
     if (node->asleep)
         return !node_knocked(node);
     if (!space_only) {
-        if (node->retries || node->bad || !arm_all(node))
-            return false;
-        if (node->fd_given && node->events)
+        if (node_to_say(node) || !arm_all(node))
             return false;
     }
     if (node->lit) {
@@ -263,7 +261,7 @@ static bool has_work(tram_node *node) {
             return false;
         node_wake(node);
     }
-    if (node->events || node->bad || node->retries || node_look(node))
+    if (node->events || node_to_say(node) || node_look(node))
         return true;
     if (node_sleep(node, false))
         return false;
@@ -338,7 +336,7 @@ static int wait_for_work(tram_node *node, int64_t timeout_ns) {
 
         if (node->watches > 0)
             peers_check_ended(node);
-        if (node->events || node->bad || node->retries || node_look(node))
+        if (node->events || node_to_say(node) || node_look(node))
             return 1;
         if (now >= deadline)
             return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
