@@ -424,6 +424,10 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
 
     if (end + LINK_SPAN > out->reserved)
         rc = out_reserve(out, end + LINK_SPAN);
+    if (rc == -ENOSPC && !out->pinned) { /* what was consumed gives its memory to what comes */
+        out_trim(out, 0);
+        rc = out_reserve(out, end + LINK_SPAN);
+    }
     if (rc < 0)
         return error_channel(&node->error, rc, node->id, out->peer->id,
                              "no memory for the message: %s%s", strerror(-rc),
