@@ -306,8 +306,9 @@ static void run_pusher(void *arg) {
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
     tram_node *node = kit_open(NULL, SPOKE(spoke->index), &options);
     struct rng rng = { (uint64_t) getpid() };
+    int64_t end = closing_time();
 
-    for (uint64_t i = 0; i < spoke->rounds; i++) {
+    for (uint64_t i = 0; i < spoke->rounds && kit_now() < end; i++) {
         int64_t start;
 
         dawdle(&rng);
