@@ -65,7 +65,7 @@ struct out {
     uint64_t reserved; /* [kept, reserved) has memory; UINT64_MAX: all of the ring has */
     uint64_t kept;
     uint64_t chunk;    /* grain of reserving and of the post-mortem */
-    uint64_t chunk_ns; /* when the last chunk was begun */
+    uint64_t chunk_ns, chunk_pos; /* when and where the last chunk was begun */
     uint32_t light;    /* chunks in a row that took long */
     uint64_t idle_pos; /* pos when it was last looked at for giving back */
     uint64_t ring_max;

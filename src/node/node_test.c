@@ -251,3 +251,29 @@ TEST(full_both_ways) {
     (void) tram_close(a);
     (void) tram_close(b);
 }
+
+/* With as many in hand as there may be, and more waiting, nobody says that nothing came. */
+TEST(too_many_in_hand) {
+    tram_node *a = open_node(A);
+    tram_node *b = open_node(B);
+    static struct tram_msg msgs[600];
+    struct tram_msg msg;
+
+    for (int i = 0; i < 600; i++)
+        CHECK_EQ(tram_send(a, B, 0, "x", 1, 0), 0);
+    for (int got = 0; got < 512;)
+        got += CHECK_OK(tram_recv_batch(b, msgs + got, 600 - got, TRAM_HOLD, 0));
+    CHECK_ERR(tram_recv_batch(b, msgs + 512, 1, TRAM_HOLD, 0), -ENOBUFS);
+    CHECK_ERR(tram_recv_batch(b, msgs + 512, 1, TRAM_HOLD, 1), -ENOBUFS);
+    CHECK_ERR(tram_recv_batch(b, msgs + 512, 1, TRAM_HOLD, TRAM_FOREVER), -ENOBUFS);
+    CHECK_ERR(tram_wait(b, 0), -ENOBUFS);
+    CHECK_ERR(tram_wait(b, 1), -ENOBUFS);
+    CHECK_EQ(tram_last_error(b)->limit, 512);
+    CHECK_OK(tram_release(b, &msgs[1])); /* not the first: still as many count as in hand */
+    CHECK_ERR(tram_recv(b, &msg, 1), -ENOBUFS);
+    CHECK_OK(tram_release(b, &msgs[0]));
+    CHECK_OK(tram_recv(b, &msg, 0));
+    CHECK_EQ(msg.seq, 513);
+    (void) tram_close(a);
+    (void) tram_close(b);
+}

@@ -441,18 +441,24 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
         limit = (end | (out->chunk - 1)) + 1 + LINK_SPAN;
     out->tx.room = limit - LINK_SPAN;
     store_relaxed(&out->tx.words->reserved, limit);
-    __atomic_thread_fence(__ATOMIC_RELEASE); /* an observer that sees what is written sees it, too */
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* who sees what is written then sees this, too */
     out_make_dirty(node, out, false);
     return 0;
 }
 
-/* Traffic that takes long for each of several chunks, and is consumed as it comes, is light: memory
- * follows the backlog. One long chunk may be a process that was pre-empted under load. */
+/* Less than a chunk in 10 ms, several times in a row, and consumed as it comes, is light traffic:
+ * memory follows the backlog. Once may be a process that was pre-empted under load. */
 static void trim_if_light(tram_node *node, struct out *out) {
     uint64_t now = sys_now();
+    uint64_t us = (now - out->chunk_ns) / 1000;
+    bool light;
 
-    out->light = now - out->chunk_ns > 10 * SYS_MILLISECOND ? out->light + 1 : 0;
+    if (us > 1000000)
+        us = 1000000;
+    light = us * out->chunk > (out->tx.pos - out->chunk_pos) * 10000;
+    out->light = light ? out->light + 1 : 0;
     out->chunk_ns = now;
+    out->chunk_pos = out->tx.pos;
     if (out->light < 4 || out->pinned || out->tx.pos - out->tx.freed > out->chunk)
         return;
     out->light = 0;
@@ -476,7 +482,7 @@ static int wait_for_space(tram_node *node, struct peer *peer, uint64_t deadline,
     ins_give(node); /* or two that send to each other wait for what both have already consumed */
     if (*spin_until == 0)
         *spin_until = node->spin_ns < 0 ? UINT64_MAX : sys_now() + (uint64_t) node->spin_ns;
-    for (int i = 0; i < 64; i++) {
+    for (int i = node->spin_ns == 0 ? 1 : 64; i > 0; i--) {
         if (ring_tx_look(&out->tx) < 0 || out->tx.freed != seen)
             return 0;
         sys_relax();

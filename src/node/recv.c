@@ -326,7 +326,7 @@ static int rest(tram_node *node, struct patience *wait) {
     int rc;
 
     look_away(node);
-    for (int i = 0; i < 64; i++) { /* dense traffic never gets to reading the clock */
+    for (int i = node->spin_ns == 0 ? 1 : 64; i > 0; i--) { /* dense traffic reads no clock */
         if (node_look(node) || node_to_say(node))
             return 0;
         sys_relax();
@@ -336,14 +336,14 @@ static int rest(tram_node *node, struct patience *wait) {
         wait->spin_until = node->spin_ns < 0 ? UINT64_MAX : now + (uint64_t) node->spin_ns;
         wait->deadline = sys_deadline(wait->timeout_ns);
     }
-    if (now >= wait->deadline)
-        return -ETIMEDOUT;
-    if (now < wait->spin_until) {
+    if (now < wait->deadline && now < wait->spin_until) {
         node_due(node, now);
         return 0;
     }
     if (node_all_in_hand(node))
-        return node_too_many(node);
+        return node_too_many(node); /* "nothing came" has to be the truth */
+    if (now >= wait->deadline)
+        return -ETIMEDOUT;
     if (!node_sleep(node, false)) {
         node_wake(node);
         return 0;

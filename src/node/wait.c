@@ -338,15 +338,16 @@ static int wait_for_work(tram_node *node, int64_t timeout_ns) {
             peers_check_ended(node);
         if (node->events || node_to_say(node) || node_look(node))
             return 1;
-        if (now >= deadline)
-            return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
-        node_due(node, now);
-        if (now < spin_until) {
+        if (now < deadline && now < spin_until) {
+            node_due(node, now);
             sys_relax();
             continue;
         }
         if (node_all_in_hand(node))
             return node_too_many(node);
+        if (now >= deadline)
+            return timeout_ns == 0 ? -EAGAIN : -ETIMEDOUT;
+        node_due(node, now);
         if (node_sleep(node, false)) {
             rc = node_block(node, deadline);
             if (rc < 0)

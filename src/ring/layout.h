@@ -115,7 +115,7 @@ static_assert(offsetof(struct stream, kept) == 328, "layout");
 static_assert(offsetof(struct stream, reserved) == 336, "layout");
 static_assert(sizeof(struct stream) == 384, "layout");
 
-/* The consumer's words of a channel, through all generations. The window lies on a page of its own. */
+/* The consumer's words of a channel, through all generations. The window has its own page. */
 struct head {
     uint64_t magic;
     uint32_t version;
