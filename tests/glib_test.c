@@ -17,11 +17,15 @@
 
 static struct {
     void *library;
-    unsigned (*fd_add)(int fd, int condition, int (*told)(int fd, int condition, void *context),
-                       void *context);
-    unsigned (*timeout_add)(unsigned ms, int (*told)(void *context), void *context);
+    void *(*context_new)(void);
+    void (*context_unref)(void *context);
     int (*iteration)(void *context, int may_block);
-    int (*remove)(unsigned source);
+    void *(*fd_source)(int fd, int condition);
+    void *(*timeout_source)(unsigned ms);
+    void (*set_callback)(void *source, void (*told)(void), void *data, void (*done)(void *data));
+    unsigned (*attach)(void *source, void *context);
+    void (*destroy)(void *source);
+    void (*unref)(void *source);
 } glib;
 
 static void glib_find(void) {
@@ -29,10 +33,15 @@ static void glib_find(void) {
         const char *name;
         void *place;
     } symbols[] = {
-        { "g_unix_fd_add", &glib.fd_add },
-        { "g_timeout_add", &glib.timeout_add },
+        { "g_main_context_new", &glib.context_new },
+        { "g_main_context_unref", &glib.context_unref },
         { "g_main_context_iteration", &glib.iteration },
-        { "g_source_remove", &glib.remove },
+        { "g_unix_fd_source_new", &glib.fd_source },
+        { "g_timeout_source_new", &glib.timeout_source },
+        { "g_source_set_callback", &glib.set_callback },
+        { "g_source_attach", &glib.attach },
+        { "g_source_destroy", &glib.destroy },
+        { "g_source_unref", &glib.unref },
     };
 
     glib.library = dlopen("libglib-2.0.so.0", RTLD_NOW);
@@ -88,22 +97,30 @@ static void send_slowly(void *arg) {
 
 TEST(glib_loop) {
     struct state state = { 0 };
-    unsigned source;
+    void *context, *source, *clock;
     pid_t pid;
 
     glib_find();
     state.node = kit_open(NULL, RIGHT, NULL);
-    source = glib.fd_add(CHECK_OK(tram_fd(state.node)), IO_IN, readable, &state);
+    context = glib.context_new();
+    source = glib.fd_source(CHECK_OK(tram_fd(state.node)), IO_IN);
+    glib.set_callback(source, (void (*)(void)) readable, &state, NULL);
+    glib.attach(source, context);
     pid = test_fork(send_slowly, NULL);
     while (state.received < MESSAGES)
-        (void) glib.iteration(NULL, 1);
+        (void) glib.iteration(context, 1);
     JOIN(pid);
-    glib.timeout_add(200, enough, &state); /* of nothing */
+    clock = glib.timeout_source(200); /* of nothing */
+    glib.set_callback(clock, (void (*)(void)) enough, &state, NULL);
+    glib.attach(clock, context);
     while (!state.over)
-        (void) glib.iteration(NULL, 1);
+        (void) glib.iteration(context, 1);
     printf("    told %u times of %u messages and 200 ms of nothing\n", state.told, state.received);
     CHECK_EQ(state.received, MESSAGES);
     CHECK(state.told <= 2 * MESSAGES + 10);
-    CHECK(glib.remove(source));
+    glib.destroy(source);
+    glib.unref(source);
+    glib.unref(clock);
+    glib.context_unref(context);
     tram_close(state.node);
 }
