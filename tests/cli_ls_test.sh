@@ -92,6 +92,7 @@ followed() {
     wait_for told '"event":"node".*"id":"1.0.0.2","state":"down"'
     echo y | tram --bus other send --from $A --to $C 2>/dev/null
     wait_for told '"event":"channel".*"to":"1.0.0.3","state":"waiting","accepted":1'
+    wait_for grep -q "$C" "$work/text" # the other one looks when it likes
     tram --bus other rm --force $C || fail rm
     wait_for told '"event":"gone".*"id":"1.0.0.3"'
     wait_for told '"event":"gone".*"from":"1.0.0.1","to":"1.0.0.3"'
