@@ -146,14 +146,16 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
     return open_old(node, dir, out, lowest, facts.base);
 }
 
+/* *ret_made: the channel is new. */
 static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64_t capacity,
-                  struct out **ret_out) {
+                  struct out **ret_out, bool *ret_made) {
     __attribute__((cleanup(out_free_p))) struct out *out = NULL;
     uint32_t lowest = 0;
     uint32_t highest = 0;
     int rc = files_generations(dir, node->id, &lowest, &highest);
 
-    if (rc == -ENOENT && make)
+    *ret_made = rc == -ENOENT && make;
+    if (*ret_made)
         rc = make_channel(node, dir, peer->id, capacity);
     if (rc < 0)
         return rc;
@@ -200,11 +202,50 @@ static int pin(const tram_node *node, struct out *out, const struct layout_chann
     return out_pin(out, flags);
 }
 
+/* Is the channel that we have still the one in the directory? 1, 0 or a negative errno. */
+static int still_there(tram_node *node, struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+    uint64_t inode;
+    int rc;
+
+    if (dir < 0)
+        return dir == -ENOENT ? 0 : dir;
+    rc = head_inode(dir, node->id, &inode);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    return inode == peer->out->head_inode;
+}
+
+static bool removal_under_way(tram_node *node, const struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+    OWNS_FD int lock = dir < 0 ? -1 : sys_file_open(dir, "lock", true);
+
+    return lock >= 0 && sys_lock_held(lock, LOCK_CUSTODY) == 1 &&
+           sys_lock_held(lock, LOCK_IDENTITY) != 1;
+}
+
+/* A remover that was at work while we made the files may have unlinked them by their names without
+ * having closed this channel. So wait for his end, and look; whoever begins later finds them whole,
+ * and closes them first. 0, or -ENOENT: to be made again. */
+static int outlive_remover(tram_node *node, struct peer *peer) {
+    uint64_t deadline = sys_now() + REMOVER_WAIT;
+    int rc;
+
+    while (removal_under_way(node, peer)) {
+        if (sys_now() > deadline)
+            return -ETIMEDOUT;
+        sys_relax();
+    }
+    rc = still_there(node, peer);
+    return rc > 0 ? 0 : rc == 0 ? -ENOENT : rc;
+}
+
 /* The receiver's directory, and our channel in it. */
 static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacity,
                         struct peer **ret_peer) {
     OWNS_FD int dir = files_node_dir(&node->bus, to, make && !is_ephemeral(to));
     struct peer *peer;
+    bool made;
     int rc;
 
     if (dir == -ENOENT && is_ephemeral(to))
@@ -214,8 +255,12 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
     peer = peer_get(node, to);
     if (!peer)
         return -ENOMEM;
-    rc = attach(node, dir, peer, make, capacity, &peer->out);
-    if (rc == 0)
+    rc = attach(node, dir, peer, make, capacity, &peer->out, &made);
+    if (rc == 0 && made)
+        rc = outlive_remover(node, peer);
+    if (rc < 0)
+        peer->out = out_free(peer->out);
+    else
         *ret_peer = peer;
     return rc;
 }
@@ -271,20 +316,6 @@ void out_break(struct out *out, int why) {
 }
 
 /* ---- ringing --------------------------------------------------------------------------------- */
-
-/* Is the channel that we have still the one in the directory? 1, 0 or a negative errno. */
-static int still_there(tram_node *node, struct peer *peer) {
-    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
-    uint64_t inode;
-    int rc;
-
-    if (dir < 0)
-        return dir == -ENOENT ? 0 : dir;
-    rc = head_inode(dir, node->id, &inode);
-    if (rc < 0)
-        return rc == -ENOENT ? 0 : rc;
-    return inode == peer->out->head_inode;
-}
 
 /* Does anybody act for the receiver who is not the receiver? (An ephemeral one removes itself.) The
  * lock says it, not the clock: a remover that is stopped for long removes when it goes on. */
