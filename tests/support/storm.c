@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -125,29 +126,41 @@ static void linger(struct supervisor *sup, int64_t ns) {
     } while (kit_now() < end && !sup->world->failed);
 }
 
-static void kill_one(struct supervisor *sup) {
-    int index = (int) rng_below(&sup->rng, (uint64_t) sup->world->n_nodes);
-    struct storm_node *node = &sup->world->nodes[index];
-    pid_t old = node->pid;
+/* By its descriptor: its number may be another one's by the time that this is done. */
+static void signal_to(int pidfd, int signal) {
+    (void) syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0); /* -ESRCH: it ended by itself */
+}
 
-    if (!old)
-        return;
-    sup->tally->kills++;
+static void kill_slowly(struct supervisor *sup, int index, int pidfd) {
+    struct storm_node *node = &sup->world->nodes[index];
+
     /* Sometimes the successor is there already and opens the ID the moment that it is free. */
     if (node->kind != EPHEMERAL && rng_chance(&sup->rng, 250)) {
         start(sup, index);
         sup->tally->takeovers++;
         if (rng_chance(&sup->rng, 500))
             linger(sup, (int64_t) rng_below(&sup->rng, 2000000));
-        kill(old, SIGKILL);
+        signal_to(pidfd, SIGKILL);
         return;
     }
     /* Sometimes it is stopped first: others see a holder that lives and does nothing. */
     if (rng_chance(&sup->rng, 100)) {
-        kill(old, SIGSTOP);
+        signal_to(pidfd, SIGSTOP);
         linger(sup, (int64_t) rng_below(&sup->rng, 5000000));
     }
-    kill(old, SIGKILL);
+    signal_to(pidfd, SIGKILL);
+}
+
+static void kill_one(struct supervisor *sup) {
+    int index = (int) rng_below(&sup->rng, (uint64_t) sup->world->n_nodes);
+    pid_t pid = sup->world->nodes[index].pid;
+    int pidfd = pid ? (int) syscall(SYS_pidfd_open, pid, 0) : -1; /* it is not reaped yet */
+
+    if (pidfd < 0)
+        return;
+    sup->tally->kills++;
+    kill_slowly(sup, index, pidfd);
+    close(pidfd);
 }
 
 static void rage(struct supervisor *sup, unsigned kills) {
