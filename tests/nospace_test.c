@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * test: timeout=60
  *
- * A bus on a file system that is full: a send says -ENOSPC and has accepted nothing, nobody dies of a
- * page that is not there, and all goes on when there is space again. Each test has a small tmpfs of its
- * own, in a mount namespace.
+ * A bus on a file system that is full: a send says -ENOSPC and has accepted nothing, nobody dies
+ * of a page that is not there, and all goes on when there is space again. Each test has a small
+ * tmpfs of its own, in a mount namespace.
  */
 #include <errno.h>
 #include <fcntl.h>
