@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The descriptor in a GLib main loop: a source on it is told of messages and left alone
- * otherwise. No header of GLib, since it may be missing when this is built: what little is needed is
- * looked up.
+ * otherwise. No header of GLib, since it may be missing when this is built: what little is needed
+ * is looked up.
  */
 #include <dlfcn.h>
 #include <stdio.h>
