@@ -115,14 +115,17 @@ void bus_close(struct bus *bus) {
 int files_node_dir(const struct bus *bus, tram_id id, bool make) {
     char name[TRAM_ID_TEXT];
     int dir = sys_dir_open(bus->dir, tram_id_format(id, name));
-    int rc;
 
-    if (dir != -ENOENT || !make)
-        return dir;
-    rc = sys_dir_make(bus->dir, name, files_dir_mode(bus->mode));
-    if (rc < 0 && rc != -EEXIST)
-        return rc;
-    return sys_dir_open(bus->dir, name);
+    /* What was made may be removed before it is opened: by whoever clears the remains of dead
+     * ephemeral nodes, or by tram rm. */
+    for (int tries = 0; dir == -ENOENT && make && tries < 1000; tries++) {
+        int rc = sys_dir_make(bus->dir, name, files_dir_mode(bus->mode));
+
+        if (rc < 0 && rc != -EEXIST && rc != -ENOENT)
+            return rc;
+        dir = sys_dir_open(bus->dir, name);
+    }
+    return dir;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
