@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test: timeout=60 cpus=2
+ * test: timeout=60
  *
  * Attacks: what an adversarial review of the node's code found, each as a test: accidents in an
  * unlucky order (removal, growth, failure of the machine), and the contract at its edges. Peers
