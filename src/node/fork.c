@@ -89,12 +89,14 @@ int fork_register(tram_node *node) {
 }
 
 void fork_unregister(tram_node *node) {
-    if (!node->registry_link || node->forked)
+    if (node->forked)
         return;
     (void) pthread_mutex_lock(&registry_lock);
-    *node->registry_link = node->registry_next;
-    if (node->registry_next)
-        node->registry_next->registry_link = node->registry_link;
-    node->registry_link = NULL;
+    if (node->registry_link) {
+        *node->registry_link = node->registry_next;
+        if (node->registry_next)
+            node->registry_next->registry_link = node->registry_link;
+        node->registry_link = NULL;
+    }
     (void) pthread_mutex_unlock(&registry_lock);
 }
