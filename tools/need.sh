@@ -20,7 +20,9 @@ group()
 {
     case $1 in
     build) echo gcc g++ libc6-dev linux-libc-dev binutils cmake ninja-build pkg-config ;;
-    check) echo python3 valgrind libuv1 libglib2.0-0 ;; # the last two for tests of event loops
+    check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff
+        echo python3 valgrind libuv1 libglib2.0-0 mandoc groff-base
+        ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools
         if [ "$(uname -m)" != aarch64 ]; then

@@ -151,6 +151,7 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
  * are made at its first message; `to` need not run, nor ever have run. After an error nothing of
  * this message was accepted.
  *   -EAGAIN           the ring is full (TRAM_NOWAIT); a TRAM_EVENT_SPACE follows when there is room
+ *   -ETIMEDOUT        `to` is being removed, and whoever does it was not done within five seconds
  *   -EMSGSIZE         larger than the ring may ever be; the error has the limit
  *   -ENOSPC           the file system of the bus is full
  *   -EHOSTUNREACH     `to` is an ephemeral node that is gone

@@ -14,7 +14,9 @@ const char verb_purge_help[] =
     "that was closed, because one side wrote nonsense, is usable again. Refused (exit code 4)\n"
     "while B is up; while A is, too, if it is A that wrote the nonsense.\n"
     "\n"
-    "  --json   print {\"purged\":N}\n"
+    "  --from A   the sender\n"
+    "  --to B     the receiver\n"
+    "  --json     print {\"purged\":N}\n"
     "\n"
     "Example:\n"
     "  tram purge --from 1.0.0.1 --to 1.0.0.2\n";

@@ -21,6 +21,7 @@ const char verb_retry_help[] =
     "does not hold up the others. Hand it out once more (out of order, marked), whether B is\n"
     "up or not; or drop it. Without --seq and --all: list what was set aside for B.\n"
     "\n"
+    "  --id B     the node that they were sent to\n"
     "  --from A   messages of this sender (all)\n"
     "  --seq N    the one with this number; needs --from\n"
     "  --all      every one\n"
