@@ -136,7 +136,7 @@ def test_not_five_times_slower_than_its_target():
         ours = bench(f"stream --batch 16 --size {size}", 20000)["msgs_per_s"]
         return None if ours > 0.8 / 5 * floor else (size, ours, floor)
 
-    def sleep():
+    def asleep():
         floor = bench("floor futex", 2000)["p50_ns"]
         ours = bench("rtt --sleep", 2000)["p50_ns"]
         return None if ours < 5 * 1.15 * floor else (ours, floor)
@@ -144,7 +144,7 @@ def test_not_five_times_slower_than_its_target():
     for size in ("32", "64k"):
         soon(lambda: rtt(size))
         soon(lambda: batch(size))
-    soon(sleep)
+    soon(asleep)
 
 
 def main():

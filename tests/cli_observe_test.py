@@ -346,7 +346,7 @@ def test_things_that_are_no_files():
 
 def test_wrong_records():
     """A record that makes no sense ends the dump with what came before it."""
-    for offset, value in ((0, 77), (8, 2**31), (16, 9), (24, 6)):
+    for offset, value in ((0, 77), (8, 2**31), (16, 9), (24, 10)):
         bus = fresh()
         stream = forge.Stream(A, B)
         for i in range(5):

@@ -1,8 +1,8 @@
 #!/bin/bash
 # The long proof: `make soak`. For MINUTES (default 20) in the built tree TRAM_BUILD:
 #
-#   first   every stepping test with every state checked, 10,000 killed ephemeral nodes, and
-#           wake-ups by the hundred thousand
+#   first   every stepping test with every state checked, 10,000 killed ephemeral nodes, 2,000
+#           restarts of the machine on a disk, and wake-ups by the hundred thousand
 #   then    kill storms of ever new worlds in one process group and wake-ups in another, until the
 #           time is over
 #
@@ -47,6 +47,7 @@ STEP_EVERY=1 run step "$tests/step_test" || failed=1
 STEP_EVERY=1 run step_recv "$tests/step_recv_test" || failed=1
 run bell "$tests/bell_test" || failed=1
 EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundreds || failed=1
+DISK_SEED=$seed DISK_ROUNDS=2000 run disk "$tests/disk_test" pages_of_two_ages || failed=1
 WAKE_SECONDS=600 WAKE_ROUNDS=100000 run wake "$tests/wake_test" || failed=1
 
 if [ $failed -eq 0 ]; then

@@ -19,6 +19,16 @@
  *     there and does nothing else. A child that needs the bus opens a node of its own.
  *   - Options structs start with their size (the …_INIT macros set it), so that they can grow.
  *
+ * A bus on a disk
+ *   - A bus lies in memory (tmpfs) unless its directory is elsewhere. On a disk it survives the
+ *     machine. Records have checksums there, which costs a pass over each message; opening and
+ *     closing a channel waits for the disk.
+ *   - After a stop without an orderly close what waits is handed out marked (attempt > 1). What was
+ *     accepted and is not on the disk whole is lost, with all behind it in that channel: never
+ *     handed out, counted (lost in struct tram_way), and no longer in tram_accepted(). Sequence
+ *     numbers go on where the channel ends, with another `stream` in struct tram_msg.
+ *   - TRAM_DURABLE makes a send wait for the disk.
+ *
  * Errors that every function may return, beside those named with it
  *   -EINVAL   an argument is NULL or out of its range; an invalid ID; unknown flags
  *   -EBUSY    another thread is inside a call on this node
@@ -138,6 +148,8 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
 
 #define TRAM_NOWAIT 0x01u /* a full ring is -EAGAIN at once */
 #define TRAM_MORE   0x02u /* stage: written, not yet accepted; see tram_flush() */
+#define TRAM_DURABLE 0x08u /* on a disk before the call returns, with all that was sent to that
+                              node before; on a bus in memory it has no effect */
 
 /* What a send with TRAM_MORE returns: the message is in the ring, but not accepted, not visible to
  * the receiver and lost if the process dies, until tram_flush() or any later call on this node that
@@ -164,7 +176,8 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
  *                     short; other channels go on, and `tram purge` makes this one usable again
  *                     (its receiver has to end for that; who sends need not)
  *   -EPROTO           the channel's files have another layout version
- *   -ENOMEM, -EPERM   also: TRAM_OPEN_LOCK, and RLIMIT_MEMLOCK is too low */
+ *   -ENOMEM, -EPERM   also: TRAM_OPEN_LOCK, and RLIMIT_MEMLOCK is too low
+ *   -EIO              TRAM_DURABLE: accepted, this time, but the disk failed */
 TRAM_API int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
                        uint32_t flags);
 
@@ -337,6 +350,7 @@ struct tram_way {          /* one channel */
     uint64_t accepted;     /* messages ever accepted */
     uint64_t consumed;     /* of these: released (or set aside) */
     uint64_t bytes;        /* waiting, headers included */
+    uint64_t lost;         /* accepted, but not on the disk when the machine stopped */
 };
 
 struct tram_peer {

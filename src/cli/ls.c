@@ -126,6 +126,7 @@ static void json_channel(struct buf *buf, bool first, const struct observe_chann
     json_member_number(buf, &first, "waiting_bytes", channel->waiting_bytes);
     json_member_number(buf, &first, "aside", channel->aside);
     json_member_number(buf, &first, "aside_ever", channel->aside_ever);
+    json_member_number(buf, &first, "lost", channel->lost);
     json_member_number(buf, &first, "memory", channel->memory);
     json_member_number(buf, &first, "capacity", channel->capacity);
     json_member_number(buf, &first, "streams", channel->streams);
@@ -210,6 +211,8 @@ static void text_channel(struct buf *buf, const struct observe_channel *channel)
         tram_id_format(channel->from, from), tram_id_format(channel->to, to), channel->accepted,
         channel->consumed, channel->waiting, bytes_text(channel->waiting_bytes, bytes),
         channel->aside, bytes_text(channel->memory, memory), observe_state_name(channel->state));
+    if (channel->lost > 0)
+        buf_format(buf, "  (%" PRIu64 " lost when the machine stopped)", channel->lost);
     if (channel->note[0])
         buf_format(buf, "  (%s)", channel->note);
     buf_char(buf, '\n');

@@ -24,7 +24,7 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
         .size = view->size,
         .from = in->peer->id,
         .tag = load_relaxed(&view->record->tag),
-        .flags = view->wide ? RECORD_WIDE : 0,
+        .flags = view->flags & RECORD_WIDE,
         .check = attempts,
     };
     struct head *head = in->head_map.base;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/disk.h"
 #include "node/node.h"
 #include "sys/bell.h"
 #include "sys/cleanup.h"
@@ -474,6 +475,13 @@ int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to
     if (rc == 0)
         rc = remove_node(bus, custody.dir, from, true, NULL);
     return rc < 0 ? rc : 1;
+}
+
+int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id to) {
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    int rc = custody_take(bus, from, true, &custody);
+
+    return rc < 0 ? rc : disk_repair_streams(bus, dir, from, to);
 }
 
 /* The tail and the count that belongs to it, of a stream whose sender may run. */

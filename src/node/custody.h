@@ -37,6 +37,10 @@ void custody_clean_ephemerals(const struct bus *bus, int most);
 /* Remove an ephemeral node that the caller holds (both bytes). */
 void custody_remove_own(const struct bus *bus, int dir, tram_id id);
 
+/* If `from` does not run: repair its streams in `dir` after a restart of the machine
+ * (disk_repair_streams()). -EBUSY: it runs. */
+int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id to);
+
 /* A channel into the directory `dir` of `to`, which the caller holds, is drained and its sender
  * does not run: give back its memory but `keep`; remove it altogether if the sender was ephemeral
  * (1). `rx` is the receiving end; NULL: there is no stream yet. Both are looked at again once the

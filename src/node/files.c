@@ -103,6 +103,13 @@ int bus_open(const char *name, const char *root, uint32_t mode, bool make, struc
     bus.dir = enter_dir(root_dir, name, bus.path, mode, make, error);
     if (bus.dir < 0)
         return bus.dir;
+    if (!sys_file_in_memory(bus.dir)) {
+        int rc = sys_boot_id(&bus.boot);
+
+        if (rc < 0)
+            return error_set(error, rc, "cannot tell this start of the machine from others: %s",
+                             strerror(-rc));
+    }
     *ret_bus = bus;
     return 0;
 }
@@ -204,7 +211,7 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
 
 /* A file made under `.name`, its first `reserve` bytes with memory, `content` at its start. */
 static int file_prepare(int dir, const char *hidden, uint32_t mode, uint64_t size,
-                        uint64_t reserve, const void *content, uint64_t length) {
+                        uint64_t reserve, const void *content, uint64_t length, bool sync) {
     OWNS_FD int fd = sys_file_make(dir, hidden, mode, size);
     int rc;
 
@@ -213,9 +220,17 @@ static int file_prepare(int dir, const char *hidden, uint32_t mode, uint64_t siz
     rc = sys_file_reserve(fd, 0, reserve);
     if (rc == 0)
         rc = sys_file_write(fd, content, length, 0);
+    if (rc == 0 && sync)
+        rc = sys_file_sync(fd);
     if (rc < 0)
         (void) sys_unlink(dir, hidden); /* what is left behind is overwritten the next time */
     return rc;
+}
+
+static int put_in_place(int dir, const char *hidden, const char *name, bool sync) {
+    int rc = sys_rename(dir, hidden, name);
+
+    return rc == 0 && sync ? sys_dir_sync(dir) : rc;
 }
 
 static int check_version(uint64_t magic, uint64_t expected, uint32_t version) {
@@ -233,7 +248,7 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
     int rc;
 
     if (fd == -ENOENT && make) {
-        rc = file_prepare(dir, ".door", mode, 4096, 4096, &fresh, sizeof(fresh));
+        rc = file_prepare(dir, ".door", mode, 4096, 4096, &fresh, sizeof(fresh), false);
         if (rc == 0)
             rc = sys_rename(dir, ".door", "door");
         if (rc < 0)
@@ -271,6 +286,9 @@ int stream_make(int dir, const struct stream_plan *plan) {
         .accepted = {plan->base_seq, plan->base_seq},
         .kept = plan->base,
         .reserved = plan->base,
+        .boot = plan->boot,
+        .lost = plan->lost,
+        .life = plan->life,
     };
     char name[FILES_NAME];
     char hidden[FILES_NAME + 1];
@@ -279,8 +297,8 @@ int stream_make(int dir, const struct stream_plan *plan) {
     files_stream_name(name, plan->from, plan->generation);
     (void) snprintf(hidden, sizeof(hidden), ".%s", name);
     rc = file_prepare(dir, hidden, plan->mode, LAYOUT_DATA + plan->capacity, 4096, &fresh,
-                      sizeof(fresh));
-    return rc < 0 ? rc : sys_rename(dir, hidden, name);
+                      sizeof(fresh), plan->boot != 0);
+    return rc < 0 ? rc : put_in_place(dir, hidden, name, plan->boot != 0);
 }
 
 int head_make(int dir, const struct stream_plan *plan) {
@@ -297,13 +315,12 @@ int head_make(int dir, const struct stream_plan *plan) {
     files_head_name(name, plan->from);
     (void) snprintf(hidden, sizeof(hidden), ".%s", name);
     rc = file_prepare(dir, hidden, plan->mode, sizeof(struct head), sizeof(struct head),
-                      &fresh, sizeof(fresh));
-    return rc < 0 ? rc : sys_rename(dir, hidden, name);
+                      &fresh, sizeof(fresh), plan->boot != 0);
+    return rc < 0 ? rc : put_in_place(dir, hidden, name, plan->boot != 0);
 }
 
 /* Believe nothing in a stream's first page that would make us read or write outside. */
-static int check_stream(const struct stream *found, tram_id from, tram_id to, uint32_t generation,
-                        uint64_t size) {
+static int check_words(const struct stream *found, tram_id from, tram_id to, uint32_t generation) {
     int rc = check_version(found->magic, STREAM_MAGIC, found->version);
 
     if (rc < 0)
@@ -311,10 +328,45 @@ static int check_stream(const struct stream *found, tram_id from, tram_id to, ui
     if (found->from != from || found->to != to || found->generation != generation)
         return -EBADMSG;
     if (found->capacity < STREAM_MIN || found->capacity > STREAM_MAX ||
-        (found->capacity & (found->capacity - 1)) != 0 || size != LAYOUT_DATA + found->capacity)
+        (found->capacity & (found->capacity - 1)) != 0)
         return -EBADMSG;
     if (found->base % LAYOUT_ALIGN != 0 || found->base > UINT64_MAX / 2)
         return -EBADMSG;
+    return 0;
+}
+
+static int check_stream(const struct stream *found, tram_id from, tram_id to, uint32_t generation,
+                        uint64_t size) {
+    int rc = check_words(found, from, to, generation);
+
+    if (rc == 0 && size != LAYOUT_DATA + found->capacity)
+        return -EBADMSG;
+    return rc;
+}
+
+int stream_read(int dir, tram_id from, tram_id to, uint32_t generation, struct stream *ret_words,
+                uint64_t *ret_size, int *ret_fd) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    struct sys_stat st;
+    struct stream words;
+    int rc;
+
+    files_stream_name(name, from, generation);
+    fd = sys_file_open(dir, name, true);
+    if (fd < 0)
+        return fd;
+    rc = sys_stat_fd(fd, &st);
+    if (rc < 0)
+        return rc;
+    if (sys_file_read(fd, &words, sizeof(words), 0) < 0)
+        return -EBADMSG;
+    rc = check_words(&words, from, to, generation);
+    if (rc < 0)
+        return rc;
+    *ret_words = words;
+    *ret_size = st.size;
+    *ret_fd = take_fd(&fd);
     return 0;
 }
 
@@ -471,6 +523,7 @@ int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_loo
     look.head = head.head;
     look.armed = head.armed;
     look.aside = head.aside;
+    look.lost = stream.lost;
     if (look.committed > look.tail || look.consumed > look.accepted)
         return -EBADMSG;
     *ret_look = look;

@@ -24,6 +24,7 @@
 struct bus {
     int dir;      /* -1: none */
     uint32_t mode; /* of files; directories get x where r is set */
+    uint64_t boot; /* on a disk: sys_boot_id(); else 0 */
     char path[256];
 };
 
@@ -64,6 +65,7 @@ struct stream_plan {
     uint32_t generation;
     uint32_t mode;
     uint64_t id, base, base_seq, capacity;
+    uint64_t boot, lost, life; /* as in struct stream; on a disk it is there before this returns */
 };
 int stream_make(int dir, const struct stream_plan *plan);
 int head_make(int dir, const struct stream_plan *plan);
@@ -79,6 +81,9 @@ struct stream_facts {
  * version; -EBADMSG: nonsense; -ENOENT. */
 int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
                 struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd);
+/* The words alone, as they stand. The descriptor (for writing as well) is the caller's. */
+int stream_read(int dir, tram_id from, tram_id to, uint32_t generation, struct stream *ret_words,
+                uint64_t *ret_size, int *ret_fd);
 /* A channel that was removed and made anew has another head: `inode` tells one from the other. */
 struct head_facts {
     uint64_t id, inode;
@@ -96,7 +101,7 @@ int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret
 struct channel_look {
     uint32_t lowest, highest; /* generations */
     uint64_t id, tail, accepted, committed, consumed, head, armed, aside;
-    uint64_t base, capacity;  /* of the highest */
+    uint64_t base, capacity, lost; /* of the highest */
 };
 int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look);
 

@@ -26,6 +26,7 @@ static void node_sever(tram_node *node) {
     int *fds[] = {&node->lock, &node->bell, &node->set, &node->dir, &node->bus.dir};
 
     node->forked = true;
+    bias_retire(&node->entry);
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         cleanup_fd(fds[i]);
         *fds[i] = -1;

@@ -252,6 +252,9 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
         .base = out->tx.pos + LINK_SPAN,
         .base_seq = out->tx.seq,
         .capacity = capacity,
+        .boot = node->bus.boot,
+        .lost = stream_words(&out->map)->lost,
+        .life = stream_words(&out->map)->life,
     };
     struct ring_tx before = out->tx;
     char name[FILES_NAME];

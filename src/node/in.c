@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "node/custody.h"
+#include "node/disk.h"
 #include "node/node.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
@@ -281,6 +282,9 @@ static int recover_earlier(tram_node *node, struct in *in) {
     const struct head *head = in->head_map.base;
     uint64_t again = in->again;
 
+    in->unsure = load_relaxed(&head->unsure);
+    if (in->unsure > again)
+        again = in->unsure;
     for (uint32_t i = 0; i < LAYOUT_WINDOW; i++) {
         uint64_t word = load_relaxed(&head->window[i]);
         uint64_t ahead = WINDOW_SEQ(word) - WINDOW_SEQ(in->done_seq);
@@ -293,13 +297,29 @@ static int recover_earlier(tram_node *node, struct in *in) {
     return in->plain ? 0 : in_need_hands(node, in);
 }
 
+/* On a disk: as many messages as its last stream has accepted may have been handed out. */
+static int take_head(tram_node *node, struct in *in, uint32_t highest) {
+    struct stream words;
+    OWNS_FD int fd = -1;
+    uint64_t size;
+    int rc = stream_read(node->dir, in->peer->id, node->id, highest, &words, &size, &fd);
+
+    return rc < 0 ? rc
+                  : disk_take_head(&node->bus, &in->head_map,
+                                   words.accepted[WORD_SLOT(words.tail)]);
+}
+
 static int in_map(tram_node *node, struct in *in) {
     struct stream_facts facts;
     struct head_facts head;
     uint32_t lowest;
     uint32_t highest;
-    int rc = files_generations(node->dir, in->peer->id, &lowest, &highest);
+    int rc = 0;
 
+    if (on_disk(&node->bus))
+        rc = disk_check_sender(&node->bus, node->dir, in->peer->id, node->id);
+    if (rc == 0)
+        rc = files_generations(node->dir, in->peer->id, &lowest, &highest);
     if (rc == 0)
         rc = head_open(node->dir, in->peer->id, node->id, SYS_MAP_WRITE | node->map_flags,
                        &in->head_map, &head);
@@ -311,9 +331,15 @@ static int in_map(tram_node *node, struct in *in) {
         return -EBADMSG;
     in->id = head.id;
     in->head_inode = head.inode;
+    if (on_disk(&node->bus))
+        rc = take_head(node, in, highest);
+    if (rc < 0)
+        return rc;
     if (!ring_rx_init(&in->rx, stream_words(&in->map), stream_data(&in->map), in->head_map.base,
                       in->peer->id, facts.capacity, facts.base))
         return -EBADMSG;
+    if (on_disk(&node->bus))
+        in->rx.usual = RX_ON_DISK;
     in->done_seq = in->rx.seq;
     rc = recover(node, in);
     return rc < 0 ? rc : recover_earlier(node, in);

@@ -20,6 +20,7 @@
 #include "ring/door.h"
 #include "ring/rx.h"
 #include "ring/tx.h"
+#include "sys/bias.h"
 #include "sys/process.h"
 #include "tram/tram.h"
 
@@ -72,6 +73,7 @@ struct out {
     uint64_t id;       /* of the channel */
     uint64_t head_inode;
     uint32_t generation;
+    uint32_t marks;    /* flags of all records: on a disk, checked, and the channel's life */
     int fd;            /* of the stream at hand */
     struct sys_map map, head_map;
     struct old_stream *old;
@@ -97,7 +99,8 @@ struct in {
     uint64_t auto_first, auto_seq; /* released by the next receive */
     uint64_t auto_pos; /* behind the last of them */
     uint64_t done_seq; /* messages committed */
-    uint64_t again;    /* up to this one they may have been handed out before */
+    uint64_t again;    /* up to this one they may have been handed out before … */
+    uint64_t unsure;   /* … and up to this one, by whom a restart of the machine ended */
     int64_t turn;      /* bytes left of its turn, when others wait */
     uint64_t seq_empty; /* number of the last message when it was last found empty */
     uint32_t idle;     /* looks that found nothing, in a row */
@@ -140,7 +143,7 @@ struct retry {
 };
 
 struct tram_node {
-    uint8_t busy;
+    struct bias entry; /* held by who is inside a call */
     bool forked;       /* this is a child of the process that opened it */
     bool asleep;       /* rings are armed and the door says so */
     bool lit;          /* the bell may have bytes */
@@ -154,8 +157,8 @@ struct tram_node {
 
     struct in *hot;    /* whose turn it is, in the circle of hot ones */
     struct in *quick;  /* if receives may go the short way: from this one; see recv.c */
-    struct out *last;  /* sent to last, and to whom */
-    tram_id last_to;
+    struct out *last;  /* sent to last, if plain records will do, and to whom; … */
+    uint64_t last_to;  /* … UINT64_MAX: nobody */
     struct in *autos;
     struct out *staged;
     struct out *dirty;
@@ -187,21 +190,13 @@ struct tram_node {
 
 /* ---- entry (open.c, fork.c) ------------------------------------------------------------------ */
 
-int node_enter_failed(const tram_node *node);
-
 /* Every public call begins with it: one thread inside at a time. */
 static inline int node_enter(tram_node *node) {
     if (unlikely(!node))
         return -EINVAL;
-    if (unlikely(node->forked))
-        return -ECHILD;
-    if (sys_single_threaded()) {
-        if (unlikely(load_relaxed(&node->busy)))
-            return -EBUSY; /* a signal handler */
-        store_relaxed(&node->busy, 1);
+    if (likely(bias_try(&node->entry)))
         return 0;
-    }
-    return unlikely(__atomic_exchange_n(&node->busy, 1, __ATOMIC_ACQUIRE)) ? -EBUSY : 0;
+    return node->forked ? -ECHILD : -EBUSY;
 }
 
 void node_light(tram_node *node);
@@ -211,7 +206,7 @@ int node_make_set(tram_node *node);
 static inline int node_leave(tram_node *node, int rc) {
     if (unlikely(node->fd_given && !node->asleep && !node->lit))
         node_light(node); /* work may be left: the descriptor says so */
-    __atomic_store_n(&node->busy, 0, __ATOMIC_RELEASE);
+    bias_unlock(&node->entry);
     return rc;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "node/custody.h"
+#include "node/disk.h"
 #include "node/node.h"
 #include "sys/bell.h"
 #include "sys/cleanup.h"
@@ -209,6 +210,7 @@ static tram_node *node_new(const struct tram_options *options) {
 
     if (!node)
         return NULL;
+    bias_init(&node->entry);
     node->dir = node->lock = node->bell = node->set = node->bus.dir = -1;
     node->flags = options->flags;
     node->mode = options->mode;
@@ -222,6 +224,7 @@ static tram_node *node_new(const struct tram_options *options) {
     node->events_end = &node->events;
     node->size_limit = UINT64_MAX;
     node->trim_at = UINT64_MAX;
+    node->last_to = UINT64_MAX;
     node->relook_at = sys_now() + SYS_SECOND;
     node->map_flags = (options->flags & TRAM_OPEN_NO_SIGBUS) ? 0 : SYS_MAP_GUARD;
     return node;
@@ -329,6 +332,17 @@ static void free_peers(tram_node *node) {
     }
 }
 
+static void close_on_disk(tram_node *node) {
+    for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
+        for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
+            if (peer->out && !peer->out->broken)
+                disk_close_out(peer->out);
+            if (peer->in && !peer->in->broken)
+                disk_close_in(peer->in);
+        }
+    }
+}
+
 /* What an orderly end leaves behind: everything published, space given, the memory of drained
  * channels given back (there is nothing to examine after an orderly end). */
 static void settle(tram_node *node) {
@@ -342,15 +356,17 @@ static void settle(tram_node *node) {
                 in_give(node, peer->in);
             if (peer->watched)
                 watch_file_remove(node, peer->id);
-            if (!out || out->broken || out->fixed || ring_tx_look(&out->tx) < 0)
+            if (!out || out->broken || ring_tx_look(&out->tx) < 0)
                 continue;
             if (out->old)
                 out_reap_old(node, peer);
-            if (out->tx.freed == out->tx.pos && !out->old)
+            if (out->tx.freed == out->tx.pos && !out->old && !out->fixed)
                 out_trim(out, 0);
         }
     }
     ins_tidy_ephemerals(node, UINT32_MAX);
+    if (on_disk(&node->bus))
+        close_on_disk(node);
     if (node->door)
         node->door->closed_ns = sys_wall();
 }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/disk.h"
 #include "node/node.h"
 #include "sys/bell.h"
 #include "sys/cleanup.h"
@@ -51,7 +52,12 @@ static void out_free_p(struct out **out) {
 
 static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity) {
     struct stream_plan plan = {
-        .from = node->id, .to = to, .mode = node->mode, .capacity = capacity};
+        .from = node->id,
+        .to = to,
+        .mode = node->mode,
+        .capacity = capacity,
+        .boot = node->bus.boot,
+    };
     int rc = sys_random(&plan.id, sizeof(plan.id));
 
     if (rc == 0)
@@ -141,6 +147,10 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
                       out->head_map.base);
     if (rc < 0)
         return rc;
+    if (on_disk(&node->bus))
+        rc = disk_take_stream(&node->bus, out);
+    if (rc < 0)
+        return rc;
     /* What a predecessor had reserved is unknown: from here on, reserve again. */
     out->kept = out->reserved = out->tx.pos;
     return open_old(node, dir, out, lowest, facts.base);
@@ -157,6 +167,11 @@ static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64
     *ret_made = rc == -ENOENT && make;
     if (*ret_made)
         rc = make_channel(node, dir, peer->id, capacity);
+    else if (rc == 0 && on_disk(&node->bus)) {
+        rc = disk_repair_streams(&node->bus, dir, node->id, peer->id);
+        if (rc == 0)
+            rc = files_generations(dir, node->id, &lowest, &highest);
+    }
     if (rc < 0)
         return rc;
     out = calloc(1, sizeof(*out));
@@ -571,7 +586,7 @@ static int out_revive(tram_node *node, struct peer *peer) {
         }
     }
     (void) outs_flush(node, false); /* so that it is on no list */
-    node->last = NULL;
+    node->last_to = UINT64_MAX;
     peer->out = out_free(peer->out);
     peer_forget_door(peer);
     return out_get(node, peer->id, true, &again);

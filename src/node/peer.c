@@ -302,6 +302,7 @@ static void look_at_way(tram_node *node, tram_id from, tram_id to, struct tram_w
     ret_way->accepted = look.accepted;
     ret_way->consumed = look.consumed;
     ret_way->bytes = look.tail - look.committed;
+    ret_way->lost = look.lost;
 }
 
 int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer) {

@@ -104,16 +104,18 @@ static inline void fill(const struct in *in, const struct ring_view *view, uint3
     msg->stream = in->id;
     msg->attempt = attempt;
     msg->reserved = 0;
-    if (unlikely(view->wide)) {
+    msg->time_ns = 0;
+    memset(msg->layer, 0, sizeof(msg->layer));
+    if (unlikely(view->flags)) {
         const struct extension *extension = msg->data;
 
+        msg->stream += RECORD_LIFE(view->flags);
+        if (!(view->flags & RECORD_WIDE))
+            return;
         msg->data = extension + 1;
         msg->size -= sizeof(*extension);
         msg->time_ns = load_relaxed(&extension->time_ns);
         memcpy(msg->layer, extension->layer, sizeof(msg->layer));
-    } else {
-        msg->time_ns = 0;
-        memset(msg->layer, 0, sizeof(msg->layer));
     }
 }
 
@@ -125,7 +127,7 @@ static int take_again(tram_node *node, struct in *in, const struct ring_view *vi
     uint32_t attempts = WINDOW_ATTEMPTS(word);
 
     if (WINDOW_SEQ(word) != WINDOW_SEQ(view->seq))
-        return 1;
+        return view->seq <= in->unsure ? 2 : 1;
     if (word & WINDOW_RELEASED)
         return in_done(node, in, view->seq, view->end);
     if (attempts >= node->attempts && aside_put(node, in, view, attempts) == 0)
@@ -191,7 +193,7 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
     default:
         return in_break(node, in, "a record in the ring makes no sense");
     }
-    size = view.size - (view.wide ? sizeof(struct extension) : 0);
+    size = view.size - (view.flags & RECORD_WIDE ? sizeof(struct extension) : 0);
     rc = likely(size <= node->size_limit) ? 0 : too_large(node, in, size);
     if (unlikely(view.seq <= in->again) && rc == 0) {
         if (!alone) { /* it comes alone: next time */
@@ -407,6 +409,7 @@ static inline __attribute__((always_inline)) int receive_quick(tram_node *node,
     struct in *in = node->quick;
     struct ring_view view;
     uint64_t pos;
+    uint64_t end;
     int count = 0;
 
     if (!in)
@@ -415,19 +418,19 @@ static inline __attribute__((always_inline)) int receive_quick(tram_node *node,
     in->done_seq = in->rx.seq;
     if (unlikely(ring_rx_should_free(&in->rx)))
         in_give(node, in);
-    pos = in->rx.pos;
+    end = pos = in->rx.pos;
     do {
-        if (unlikely(ring_rx_next(&in->rx, &view) != RX_MESSAGE))
+        if (unlikely(ring_rx_next(&in->rx, &view) != RX_MESSAGE)) {
+            in->rx.pos = end; /* not behind a link: that is for the long way */
             break;
+        }
+        end = view.end;
         fill(in, &view, 1, &msgs[count++]);
     } while (count < max && count < (int) TURN_MESSAGES);
     if (unlikely(count == 0)) {
-        in->rx.pos = pos; /* not behind a link: that is for the long way */
         node->quick = NULL;
         return 0;
     }
-    if (unlikely(in->rx.pos != view.end))
-        in->rx.pos = view.end; /* the same, behind others */
     ring_rx_handed(&in->rx);
     in->turn -= (int64_t) (in->rx.pos - pos) + count * TURN_MESSAGE;
     if (unlikely(in->turn <= 0))
@@ -497,7 +500,7 @@ int tram_release(tram_node *node, const struct tram_msg *msg) {
     if (unlikely(node->retries) && aside_release(node, msg->from, msg->seq, false))
         return node_leave(node, 0);
     peer = peer_find(node, msg->from);
-    if (peer && peer->in && peer->in->hands && peer->in->id == msg->stream)
+    if (peer && peer->in && peer->in->hands && msg->stream - peer->in->id <= RECORD_LIFE(-1u))
         hand = &peer->in->hands[msg->seq % LAYOUT_WINDOW];
     if (!hand || hand->seq != msg->seq || hand->state != HAND_HELD ||
         msg->seq <= peer->in->done_seq)

@@ -7,33 +7,25 @@
 #include <limits.h>
 #include <string.h>
 
+#include "node/disk.h"
 #include "node/node.h"
 #include "sys/clock.h"
 
-/* The channel, and room in it for `size` bytes of payload and `more` of extension. A channel
- * already used is one compare away. */
-static inline int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t more,
-                          uint64_t deadline, struct out **ret_out) {
-    struct out *out = node->last;
+/* The channel, and room in it for `size` bytes of payload and `more` of extension. */
+static int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t more, uint64_t deadline,
+                   struct out **ret_out) {
+    struct peer *peer;
+    int rc = out_get(node, to, true, &peer);
 
-    if (unlikely(!out || node->last_to != to)) {
-        struct peer *peer;
-        int rc = out_get(node, to, true, &peer);
-
-        if (rc < 0)
-            return rc;
-        node->last = out = peer->out;
+    if (rc == 0 && !ring_tx_fits(&peer->out->tx, size + more))
+        rc = out_room(node, peer, size, more, deadline);
+    if (rc < 0)
+        return rc;
+    *ret_out = peer->out; /* it may have been made anew */
+    if (!peer->out->marks && !(node->flags & TRAM_OPEN_STAMP)) {
+        node->last = peer->out;
         node->last_to = to;
     }
-    if (unlikely(!ring_tx_fits(&out->tx, size + more))) {
-        struct peer *peer = out->peer;
-        int rc = out_room(node, peer, size, more, deadline);
-
-        if (rc < 0)
-            return rc;
-        node->last = out = peer->out; /* it may have been made anew */
-    }
-    *ret_out = out;
     return 0;
 }
 
@@ -55,6 +47,8 @@ static bool is_wide(const tram_node *node, const struct tram_meta *meta) {
            (meta && memcmp(meta->layer, none, sizeof(none)) != 0);
 }
 
+#define SEND_FLAGS (TRAM_NOWAIT | TRAM_MORE | TRAM_DURABLE)
+
 /* The record is written: stage it, and publish unless more comes. */
 static inline int finish(tram_node *node, struct out *out, uint64_t size, uint32_t flags) {
     ring_tx_stage(&out->tx, size);
@@ -68,6 +62,18 @@ static inline int finish(tram_node *node, struct out *out, uint64_t size, uint32
         return TRAM_STAGED;
     }
     return out_publish(node, out);
+}
+
+/* The same where the record may have to be checked, and to be on the disk. */
+static int finish_slow(tram_node *node, struct out *out, uint64_t size, uint32_t flags) {
+    int rc;
+
+    if (out->marks)
+        ring_tx_check(&out->tx, size);
+    rc = finish(node, out, size, flags);
+    if (rc == TRAM_STAGED && (flags & TRAM_DURABLE))
+        rc = outs_flush(node, true);
+    return rc == 0 && (flags & TRAM_DURABLE) ? disk_sync(node, out) : rc;
 }
 
 /* No ring carries STREAM_MAX; a size near 2^64 would come out small when headers are added. */
@@ -104,8 +110,8 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
     rc = prepare(node, to, size, more, deadline, &out);
     if (rc < 0)
         return rc;
-    at = ring_tx_header(&out->tx, node->id, meta ? meta->tag : 0, wide ? RECORD_WIDE : 0,
-                        size + more);
+    at = ring_tx_header(&out->tx, node->id, meta ? meta->tag : 0,
+                        (wide ? RECORD_WIDE : 0) | out->marks, size + more);
     if (wide)
         at = extend(node, at, meta ? meta->layer : NULL);
     for (int i = 0; i < count; i++) {
@@ -113,35 +119,47 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
             memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
-    return finish(node, out, size + more, flags);
+    return finish_slow(node, out, size + more, flags);
 }
 
+/* Two stores that overlap, for what most small messages are; a call for all else. */
+static inline void copy(void *to, const void *from, size_t size) {
+    if (likely(size - 16 <= 16)) {
+        typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) half;
+        half first = *(const half *) from;
+        half second = *(const half *) ((const char *) from + size - 16);
+
+        *(half *) to = first;
+        *(half *) ((char *) to + size - 16) = second;
+        return;
+    }
+    memcpy(to, from, size);
+}
+
+static __attribute__((noinline)) int send_slow(tram_node *node, tram_id to, uint32_t tag,
+                                               const void *data, size_t size, uint32_t flags) {
+    struct tram_meta meta = {.tag = tag};
+    struct iovec piece = {.iov_base = (void *) (uintptr_t) data, .iov_len = size};
+
+    if ((flags & ~SEND_FLAGS) || (!data && size > 0))
+        return error_set(&node->error, -EINVAL, "no data, or unknown flags");
+    return send_pieces(node, to, &meta, &piece, 1, flags, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX);
+}
+
+/* A plain record for the channel that was used last: everything else goes the slow way. */
 int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
               uint32_t flags) {
-    uint64_t deadline = (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX;
-    struct out *out = NULL;
+    struct out *out;
     int rc = node_enter(node);
 
     if (unlikely(rc < 0))
         return rc;
-    if (unlikely((flags & ~(TRAM_NOWAIT | TRAM_MORE)) || (!data && size > 0)))
-        return node_leave(node, error_set(&node->error, -EINVAL, "no data, or unknown flags"));
-    if (unlikely(node->flags & TRAM_OPEN_STAMP)) {
-        struct tram_meta meta = {.tag = tag};
-        struct iovec piece = {.iov_base = (void *) (uintptr_t) data, .iov_len = size};
-
-        rc = send_pieces(node, to, &meta, &piece, 1, flags, deadline);
-        return node_leave(node, rc);
-    }
-    rc = prepare(node, to, size, 0, deadline, &out);
-    if (likely(rc == 0)) {
-        void *at = ring_tx_header(&out->tx, node->id, tag, 0, size);
-
-        if (size > 0)
-            memcpy(at, data, size);
-        rc = finish(node, out, size, flags);
-    }
-    return node_leave(node, rc);
+    out = node->last;
+    if (unlikely(to != node->last_to || !data || (flags & ~(TRAM_NOWAIT | TRAM_MORE)) ||
+                 !ring_tx_fits(&out->tx, size)))
+        return node_leave(node, send_slow(node, to, tag, data, size, flags));
+    copy(ring_tx_header(&out->tx, node->id, tag, 0, size), data, size);
+    return node_leave(node, finish(node, out, size, flags));
 }
 
 int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *meta,
@@ -150,7 +168,7 @@ int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *meta,
 
     if (rc < 0)
         return rc;
-    if (flags & ~(TRAM_NOWAIT | TRAM_MORE))
+    if (flags & ~SEND_FLAGS)
         return node_leave(node, error_set(&node->error, -EINVAL, "unknown flags"));
     rc = send_pieces(node, to, meta, pieces, count, flags,
                      (flags & TRAM_NOWAIT) ? 0 : sys_deadline(timeout_ns));
@@ -167,7 +185,7 @@ int tram_forward(tram_node *node, const struct tram_msg *msg, tram_id to, uint32
     rc = node_enter(node);
     if (rc < 0)
         return rc;
-    if (flags & ~(TRAM_NOWAIT | TRAM_MORE))
+    if (flags & ~SEND_FLAGS)
         return node_leave(node, error_set(&node->error, -EINVAL, "unknown flags"));
     meta.tag = msg->tag;
     memcpy(meta.layer, msg->layer, sizeof(meta.layer));
@@ -219,7 +237,7 @@ int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_
 
     if (rc < 0)
         return rc;
-    if (flags & ~TRAM_MORE)
+    if (flags & ~(TRAM_MORE | TRAM_DURABLE))
         return node_leave(node, error_set(&node->error, -EINVAL, "unknown flags"));
     rc = take_claim(node, to, &out);
     if (rc == 0 && size > out->claim_size) {
@@ -234,10 +252,10 @@ int tram_commit(tram_node *node, tram_id to, const struct tram_meta *meta, size_
     if (rc == 0) {
         size += sizeof(struct extension);
         (void) extend(node,
-                      ring_tx_header(&out->tx, node->id, meta ? meta->tag : 0, RECORD_WIDE,
-                                     size),
+                      ring_tx_header(&out->tx, node->id, meta ? meta->tag : 0,
+                                     RECORD_WIDE | out->marks, size),
                       meta ? meta->layer : NULL);
-        rc = finish(node, out, size, flags);
+        rc = finish_slow(node, out, size, flags);
     }
     return node_leave(node, rc);
 }

@@ -67,6 +67,7 @@ static int channel_add_stream(int dir, const struct file_name *name,
     channel->streams++;
     channel->accepted = stream.accepted;
     channel->position = stream.tail;
+    channel->lost = stream.lost;
     channel->capacity = stream.capacity;
     channel->memory += stream.memory;
     *ret_wanted = stream.wanted;

@@ -199,6 +199,7 @@ static int stream_take(struct stream_view *stream, const struct stream *words,
         return bad(note, "more messages are counted than fit before the tail");
     stream->tail = tail;
     stream->accepted = accepted;
+    stream->lost = words->lost;
     stream->kept = words->kept;
     stream->wanted = (words->want & ARMED_ON) != 0;
     stream->memory = st->memory;

@@ -85,6 +85,7 @@ struct stream_view {
     uint64_t tail;     /* position, and … */
     uint64_t accepted; /* … messages before it */
     uint64_t kept;     /* data before this position may be gone */
+    uint64_t lost;
     uint64_t memory;
     bool wanted; /* the sender waits for space */
 };

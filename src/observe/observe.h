@@ -85,6 +85,7 @@ struct observe_channel {
     uint64_t aside_ever;    /* messages ever set aside */
     uint64_t aside;         /* of these, those that lie there now */
     uint64_t retries;       /* of these, those to be tried again */
+    uint64_t lost;          /* accepted, but not on the disk when the machine stopped */
     uint64_t capacity;      /* bytes of the newest ring */
     uint64_t memory;        /* bytes that all its files hold in memory */
     char note[OBSERVE_NOTE];

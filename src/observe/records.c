@@ -110,9 +110,11 @@ static bool record_fits(const struct observe_reader *reader, const struct record
                         uint64_t seq, uint64_t span) {
     if (record->seq != seq || record->from != reader->from || record_span(record->size) > span)
         return false;
-    if (record->flags == RECORD_WIDE)
-        return record->size >= sizeof(struct extension);
-    return record->flags == 0 || (record->flags == RECORD_LINK && record->size == 0);
+    if (record->flags == RECORD_LINK)
+        return record->size == 0;
+    if (record->flags & RECORD_KINDS & ~(RECORD_WIDE | RECORD_CHECKED))
+        return false;
+    return !(record->flags & RECORD_WIDE) || record->size >= sizeof(struct extension);
 }
 
 /* Read the header at a position, if one fits there that ends at or before `end`. */

@@ -47,8 +47,8 @@ struct record {
                           or not known, as by a process that has just opened */
     uint32_t from;     /* ID of the source */
     uint32_t tag;      /* the user's */
-    uint32_t flags;    /* RECORD_… */
-    uint32_t check;    /* 0. In aside-S-SEQ: hand-outs so far */
+    uint32_t flags;    /* RECORD_…, and the channel's life in the upper 24 bits */
+    uint32_t check;    /* RECORD_CHECKED: CRC-32C. In aside-S-SEQ: hand-outs so far. Else 0 */
 };
 
 /* What not every message has. */
@@ -59,6 +59,9 @@ struct extension {
 
 #define RECORD_LINK 1u /* no message: the channel goes on in the next stream (from-S+N+1) */
 #define RECORD_WIDE 2u /* the body begins with struct extension */
+#define RECORD_CHECKED 4u /* on a disk: check is that of header (without it) and body */
+#define RECORD_KINDS 0xffu
+#define RECORD_LIFE(flags) ((flags) >> 8) /* of the channel, see struct stream */
 
 static_assert(offsetof(struct record, seq) == 0, "layout");
 static_assert(offsetof(struct record, size) == 8, "layout");
@@ -96,7 +99,12 @@ struct stream {
     uint64_t want;     /* as head.armed, with roles swapped: rung when space is freed */
     uint64_t kept;     /* data before this position may be gone (punched) */
     uint64_t reserved; /* the writer stays below, until it stores another; has memory from tail */
-    uint64_t zero3[5];
+
+    /* On a disk, else 0. */
+    uint64_t boot; /* of the machine, while somebody writes here; 0: closed, all of it is there */
+    uint64_t lost; /* messages that a restart of the machine cost */
+    uint64_t life; /* restarts that found it open: a sequence number may have been used before */
+    uint64_t zero3[2];
 };
 
 static_assert(offsetof(struct stream, version) == 8, "layout");
@@ -113,6 +121,9 @@ static_assert(offsetof(struct stream, accepted) == 264, "layout");
 static_assert(offsetof(struct stream, want) == 320, "layout");
 static_assert(offsetof(struct stream, kept) == 328, "layout");
 static_assert(offsetof(struct stream, reserved) == 336, "layout");
+static_assert(offsetof(struct stream, boot) == 344, "layout");
+static_assert(offsetof(struct stream, lost) == 352, "layout");
+static_assert(offsetof(struct stream, life) == 360, "layout");
 static_assert(sizeof(struct stream) == 384, "layout");
 
 /* The consumer's words of a channel, through all generations. The window has its own page. */
@@ -137,7 +148,9 @@ struct head {
     uint64_t consumed[2];
     uint64_t handed;
     uint64_t aside;    /* messages set aside, ever */
-    uint64_t zero4[3];
+    uint64_t boot;     /* on a disk: as in struct stream */
+    uint64_t unsure;   /* up to this message, any may have been handed out before a restart */
+    uint64_t zero4;
 
     uint64_t zero5[472];
 
@@ -166,6 +179,8 @@ static_assert(offsetof(struct head, committed) == 256, "layout");
 static_assert(offsetof(struct head, consumed) == 264, "layout");
 static_assert(offsetof(struct head, handed) == 280, "layout");
 static_assert(offsetof(struct head, aside) == 288, "layout");
+static_assert(offsetof(struct head, boot) == 296, "layout");
+static_assert(offsetof(struct head, unsure) == 304, "layout");
 static_assert(offsetof(struct head, window) == 4096, "layout");
 static_assert(sizeof(struct head) == 8192, "layout");
 

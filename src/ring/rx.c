@@ -1,6 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "ring/rx.h"
 
+#include "ring/check.h"
+
+bool ring_rx_unusual(const struct ring_rx *rx, const struct record *record, uint32_t size,
+                     uint32_t flags) {
+    uint32_t kinds = flags & RECORD_KINDS;
+
+    if ((kinds & ~(RECORD_WIDE | RECORD_CHECKED)) ||
+        ((kinds & RECORD_WIDE) && size < sizeof(struct extension)))
+        return false;
+    if (!(kinds & RECORD_CHECKED))
+        return rx->usual != RX_ON_DISK && RECORD_LIFE(flags) == 0;
+    return load_relaxed(&record->check) == record_check(record, size);
+}
+
 bool ring_rx_look(struct ring_rx *rx) {
     uint64_t tail = WORD_POSITION(load_acquire(&rx->words->tail)); /* T1 */
 
@@ -33,6 +47,7 @@ bool ring_rx_init(struct ring_rx *rx, const struct stream *words, const uint8_t 
         .from = from,
         .base = base,
     };
+    rx->free_at = rx->freed + rx->lag;
     if (rx->freed > rx->pos || rx->freed % LAYOUT_ALIGN != 0 || rx->pos < base)
         return false;
     return ring_rx_look(rx);
@@ -45,6 +60,7 @@ bool ring_rx_succeed(struct ring_rx *rx, const struct stream *words, const uint8
     rx->data = data;
     rx->mask = capacity - 1;
     rx->lag = capacity / 8;
+    rx->free_at = rx->freed + rx->lag;
     rx->words = words;
     rx->base = base;
     rx->tail = base;

@@ -51,12 +51,14 @@ struct ring_rx {
     uint64_t seq;       /* of the last message handed out */
     uint64_t committed; /* the stored word */
     uint64_t freed;     /* the stored head */
-    uint64_t lag;       /* free when so many bytes are committed and not freed */
+    uint64_t lag;       /* free when so many bytes are committed and not freed: … */
+    uint64_t free_at;   /* … from this position on */
     uint64_t recovery;  /* low bits of handed */
     const struct stream *words;
     struct head *head;
     uint32_t from;
     uint64_t base;      /* of the stream at hand */
+    uint32_t usual;     /* flags of a record that needs no further look; on a disk none are */
     uint64_t rung;      /* the want word for which the bell was rung */
 };
 
@@ -67,8 +69,14 @@ struct ring_view {
     uint64_t end;  /* position behind it */
     uint64_t seq;
     uint32_t size; /* of the body */
-    bool wide;     /* which begins with struct extension */
+    uint32_t flags;
 };
+
+#define RX_ON_DISK UINT32_MAX /* as `usual`: every record has to be checked */
+
+/* A record that is not of the usual kind: is it a message? What its flags say is true, then. */
+bool ring_rx_unusual(const struct ring_rx *rx, const struct record *record, uint32_t size,
+                     uint32_t flags);
 
 /* Take over the producer's tail. False: nonsense. */
 bool ring_rx_look(struct ring_rx *rx);
@@ -95,16 +103,15 @@ static inline enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_v
     if (span > left || load_relaxed(&record->seq) != rx->seq + 1 ||
         load_relaxed(&record->from) != rx->from)
         return RX_BAD;
-    ret_view->wide = false;
-    if (__builtin_expect(flags != 0, 0)) {
+    if (__builtin_expect(flags != rx->usual, 0)) {
         if (flags == RECORD_LINK && size == 0 && span == left) {
             rx->pos += span;
             return RX_LINK;
         }
-        if (flags != RECORD_WIDE || size < sizeof(struct extension))
+        if (!ring_rx_unusual(rx, record, size, flags))
             return RX_BAD;
-        ret_view->wide = true;
     }
+    ret_view->flags = flags;
     rx->pos += span;
     rx->seq += 1;
     ret_view->record = record;
@@ -133,12 +140,13 @@ static inline void ring_rx_commit(struct ring_rx *rx, uint64_t position, uint64_
 }
 
 static inline bool ring_rx_should_free(const struct ring_rx *rx) {
-    return WORD_POSITION(rx->committed) - rx->freed >= rx->lag;
+    return rx->committed >= rx->free_at;
 }
 
 /* Give the producer all that is committed. Returns its want word. */
 static inline uint64_t ring_rx_free(struct ring_rx *rx) {
     rx->freed = WORD_POSITION(rx->committed);
+    rx->free_at = rx->freed + rx->lag;
     store_release(&rx->head->head, rx->freed); /* H1 */
     fence();                                   /* F4 */
     return load_relaxed(&rx->words->want);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "ring/check.h"
+
 #if THREAD_SANITIZER
 uint64_t fence_word; /* see ring/atomic.h */
 #endif
@@ -15,7 +17,6 @@ int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const 
         .mask = words->capacity - 1,
         .pos = WORD_POSITION(tail),
         .seq = load_relaxed(&words->accepted[WORD_SLOT(tail)]),
-        .last = WORD_POSITION(tail),
         .tail = tail,
         .words = words,
         .head = head,
@@ -26,6 +27,12 @@ int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const 
     if (tx->pos < tx->base || tx->seq < words->base_seq)
         return -EBADMSG;
     return ring_tx_look(tx);
+}
+
+void ring_tx_check(struct ring_tx *tx, uint64_t size) {
+    struct record *record = (struct record *) (void *) (tx->data + (tx->pos & tx->mask));
+
+    record->check = record_check(record, (uint32_t) size);
 }
 
 int ring_tx_look(struct ring_tx *tx) {
@@ -57,7 +64,6 @@ void ring_tx_unwant(struct ring_tx *tx) {
 
 uint64_t ring_tx_link(struct ring_tx *tx, uint32_t from) {
     (void) ring_tx_header(tx, from, 0, RECORD_LINK, 0);
-    tx->last = tx->pos;
     tx->pos += LINK_SPAN; /* a link is no message: the count stays */
     return ring_tx_publish(tx);
 }

@@ -53,7 +53,7 @@ struct ring_tx {
     uint64_t pos;   /* where the next record goes; above the published tail if some are staged */
     uint64_t room;  /* a record may end here, see above; pos: the slow path has to look first */
     uint64_t seq;   /* messages accepted or staged, ever */
-    uint64_t last;  /* position of the record before pos; == pos: none in this stream */
+    uint64_t prev;  /* of the next record, where it goes: in the upper half of a word */
     uint64_t tail;  /* the published word */
     uint64_t rung;  /* the armed word for which the bell was rung */
     struct stream *words;
@@ -79,24 +79,28 @@ static inline void *ring_tx_body(const struct ring_tx *tx) {
 /* Write the header of the next record, with `size` bytes of body; returns where the body goes. */
 static inline void *ring_tx_header(const struct ring_tx *tx, uint32_t from, uint32_t tag,
                                    uint32_t flags, uint64_t size) {
-    uint64_t pos = tx->pos;
-    struct record *record = (struct record *) (void *) (tx->data + (pos & tx->mask));
+    typedef uint64_t __attribute__((may_alias)) word;
+    struct record *record = (struct record *) (void *) (tx->data + (tx->pos & tx->mask));
+    word *words = (word *) (void *) record;
 
-    *record = (struct record){
-        .seq = tx->seq + 1,
-        .size = (uint32_t) size,
-        .prev = (uint32_t) ((pos - tx->last) / LAYOUT_ALIGN),
-        .from = from,
-        .tag = tag,
-        .flags = flags,
-    };
+    /* Two fields at a time: field by field, or as one value, compilers gather them in vector
+     * registers first, which takes twice as many instructions. */
+    words[0] = tx->seq + 1;
+    words[1] = (uint32_t) size | tx->prev;
+    words[2] = from | (uint64_t) tag << 32;
+    words[3] = flags; /* and no check */
     return record + 1;
 }
 
+/* On a disk, once the body is written: its checksum. */
+void ring_tx_check(struct ring_tx *tx, uint64_t size);
+
 /* The record at pos is complete: go on behind it. */
 static inline void ring_tx_stage(struct ring_tx *tx, uint64_t size) {
-    tx->last = tx->pos;
-    tx->pos += record_span(size);
+    uint64_t span = record_span(size);
+
+    tx->prev = span / LAYOUT_ALIGN << 32;
+    tx->pos += span;
     tx->seq += 1;
 }
 

@@ -4,10 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "sys/cleanup.h"
@@ -190,6 +193,39 @@ int sys_file_write(int fd, const void *buffer, uint64_t length, uint64_t offset)
         offset += (uint64_t) put;
         length -= (uint64_t) put;
     }
+    return 0;
+}
+
+bool sys_file_in_memory(int fd) {
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+int sys_file_sync(int fd) {
+    return result(fdatasync(fd));
+}
+
+int sys_dir_sync(int dir) {
+    return result(fsync(dir));
+}
+
+int sys_file_extend(int fd, uint64_t size) {
+    return result(ftruncate(fd, (off_t) size));
+}
+
+int sys_boot_id(uint64_t *ret_id) {
+    OWNS_FD int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    char text[19] = "";
+    uint64_t id;
+    int rc = fd < 0 ? -errno : sys_file_read(fd, text, sizeof(text) - 1, 0);
+
+    if (rc < 0)
+        return rc;
+    text[8] = text[13] = '\0'; /* xxxxxxxx-xxxx-xxxx-… */
+    id = strtoull(text, NULL, 16) << 32 | strtoull(text + 9, NULL, 16) << 16 |
+         strtoull(text + 14, NULL, 16);
+    *ret_id = id ? id : 1;
     return 0;
 }
 

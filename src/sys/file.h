@@ -57,5 +57,17 @@ int sys_file_punch(int fd, uint64_t offset, uint64_t length);
 int sys_file_read(int fd, void *buffer, uint64_t length, uint64_t offset);
 int sys_file_write(int fd, const void *buffer, uint64_t length, uint64_t offset);
 
+/* Is the file system in memory, and so gone with the machine? */
+bool sys_file_in_memory(int fd);
+/* All of a file, also what was stored through mappings, or the entries of a directory: on the disk
+ * before it returns. */
+int sys_file_sync(int fd);
+int sys_dir_sync(int dir);
+/* Make a file longer; what is new reads as zeros. */
+int sys_file_extend(int fd, uint64_t size);
+
+/* A number that changes when the machine is started; never 0. */
+int sys_boot_id(uint64_t *ret_id);
+
 /* Unpredictable bytes from the kernel. */
 int sys_random(void *buffer, uint64_t length);

@@ -66,3 +66,7 @@ int sys_map_populate(const struct sys_map *map, uint64_t offset, uint64_t length
         return -errno;
     return 0;
 }
+
+int sys_map_sync(const struct sys_map *map, uint64_t length) {
+    return msync(map->base, length, MS_SYNC) < 0 ? -errno : 0;
+}

@@ -35,4 +35,7 @@ static inline bool sys_map_torn(const struct sys_map *map) {
 /* Fault in, and lock if asked, a range that has memory. */
 int sys_map_populate(const struct sys_map *map, uint64_t offset, uint64_t length, uint32_t flags);
 
+/* What was stored in the first `length` bytes is in the file on the disk before it returns. */
+int sys_map_sync(const struct sys_map *map, uint64_t length);
+
 uint64_t sys_page_size(void);

@@ -4,20 +4,8 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "sys/compiler.h"
-
-#define SYS_KNOWS_THREADS 0
-#if defined(__has_include) && !THREAD_SANITIZER
-#if __has_include(<sys/single_threaded.h>) /* glibc 2.32 */
-#include <sys/single_threaded.h>
-#undef SYS_KNOWS_THREADS
-#define SYS_KNOWS_THREADS 1
-#endif
-#endif
 
 uint32_t sys_pid(void);
 
@@ -30,16 +18,6 @@ void sys_program(char *buffer, size_t size);
 
 /* A descriptor that becomes readable when the process ends. -ESRCH; -ENOSYS before Linux 5.3. */
 int sys_process_watch(uint32_t pid);
-
-/* Has this process one thread only, as far as the C library knows? Then nothing else can be
- * inside. */
-static inline bool sys_single_threaded(void) {
-#if SYS_KNOWS_THREADS
-    return __libc_single_threaded;
-#else
-    return false;
-#endif
-}
 
 /* Have these called around each fork() of this process, as by pthread_atfork(3). Once for all. */
 int sys_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));

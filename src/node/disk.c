@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/disk.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "node/custody.h"
+#include "sys/cleanup.h"
+#include "sys/file.h"
+
+static bool is_stale(const struct bus *bus, uint64_t boot) {
+    return boot != 0 && boot != bus->boot;
+}
+
+/* ---- streams --------------------------------------------------------------------------------- */
+
+struct repair {
+    const struct bus *bus;
+    int dir;
+    tram_id from, to;
+    uint32_t lowest, highest;
+    uint64_t committed, consumed; /* as the receiver says */
+    uint64_t accepted, lost, life; /* of the channel, before */
+    bool stale;
+};
+
+static int read_head(struct repair *repair) {
+    struct head head;
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    int rc;
+
+    files_head_name(name, repair->from);
+    fd = sys_file_open(repair->dir, name, false);
+    if (fd < 0)
+        return fd;
+    rc = sys_file_read(fd, &head, offsetof(struct head, window), 0);
+    if (rc < 0)
+        return rc == -ENODATA ? -EBADMSG : rc;
+    if (head.magic != HEAD_MAGIC || head.from != repair->from || head.to != repair->to)
+        return -EBADMSG;
+    repair->committed = WORD_POSITION(head.committed);
+    repair->consumed = head.consumed[WORD_SLOT(head.committed)];
+    return 0;
+}
+
+/* The words of a generation; the file gets the length that they say, if its end was lost. */
+static int read_words(const struct repair *repair, uint32_t generation, struct stream *ret_words) {
+    OWNS_FD int fd = -1;
+    uint64_t size;
+    int rc = stream_read(repair->dir, repair->from, repair->to, generation, ret_words, &size, &fd);
+
+    if (rc < 0)
+        return rc;
+    if (size < LAYOUT_DATA + ret_words->capacity && is_stale(repair->bus, ret_words->boot))
+        return sys_file_extend(fd, LAYOUT_DATA + ret_words->capacity);
+    return 0;
+}
+
+/* What all of them say. -EBADMSG: nothing that could be repaired. */
+static int survey(struct repair *repair) {
+    for (uint32_t generation = repair->lowest; generation <= repair->highest; generation++) {
+        struct stream words;
+        int rc = read_words(repair, generation, &words);
+
+        if (rc < 0 && generation > repair->lowest && repair->stale) {
+            repair->highest = generation - 1; /* the stream ends before it */
+            break;
+        }
+        if (rc < 0)
+            return rc == -ENOENT ? -EBADMSG : rc;
+        repair->stale |= is_stale(repair->bus, words.boot);
+        repair->accepted = words.accepted[WORD_SLOT(words.tail)];
+        repair->lost = words.lost > repair->lost ? words.lost : repair->lost;
+        repair->life = words.life > repair->life ? words.life : repair->life;
+    }
+    return 0;
+}
+
+/* Does the channel go on in that generation, at this place? */
+static bool goes_on(const struct repair *repair, uint32_t generation, const struct ring_rx *rx) {
+    struct stream words;
+
+    return generation <= repair->highest && read_words(repair, generation, &words) == 0 &&
+           words.base == rx->pos && words.base_seq == rx->seq;
+}
+
+/* Go over the records that are not consumed. rx->pos is left behind the last that holds. */
+static void walk(const struct repair *repair, uint32_t generation, struct ring_rx *rx) {
+    struct ring_view view;
+
+    for (;;) {
+        uint64_t before = rx->pos;
+
+        switch (ring_rx_next(rx, &view)) {
+        case RX_MESSAGE:
+            continue;
+        case RX_LINK:
+            if (!goes_on(repair, generation + 1, rx))
+                rx->pos = before;
+            return;
+        default:
+            rx->pos = before;
+            return;
+        }
+    }
+}
+
+/* Begin where the receiver stands, or at the stream's start. False: it is through with it. */
+static bool place(const struct repair *repair, const struct stream *words, struct ring_rx *rx) {
+    rx->tail = WORD_POSITION(words->tail);
+    if (repair->committed < words->base) {
+        rx->pos = words->base;
+        rx->seq = words->base_seq;
+        return true;
+    }
+    rx->pos = repair->committed;
+    rx->seq = repair->consumed;
+    return rx->pos <= rx->tail;
+}
+
+/* All that is behind `pos`, which are `seq` messages, is no more. */
+static void cut(struct stream *words, uint64_t pos, uint64_t seq) {
+    uint64_t slot = WORD_SLOT(words->tail) ^ 1u;
+
+    store_relaxed(&words->accepted[slot], seq);
+    journal_order();
+    store_relaxed(&words->tail, pos | slot);
+}
+
+/* One generation. 1: the channel ends in it. */
+static int repair_stream(struct repair *repair, uint32_t generation) {
+    struct stream_facts facts;
+    struct sys_map map;
+    struct stream *words;
+    struct ring_rx rx = {.from = repair->from, .usual = RX_ON_DISK};
+    bool last = generation == repair->highest;
+    int rc = stream_open(repair->dir, repair->from, repair->to, generation,
+                         SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts, NULL);
+
+    if (rc < 0)
+        return rc;
+    words = stream_words(&map);
+    rx.data = stream_data(&map);
+    rx.mask = facts.capacity - 1;
+    if (place(repair, words, &rx)) {
+        uint64_t tail = rx.tail;
+
+        if (tail - rx.pos > facts.capacity)
+            rx.tail = rx.pos; /* it can't have been so far ahead */
+        walk(repair, generation, &rx);
+        last |= rx.pos != tail;
+    }
+    if (last) {
+        if (rx.pos != rx.tail || rx.tail != WORD_POSITION(words->tail))
+            cut(words, rx.pos, rx.seq);
+        words->lost = repair->lost + (repair->accepted > rx.seq ? repair->accepted - rx.seq : 0);
+        words->life = repair->life + 1;
+    }
+    rc = sys_map_sync(&map, LAYOUT_DATA + facts.capacity);
+    if (rc == 0) {
+        words->boot = repair->bus->boot;
+        rc = sys_map_sync(&map, LAYOUT_DATA);
+    }
+    sys_unmap(&map);
+    return rc < 0 ? rc : last;
+}
+
+int disk_repair_streams(const struct bus *bus, int dir, tram_id from, tram_id to) {
+    struct repair repair = {.bus = bus, .dir = dir, .from = from, .to = to};
+    uint32_t highest = 0;
+    uint32_t generation;
+    int rc = files_generations(dir, from, &repair.lowest, &highest);
+
+    if (rc < 0)
+        return rc;
+    repair.highest = highest;
+    rc = survey(&repair);
+    if (rc < 0 || !repair.stale)
+        return rc;
+    rc = read_head(&repair);
+    for (generation = repair.lowest; rc == 0 && generation <= repair.highest; generation++)
+        rc = repair_stream(&repair, generation);
+    if (rc < 0)
+        return rc;
+    for (; generation <= highest; generation++) {
+        char name[FILES_NAME];
+
+        files_stream_name(name, from, generation);
+        rc = sys_unlink(dir, name);
+        if (rc < 0 && rc != -ENOENT)
+            return rc;
+    }
+    return sys_dir_sync(dir);
+}
+
+int disk_check_sender(const struct bus *bus, int dir, tram_id from, tram_id to) {
+    struct repair repair = {.bus = bus, .dir = dir, .from = from, .to = to};
+    int rc = files_generations(dir, from, &repair.lowest, &repair.highest);
+
+    if (rc == 0)
+        rc = survey(&repair);
+    if (rc < 0 || !repair.stale)
+        return rc;
+    rc = custody_repair_sender(bus, dir, from, to);
+    return rc == -EBUSY ? -ENOENT : rc;
+}
+
+int disk_take_stream(const struct bus *bus, struct out *out) {
+    struct stream *words = stream_words(&out->map);
+
+    out->marks = RECORD_CHECKED | (uint32_t) words->life << 8;
+    if (words->boot == bus->boot)
+        return 0;
+    words->boot = bus->boot;
+    return sys_map_sync(&out->map, LAYOUT_DATA);
+}
+
+/* ---- heads ----------------------------------------------------------------------------------- */
+
+int disk_take_head(const struct bus *bus, const struct sys_map *map, uint64_t accepted) {
+    struct head *head = map->base;
+
+    if (head->boot == bus->boot)
+        return 0;
+    if (is_stale(bus, head->boot)) {
+        uint64_t committed = WORD_POSITION(head->committed);
+
+        /* What was released out of order may bear numbers that are used again now. */
+        memset(head->window, 0, sizeof(head->window));
+        head->handed = committed | (head->handed & 7u);
+        if (head->head > committed)
+            head->head = committed;
+        head->unsure = accepted;
+    }
+    head->boot = bus->boot;
+    return sys_map_sync(map, sizeof(*head));
+}
+
+/* ---- syncing --------------------------------------------------------------------------------- */
+
+static int sync_out(const struct out *out) {
+    for (const struct old_stream *old = out->old; old; old = old->next) {
+        int rc = sys_map_sync(&old->map, LAYOUT_DATA + stream_words(&old->map)->capacity);
+
+        if (rc < 0)
+            return rc;
+    }
+    return sys_map_sync(&out->map, LAYOUT_DATA + out->capacity);
+}
+
+int disk_sync(tram_node *node, struct out *out) {
+    int rc = on_disk(&node->bus) ? sync_out(out) : 0;
+
+    if (rc < 0)
+        return error_channel(&node->error, rc, node->id, out->peer->id,
+                             "the message was accepted, but may not be on the disk: %s",
+                             strerror(-rc));
+    return 0;
+}
+
+/* First what the words speak of, then the word that all of it is there. */
+void disk_close_out(const struct out *out) {
+    if (sync_out(out) < 0)
+        return; /* the next one goes over it */
+    for (const struct old_stream *old = out->old; old; old = old->next) {
+        stream_words(&old->map)->boot = 0;
+        (void) sys_map_sync(&old->map, LAYOUT_DATA);
+    }
+    stream_words(&out->map)->boot = 0;
+    (void) sys_map_sync(&out->map, LAYOUT_DATA);
+}
+
+void disk_close_in(const struct in *in) {
+    struct head *head = in->head_map.base;
+
+    if (sys_map_sync(&in->head_map, sizeof(*head)) < 0)
+        return;
+    head->boot = 0;
+    (void) sys_map_sync(&in->head_map, sizeof(*head));
+}
