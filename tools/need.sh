@@ -20,8 +20,8 @@ group()
 {
     case $1 in
     build) echo gcc g++ libc6-dev linux-libc-dev binutils cmake ninja-build pkg-config ;;
-    check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff
-        echo python3 valgrind libuv1 libglib2.0-0 mandoc groff-base
+    check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh
+        echo python3 valgrind libuv1 libglib2.0-0 mandoc groff-base zsh
         ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools
