@@ -2,10 +2,10 @@
  *
  * The kill storm, long: rounds of new worlds until the time is over or so many were killed.
  *
- *     storm_prog [--seed N] [--seconds N] [--kills N] [--keep]
+ *     storm_prog [--seed N] [--seconds N] [--kills N] [--keep] [--on DIR]
  *
  * The last line sums up. On a failure it prints the seed of the round (--seed N --seconds 0 repeats
- * it), leaves the bus where it is, and exits with 1.
+ * it), leaves the bus where it is, and exits with 1. --on: the buses lie there, not on /dev/shm.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -15,16 +15,17 @@
 #include "support/storm.h"
 
 static int usage(void) {
-    fprintf(stderr, "usage: storm_prog [--seed N] [--seconds N] [--kills N] [--keep]\n");
+    fprintf(stderr, "usage: storm_prog [--seed N] [--seconds N] [--kills N] [--keep] [--on DIR]\n");
     return 2;
 }
 
 /* One world in a bus of its own. */
-static int storm(uint64_t seed, struct storm_tally *tally, bool keep) {
+static int storm(uint64_t seed, struct storm_tally *tally, bool keep, const char *on) {
     struct storm_config config = { .seed = seed, .kills = 250 };
-    char dir[] = "/dev/shm/tram-test-XXXXXX";
+    char dir[256];
     int rc;
 
+    (void) snprintf(dir, sizeof(dir), "%s/tram-test-XXXXXX", on);
     if (!mkdtemp(dir)) {
         perror(dir);
         return -1;
@@ -57,11 +58,13 @@ int main(int argc, char **argv) {
         { "seconds", required_argument, NULL, 't' },
         { "kills", required_argument, NULL, 'k' },
         { "keep", no_argument, NULL, 'p' },
+        { "on", required_argument, NULL, 'o' },
         { NULL, 0, NULL, 0 },
     };
     uint64_t seed = (uint64_t) kit_now() / 1000 % 1000000000 * 1000, kills = UINT64_MAX, rounds = 0;
     int64_t start = kit_now(), seconds = 60;
     struct storm_tally tally = { 0 };
+    const char *on = "/dev/shm";
     bool keep = false;
     int option;
 
@@ -72,6 +75,8 @@ int main(int argc, char **argv) {
             seconds = strtoll(optarg, NULL, 0);
         else if (option == 'k')
             kills = strtoull(optarg, NULL, 0);
+        else if (option == 'o')
+            on = optarg;
         else if (option == 'p')
             keep = true;
         else
@@ -81,7 +86,7 @@ int main(int argc, char **argv) {
     printf("seed %llu\n", (unsigned long long) seed);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     do {
-        if (storm(seed, &tally, keep) < 0) {
+        if (storm(seed, &tally, keep, on) < 0) {
             sum_up(&tally, seed, rounds, start);
             return 1;
         }
