@@ -9,6 +9,7 @@ A rule is a function that takes the pages and yields what is wrong. noasan, nots
 for its texts only. mandoc and groff are used where they are installed.
 """
 
+import glob
 import os
 import re
 import shutil
@@ -117,10 +118,13 @@ class Page:
 class Manual:
     def __init__(self, files, header, helps):
         self.header = header
+        self.sources = {path: text for path, text in files.items() if path.endswith(".c")}
         self.helps = helps  # verb ("" is the tool) → its --help
         self.links = {}     # path → the path that it stands for
         self.pages = {}     # path → Page
         for path, text in sorted(files.items()):
+            if path in self.sources:
+                continue
             link = re.fullmatch(r"\.so (\S+)\n?", text)
             if link:
                 self.links[path] = "man/" + link[1]
@@ -340,6 +344,17 @@ def verbs(manual):
             yield f"{page.path}: tram has no such verb"
 
 
+def members(manual):
+    """The members of a verb's JSON are in its page."""
+    for path, text in manual.sources.items():
+        page = manual.page("tram-" + os.path.basename(path)[:-2], 1)
+        used = set(re.findall(r'\bjson_(?:member_\w+|key)\([^"]*"(\w+)"', text))
+        used |= {"text", "base64"} if "json_member_payload" in text else set()
+        for member in sorted(used if page else ()):
+            if f"\\fI{member}\\fR" not in "\n".join(page.lines):
+                yield f"{page.path}: nothing is said of {member} in the JSON"
+
+
 def exit_codes(manual):
     """What 'tram --help' says about exit codes is in tram(1); other pages name no others."""
     told = set(re.findall(r"(?:codes: |; )(\d)\b", re.sub(r"\s+", " ", manual.helps[""])))
@@ -396,7 +411,7 @@ def programs(manual):
                 yield f"{path}: its program does not compile:\n{told}"
 
 
-RULES = (titles, prototypes, errors, values, verbs, exit_codes, references, hyphens, programs)
+RULES = (titles, prototypes, errors, values, verbs, members, exit_codes, references, hyphens, programs)
 
 
 def lint(manual):
@@ -440,6 +455,8 @@ SPOILT = (
     ("--help recv", "  --sync ", "  --sink ", "has --sink"),
     ("--help ", "  purge ", "  purify ", "tram-purify(1): there is no such page"),
     ("--help ", "  purge ", "  purify ", "tram-purge.1: tram has no such verb"),
+    ("man/man1/tram-ls.1", "\\fIaside_ever", "\\fIaside", "nothing is said of aside_ever"),
+    ("src/cli/send.c", '"skipped"', '"passed"', "nothing is said of passed"),
     ("man/man1/tram-rm.1", ".TP\n4\n", ".TP\n8\n", "exit codes ['8']"),
     ("man/man7/tram.7", "tram_claim\\fR(3)", "tram_clam\\fR(3)", "there is no tram_clam(3)"),
     ("man/man1/tram-bench.1", "PERFORMANCE.md", "SPEED.md", "there is no docs/SPEED.md"),
@@ -495,9 +512,10 @@ def check_rules(files, header, helps):
 
 def read_tree():
     files = {}
-    for folder, _, names in os.walk(os.path.join(TOP, "man")):
-        for name in names:
-            path = os.path.join(folder, name)
+    for top in ("man", os.path.join("src", "cli")):
+        for path in glob.glob(os.path.join(TOP, top, "**", "*.*"), recursive=True):
+            if top != "man" and not path.endswith(".c"):
+                continue
             with open(path, encoding="utf-8") as file:
                 files[os.path.relpath(path, TOP)] = file.read()
     with open(os.path.join(TOP, "include", "tram", "tram.h"), encoding="utf-8") as file:
@@ -526,7 +544,7 @@ def main():
         complaints += lint(manual)
     for complaint in complaints:
         print(complaint)
-    print(f"man: {len(complaints)} complaints, {len(files)} pages, {len(SPOILT)} samples")
+    print(f"man: {len(complaints)} complaints, {sum('man' in p[:3] for p in files)} pages, {len(SPOILT)} samples")
     return 1 if complaints else 0
 
 
