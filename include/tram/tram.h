@@ -201,8 +201,8 @@ TRAM_API int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *met
 TRAM_API int tram_claim(tram_node *node, tram_id to, size_t size, int64_t timeout_ns,
                         void **ret_data);
 
-/* Send what was claimed, cut to `size` bytes. flags: TRAM_MORE, TRAM_DURABLE. Errors end the claim, but for those
- * of arguments.
+/* Send what was claimed, cut to `size` bytes. flags: TRAM_MORE, TRAM_DURABLE. Errors end the claim,
+ * but for those of arguments.
  *   -ENOENT  nothing is claimed on this channel
  *   -EINVAL  `size` is more than was claimed
  *   -ESTALE, -EHOSTUNREACH, -ENOTRECOVERABLE  as tram_send() */
