@@ -2,6 +2,7 @@
 #
 #   src/FOLDER/NAME_test.c           unit test beside the code      ctest name FOLDER-NAME_test
 #   tests/NAME_test.c                several processes              ctest name NAME_test
+#   tests/NAME_test.cpp              the same, in C++ (cxx.cmake)   ctest name NAME_test
 #   tests/NAME_test.sh, NAME_test.py the programs from outside      ctest name NAME_test.sh
 #
 # Programs are built into build/tests. tests/NAME_prog.c is a helper program there, not a test.
@@ -64,6 +65,9 @@ function(test_program name source)
     set_target_properties(${name} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_link_libraries(${name} PRIVATE harness)
+    if(source MATCHES "\\.cpp$")
+        cxx_program(${name})
+    endif()
     if(tag_shared)
         target_link_libraries(${name} PRIVATE tram_shared)
     elseif(source MATCHES "/src/cli/")
@@ -104,6 +108,15 @@ function(find_tests)
 
     file(GLOB programs CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.c
          ${CMAKE_SOURCE_DIR}/tests/*_prog.c)
+    file(GLOB cxx_programs CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.cpp
+         ${CMAKE_SOURCE_DIR}/tests/*_prog.cpp)
+    if(TRAM_CXX)
+        list(APPEND programs ${cxx_programs})
+        # What the tests make of the header, in the next dialect as well.
+        add_library(tests_cxx20 OBJECT ${cxx_programs})
+        set_target_properties(tests_cxx20 PROPERTIES CXX_STANDARD 20)
+        cxx_program(tests_cxx20)
+    endif()
     foreach(source ${programs})
         cmake_path(GET source STEM stem)
         test_tags(${source})

@@ -26,6 +26,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Defines and registers a test that has 20 seconds; or as many as it says. */
 #define TEST(name) TEST_TIMEOUT(name, 20)
 
@@ -94,3 +98,7 @@ int test_seconds(int seconds);
 
 /* Is the running program instrumented: "address", "thread"; or ""? */
 const char *test_sanitizer(void);
+
+#ifdef __cplusplus
+}
+#endif

@@ -42,7 +42,7 @@ DOORS = {
 # The installed header needs struct iovec; POSIX gives no other place for it.
 PUBLIC_SYSTEM_HEADERS = {"sys/uio.h"}
 
-CODE = (".c", ".h")
+CODE = (".c", ".h", ".cpp", ".hpp")
 SCRIPTS = (".py", ".sh", ".cmake")
 
 
@@ -106,7 +106,9 @@ def functions(lines):
         if body is None and re.match(r"[A-Za-z_]", line):
             if start is None:
                 start = number
-        if body is None and (line == "{" or line.endswith(") {")):
+        signature = line.endswith(") {") and (
+            line[0] != " " or start is not None and not lines[start - 1].endswith("{"))
+        if body is None and (line == "{" or signature):
             body = start or number
         elif body is not None and line == "}":
             head = " ".join(lines[body - 1:body + 5]).split("{")[0]
@@ -166,7 +168,8 @@ SLEEP_PY = re.compile(r"\bsle" r"ep\(")
 
 def sleeping(path, lines):
     """A test waits for what it wants to see; it never sleeps and hopes."""
-    patterns = {"_test.c": SLEEP_C, "_test.sh": SLEEP_SH, "_test.py": SLEEP_PY}
+    patterns = {"_test.c": SLEEP_C, "_test.cpp": SLEEP_C, "_test.sh": SLEEP_SH,
+                "_test.py": SLEEP_PY}
     for ending, pattern in patterns.items():
         for number, line in enumerate(lines if path.endswith(ending) else (), 1):
             if pattern.search(line):
@@ -317,6 +320,9 @@ SAMPLES = (
     ("tools/a.sh", "#" * 101 + "\n", "101 columns"),
     ("docs/a.md", "#" * 101 + "\n", None),
     ("src/ring/a.c", "int\tx;\n", "a tab"),
+    ("tests/a_test.cpp", "int\tx;\n", "a tab"),
+    ("include/tram/a.hpp", "#include <sys/socket.h>\n", "belongs to src/sys"),
+    ("include/tram/a.hpp", "#include <tram/tram.h>\n", None),
     ("src/ring/a.c", "int x; \n", "blanks at the end"),
     ("src/ring/a.c", "int x;", "no newline"),
     ("docs/a.md", "so TO" "DO\n", "do it"),
@@ -326,7 +332,10 @@ SAMPLES = (
     ("docs/a.md", "in /wo" "rk/main\n", "a path of one machine"),
     (".ci/run", "cd /ro" "ot/x\n", "a path of one machine"),
     ("docs/a.md", "see docs/wo" "rk/main and net" "wo" "rk/x\n", None),
+    ("tests/a.h", "/* so:\n *     TEST(x) {\n */\n" + "x;\n" * 80 + "}\n", None),
+    ("tests/a.cpp", "struct x {\n    x() : a(1) {\n    }\n};\n" + "int x;\n" * 80 + "}\n", None),
     ("tests/a_test.c", "    usleep(10);\n", "sleeps"),
+    ("tests/a_test.cpp", "    usleep(10);\n", "sleeps"),
     ("tests/a_test.sh", "foo; sleep 1\n", "sleeps"),
     ("tests/a_test.py", "time.sle" "ep(1)\n", "sleeps"),
     ("tests/a_test.c", "    check_sleep(10); // sleep is an art\n", None),

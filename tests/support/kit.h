@@ -11,6 +11,10 @@
 #include <sys/types.h>
 #include <tram/tram.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define KIT_MS INT64_C(1000000)
 #define KIT_S INT64_C(1000000000)
 
@@ -82,3 +86,7 @@ bool kit_await_asleep(const char *dir, tram_id node);
 
 /* Give up the processor for some microseconds: between two looks at a condition. */
 void kit_pause(void);
+
+#ifdef __cplusplus
+}
+#endif
