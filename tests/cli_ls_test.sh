@@ -110,15 +110,20 @@ END
 
 # The last messages of a process can be read after its death, and reading changes nothing.
 post_mortem() {
-    local receiver before
+    local receiver sender before
     tram rm --force $B || fail rm
     "$TRAM_BIN" recv --id $B --out "$work/out2" &
     receiver=$!
-    seq 1 3000 | tram send --from $A --to $B --tag 5
+    mkfifo "$work/lines"
+    "$TRAM_BIN" send --from $A --to $B --tag 5 <"$work/lines" &
+    sender=$!
+    exec 8>"$work/lines" # open: an orderly end would leave nothing to examine
+    seq 1 3000 >&8
     all_there() { [[ $(wc -l <"$work/out2") == 3000 ]]; }
     wait_for all_there
-    kill -KILL $receiver
-    wait $receiver 2>/dev/null
+    kill -KILL $receiver $sender
+    wait $receiver $sender 2>/dev/null
+    exec 8>&-
     seq 3001 3010 | tram send --from $A --to $B
     picture() { (cd "$TRAM_DIR/default" && find . -type f -exec sha256sum {} + | sort; stat -c \
         '%n %s %b %Y %a' -- */*); }

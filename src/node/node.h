@@ -199,13 +199,19 @@ static inline int node_enter(tram_node *node) {
     return node->forked ? -ECHILD : -EBUSY;
 }
 
+/* The quickest calls do without a stack frame: everything rare is a call in their place. */
+static inline bool node_enter_quick(tram_node *node) {
+    return likely(node != NULL) && likely(bias_try_quick(&node->entry));
+}
+
 void node_light(tram_node *node);
+int node_leave_lit(tram_node *node, int rc);
 /* The set of descriptors behind tram_fd(). */
 int node_make_set(tram_node *node);
 
 static inline int node_leave(tram_node *node, int rc) {
-    if (unlikely(node->fd_given && !node->asleep && !node->lit))
-        node_light(node); /* work may be left: the descriptor says so */
+    if (unlikely(node->fd_given))
+        return node_leave_lit(node, rc);
     bias_unlock(&node->entry);
     return rc;
 }
@@ -245,10 +251,14 @@ struct out *out_free(struct out *out);
 int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, uint64_t deadline);
 /* Publish what is staged, and ring. */
 int out_published(tram_node *node, struct out *out, uint64_t armed);
+static inline bool out_must_tell(const struct out *out, uint64_t armed) {
+    return ring_tx_must_ring(&out->tx, armed) || sys_map_torn(&out->map);
+}
+
 static inline int out_publish(tram_node *node, struct out *out) {
     uint64_t armed = ring_tx_publish(&out->tx);
 
-    if (unlikely(ring_tx_must_ring(&out->tx, armed) || sys_map_torn(&out->map)))
+    if (unlikely(out_must_tell(out, armed)))
         return out_published(node, out, armed);
     return 0;
 }

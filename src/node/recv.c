@@ -412,43 +412,49 @@ static inline __attribute__((always_inline)) int receive_quick(tram_node *node,
     uint64_t end;
     int count = 0;
 
-    if (!in)
+    if (unlikely(!in) || unlikely(in->rx.pos >= in->rx.free_at))
         return 0;
     ring_rx_commit(&in->rx, in->rx.pos, in->rx.seq);
     in->done_seq = in->rx.seq;
-    if (unlikely(ring_rx_should_free(&in->rx)))
-        in_give(node, in);
     end = pos = in->rx.pos;
     do {
-        if (unlikely(ring_rx_next(&in->rx, &view) != RX_MESSAGE)) {
-            in->rx.pos = end; /* not behind a link: that is for the long way */
+        if (unlikely(ring_rx_next_plain(&in->rx, &view) != RX_MESSAGE))
             break;
-        }
         end = view.end;
         fill(in, &view, 1, &msgs[count++]);
     } while (count < max && count < (int) TURN_MESSAGES);
-    if (unlikely(count == 0)) {
-        node->quick = NULL;
+    if (unlikely(count == 0))
         return 0;
-    }
     ring_rx_handed(&in->rx);
-    in->turn -= (int64_t) (in->rx.pos - pos) + count * TURN_MESSAGE;
+    in->turn -= (int64_t) (end - pos) + count * TURN_MESSAGE;
     if (unlikely(in->turn <= 0))
         node->quick = NULL;
     return count;
 }
 
-int tram_recv(tram_node *node, struct tram_msg *ret_msg, int64_t timeout_ns) {
-    int rc = node_enter(node);
+static __attribute__((noinline)) int receive_one(tram_node *node, struct tram_msg *ret_msg,
+                                                 int64_t timeout_ns) {
+    int rc;
 
-    if (unlikely(rc < 0))
-        return rc;
-    if (unlikely(!ret_msg))
+    if (!ret_msg)
         return node_leave(node, error_set(&node->error, -EINVAL, "ret_msg is NULL"));
-    if (likely(receive_quick(node, ret_msg, 1)))
-        return node_leave(node, 0);
     rc = receive(node, ret_msg, 1, 0, timeout_ns);
     return node_leave(node, rc > 0 ? 0 : rc);
+}
+
+static __attribute__((noinline)) int receive_entering(tram_node *node, struct tram_msg *ret_msg,
+                                                      int64_t timeout_ns) {
+    int rc = node_enter(node);
+
+    return rc < 0 ? rc : receive_one(node, ret_msg, timeout_ns);
+}
+
+int tram_recv(tram_node *node, struct tram_msg *ret_msg, int64_t timeout_ns) {
+    if (unlikely(!node_enter_quick(node)))
+        return receive_entering(node, ret_msg, timeout_ns);
+    if (unlikely(!ret_msg) || !receive_quick(node, ret_msg, 1))
+        return receive_one(node, ret_msg, timeout_ns);
+    return node_leave(node, 0);
 }
 
 int tram_recv_batch(tram_node *node, struct tram_msg *ret_msgs, int max, uint32_t flags,

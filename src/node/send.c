@@ -49,19 +49,21 @@ static bool is_wide(const tram_node *node, const struct tram_meta *meta) {
 
 #define SEND_FLAGS (TRAM_NOWAIT | TRAM_MORE | TRAM_DURABLE)
 
-/* The record is written: stage it, and publish unless more comes. */
-static inline int finish(tram_node *node, struct out *out, uint64_t size, uint32_t flags) {
-    ring_tx_stage(&out->tx, size);
-    if (flags & TRAM_MORE) {
-        if (!out->staged) {
-            out->staged = true;
-            node->quick = NULL;
-            out->staged_next = node->staged;
-            node->staged = out;
-        }
-        return TRAM_STAGED;
+/* It will be accepted when all that is staged is. */
+static inline int keep_staged(tram_node *node, struct out *out) {
+    if (!out->staged) {
+        out->staged = true;
+        node->quick = NULL;
+        out->staged_next = node->staged;
+        node->staged = out;
     }
-    return out_publish(node, out);
+    return TRAM_STAGED;
+}
+
+/* The record is written: stage it, and publish unless more comes. */
+static int finish(tram_node *node, struct out *out, uint64_t size, uint32_t flags) {
+    ring_tx_stage(&out->tx, size);
+    return (flags & TRAM_MORE) ? keep_staged(node, out) : out_publish(node, out);
 }
 
 /* The same where the record may have to be checked, and to be on the disk. */
@@ -122,45 +124,98 @@ static int send_pieces(tram_node *node, tram_id to, const struct tram_meta *meta
     return finish_slow(node, out, size + more, flags);
 }
 
-/* Two stores that overlap, for what most small messages are; a call for all else. */
-static inline void copy(void *to, const void *from, size_t size) {
-    if (likely(size - 16 <= 16)) {
-        typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) half;
-        half first = *(const half *) from;
-        half second = *(const half *) ((const char *) from + size - 16);
+/* ---- tram_send() ----------------------------------------------------------------------------- */
 
-        *(half *) to = first;
-        *(half *) ((char *) to + size - 16) = second;
+/* Stores that overlap, for what most small messages are. */
+static inline bool is_small(size_t size) {
+    return size - 8 <= 56;
+}
+
+static inline void copy_small(char *to, const char *from, size_t size) {
+    typedef uint64_t __attribute__((aligned(1), may_alias)) word;
+    typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) half;
+
+    if (size < 16) {
+        *(word *) to = *(const word *) from;
+        *(word *) (to + size - 8) = *(const word *) (from + size - 8);
         return;
     }
-    memcpy(to, from, size);
+    *(half *) to = *(const half *) from;
+    if (size > 32) {
+        *(half *) (to + 16) = *(const half *) (from + 16);
+        *(half *) (to + size - 32) = *(const half *) (from + size - 32);
+    }
+    *(half *) (to + size - 16) = *(const half *) (from + size - 16);
 }
 
-static __attribute__((noinline)) int send_slow(tram_node *node, tram_id to, uint32_t tag,
-                                               const void *data, size_t size, uint32_t flags) {
+static __attribute__((noinline)) int told_and_left(tram_node *node, struct out *out,
+                                                   uint64_t armed) {
+    return node_leave(node, out_published(node, out, armed));
+}
+
+/* A plain record into a channel with room for it. Leaves the node. */
+static inline __attribute__((always_inline)) int send_plain(tram_node *node, uint32_t tag,
+                                                            const void *data, size_t size,
+                                                            uint32_t flags, bool small) {
+    struct out *out = node->last;
+    void *at = ring_tx_header(&out->tx, node->id, tag, 0, size);
+    uint64_t armed;
+
+    if (small)
+        copy_small(at, data, size);
+    else
+        memcpy(at, data, size);
+    ring_tx_stage(&out->tx, size);
+    if (flags & TRAM_MORE)
+        return node_leave(node, keep_staged(node, out));
+    armed = ring_tx_publish(&out->tx);
+    if (unlikely(out_must_tell(out, armed)))
+        return told_and_left(node, out, armed);
+    return node_leave(node, 0);
+}
+
+static __attribute__((noinline)) int send_large(tram_node *node, tram_id to, uint32_t tag,
+                                                const void *data, size_t size, uint32_t flags) {
+    (void) to;
+    return send_plain(node, tag, data, size, flags, false);
+}
+
+static __attribute__((noinline)) int send_any(tram_node *node, tram_id to, uint32_t tag,
+                                              const void *data, size_t size, uint32_t flags) {
     struct tram_meta meta = {.tag = tag};
     struct iovec piece = {.iov_base = (void *) (uintptr_t) data, .iov_len = size};
+    int rc;
 
     if ((flags & ~SEND_FLAGS) || (!data && size > 0))
-        return error_set(&node->error, -EINVAL, "no data, or unknown flags");
-    return send_pieces(node, to, &meta, &piece, 1, flags, (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX);
+        rc = error_set(&node->error, -EINVAL, "no data, or unknown flags");
+    else
+        rc = send_pieces(node, to, &meta, &piece, 1, flags,
+                         (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX);
+    return node_leave(node, rc);
 }
 
-/* A plain record for the channel that was used last: everything else goes the slow way. */
-int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
-              uint32_t flags) {
-    struct out *out;
+static __attribute__((noinline)) int send_entering(tram_node *node, tram_id to, uint32_t tag,
+                                                   const void *data, size_t size,
+                                                   uint32_t flags) {
     int rc = node_enter(node);
 
-    if (unlikely(rc < 0))
-        return rc;
-    out = node->last;
-    if (unlikely(to != node->last_to || !data || (flags & ~(TRAM_NOWAIT | TRAM_MORE)) ||
-                 !ring_tx_fits(&out->tx, size)))
-        return node_leave(node, send_slow(node, to, tag, data, size, flags));
-    copy(ring_tx_header(&out->tx, node->id, tag, 0, size), data, size);
-    return node_leave(node, finish(node, out, size, flags));
+    return rc < 0 ? rc : send_any(node, to, tag, data, size, flags);
 }
+
+/* A plain record for the channel that was used last: everything else goes another way. */
+int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
+              uint32_t flags) {
+    if (unlikely(!node_enter_quick(node)))
+        return send_entering(node, to, tag, data, size, flags);
+    if (unlikely(to != node->last_to || !data || (flags & ~(TRAM_NOWAIT | TRAM_MORE)) ||
+                 !ring_tx_fits(&node->last->tx, size)))
+        return send_any(node, to, tag, data, size, flags);
+    if (unlikely(!is_small(size)))
+        return send_large(node, to, tag, data, size, flags);
+    return send_plain(node, tag, data, size, flags, true);
+}
+
+/* ---- the others ------------------------------------------------------------------------------ */
 
 int tram_sendv(tram_node *node, tram_id to, const struct tram_meta *meta,
                const struct iovec *pieces, int count, uint32_t flags, int64_t timeout_ns) {

@@ -3,16 +3,15 @@
 
 #include "ring/check.h"
 
-bool ring_rx_unusual(const struct ring_rx *rx, const struct record *record, uint32_t size,
-                     uint32_t flags) {
-    uint32_t kinds = flags & RECORD_KINDS;
+bool ring_rx_unusual(const struct ring_rx *rx, const struct ring_view *view) {
+    uint32_t kinds = view->flags & RECORD_KINDS;
 
     if ((kinds & ~(RECORD_WIDE | RECORD_CHECKED)) ||
-        ((kinds & RECORD_WIDE) && size < sizeof(struct extension)))
+        ((kinds & RECORD_WIDE) && view->size < sizeof(struct extension)))
         return false;
     if (!(kinds & RECORD_CHECKED))
-        return rx->usual != RX_ON_DISK && RECORD_LIFE(flags) == 0;
-    return load_relaxed(&record->check) == record_check(record, size);
+        return rx->usual != RX_ON_DISK && RECORD_LIFE(view->flags) == 0;
+    return load_relaxed(&view->record->check) == record_check(view->record, view->size);
 }
 
 bool ring_rx_look(struct ring_rx *rx) {

@@ -75,8 +75,7 @@ struct ring_view {
 #define RX_ON_DISK UINT32_MAX /* as `usual`: every record has to be checked */
 
 /* A record that is not of the usual kind: is it a message? What its flags say is true, then. */
-bool ring_rx_unusual(const struct ring_rx *rx, const struct record *record, uint32_t size,
-                     uint32_t flags);
+bool ring_rx_unusual(const struct ring_rx *rx, const struct ring_view *view);
 
 /* Take over the producer's tail. False: nonsense. */
 bool ring_rx_look(struct ring_rx *rx);
@@ -85,39 +84,60 @@ static inline bool ring_rx_ready(const struct ring_rx *rx) {
     return rx->pos != rx->tail;
 }
 
-/* Read the record at pos and go behind it. RX_LINK: pos is behind the link, which is this stream's
- * last record. */
-static inline enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_view *ret_view) {
+/* Look at the record at pos. RX_LINK: it may be one. */
+static inline enum ring_rx_result ring_rx_peek(const struct ring_rx *rx,
+                                               struct ring_view *ret_view) {
     const struct record *record =
         (const struct record *) (const void *) (rx->data + (rx->pos & rx->mask));
     uint64_t left = rx->tail - rx->pos;
     uint32_t size;
-    uint32_t flags;
     uint64_t span;
 
     if (left < sizeof(*record))
         return left == 0 ? RX_EMPTY : RX_BAD;
     size = load_relaxed(&record->size);
-    flags = load_relaxed(&record->flags);
     span = record_span(size);
     if (span > left || load_relaxed(&record->seq) != rx->seq + 1 ||
         load_relaxed(&record->from) != rx->from)
         return RX_BAD;
-    if (__builtin_expect(flags != rx->usual, 0)) {
-        if (flags == RECORD_LINK && size == 0 && span == left) {
-            rx->pos += span;
-            return RX_LINK;
-        }
-        if (!ring_rx_unusual(rx, record, size, flags))
-            return RX_BAD;
-    }
-    ret_view->flags = flags;
-    rx->pos += span;
-    rx->seq += 1;
     ret_view->record = record;
-    ret_view->end = rx->pos;
-    ret_view->seq = rx->seq;
+    ret_view->end = rx->pos + span;
+    ret_view->seq = rx->seq + 1;
     ret_view->size = size;
+    ret_view->flags = load_relaxed(&record->flags);
+    return ret_view->flags == RECORD_LINK && size == 0 && span == left ? RX_LINK : RX_MESSAGE;
+}
+
+/* Read the record at pos and go behind it. RX_LINK: pos is behind the link, which is this stream's
+ * last record. */
+static inline enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_view *ret_view) {
+    enum ring_rx_result result = ring_rx_peek(rx, ret_view);
+
+    if (result == RX_LINK)
+        rx->pos = ret_view->end;
+    if (result != RX_MESSAGE)
+        return result;
+    if (__builtin_expect(ret_view->flags != rx->usual, 0) && !ring_rx_unusual(rx, ret_view))
+        return RX_BAD;
+    rx->pos = ret_view->end;
+    rx->seq += 1;
+    return RX_MESSAGE;
+}
+
+/* The same for records that need no further look: anything else is RX_EMPTY, and still to be
+ * read. */
+static inline enum ring_rx_result ring_rx_next_plain(struct ring_rx *rx,
+                                                     struct ring_view *ret_view) {
+    struct ring_view view;
+
+    if (ring_rx_peek(rx, &view) != RX_MESSAGE)
+        return RX_EMPTY;
+    if (view.flags != rx->usual &&
+        (view.flags != RECORD_WIDE || view.size < sizeof(struct extension) || rx->usual != 0))
+        return RX_EMPTY;
+    rx->pos = view.end;
+    rx->seq += 1;
+    *ret_view = view;
     return RX_MESSAGE;
 }
 

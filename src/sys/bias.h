@@ -51,16 +51,18 @@ void bias_init(struct bias *bias);
 /* Nobody gets it any more. For the child of a fork, where only one thread is left. */
 void bias_retire(struct bias *bias);
 
+/* False: somebody is inside, this thread (in a signal handler) perhaps. */
 bool bias_try_slow(struct bias *bias);
 
-/* False: somebody is inside, this thread (in a signal handler) perhaps. */
-static inline bool bias_try(struct bias *bias) {
+/* The same, if it is the caller's already. False: that, or as bias_try_slow(), which is to be asked
+ * next. */
+static inline bool bias_try_quick(struct bias *bias) {
     uintptr_t turn = __atomic_load_n(&bias->turn, __ATOMIC_RELAXED);
     uintptr_t slot = turn ^ (uintptr_t) &bias_thread;
     uint8_t *inside;
 
     if (__builtin_expect(slot >= BIAS_SLOTS, 0)) /* another's, or nobody's */
-        return bias_try_slow(bias);
+        return false;
     inside = &bias->inside[slot];
     if (__builtin_expect(__atomic_load_n(inside, __ATOMIC_RELAXED), 0))
         return false;
@@ -70,6 +72,10 @@ static inline bool bias_try(struct bias *bias) {
         return true;
     __atomic_store_n(inside, 0, __ATOMIC_RELEASE);
     return false; /* another thread is taking it */
+}
+
+static inline bool bias_try(struct bias *bias) {
+    return __builtin_expect(bias_try_quick(bias), 1) || bias_try_slow(bias);
 }
 
 static inline void bias_unlock(struct bias *bias) {
