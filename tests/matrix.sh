@@ -1,6 +1,7 @@
 #!/bin/bash
 # The same tests in other builds: another compiler, ThreadSanitizer, no optimiser, another libc,
-# another processor. A table at the end; exit code 0 only when no part failed.
+# another processor, the source tarball; and Debian packages in a clean system. A table at the end;
+# exit code 0 only when no part failed.
 #
 #     tests/matrix.sh              all parts
 #     ONLY="musl arm64" tests/matrix.sh
@@ -13,8 +14,8 @@ cd "$(dirname "$0")/.." || exit
 table=()
 failures=0
 
-parts="clang tsan O0 musl arm64"
-[ "$(uname -m)" = aarch64 ] && parts="clang tsan O0 musl"
+parts="clang tsan O0 musl arm64 dist deb"
+[ "$(uname -m)" = aarch64 ] && parts="clang tsan O0 musl dist deb"
 
 # record NAME WORD…: a line of the table
 record()
@@ -45,8 +46,43 @@ part()
     record "$name" "$p passed, $f failed, $s skipped, $((SECONDS - start)) s"
     if [ -n "$first" ]; then
         first="^${first//./\\.}\$"
+        dir=${inside-}$dir
         record "" "to see the first: ctest --test-dir $dir -R '$first' --output-on-failure"
     fi
+}
+
+# The tarball builds and passes on its own: no git, and nothing of this tree.
+dist_part()
+{
+    local top=$PWD tarball
+    echo "== dist"
+    rm -rf build-dist
+    if ! tarball=$(tools/dist.sh build-dist) || ! tar -xf "$tarball" -C build-dist; then
+        record dist "no tarball"
+        failures=$((failures + 1))
+        return
+    fi
+    cd "${tarball%.tar.xz}" || exit
+    inside=${PWD#"$top"/}/ part dist -LE '^soak$' --
+    cd "$top" || exit
+}
+
+# Packages: built twice, alike; lintian; installed, used and removed in a minimal system.
+deb_part()
+{
+    local start=$SECONDS last status
+    echo "== deb"
+    tools/need.sh deb || exit
+    if ! tools/deb.sh --twice build-deb; then
+        record deb "failed; to see only that: tools/deb.sh --twice build-deb"
+        failures=$((failures + 1))
+        return
+    fi
+    tests/deb.sh build-deb | tee build-deb/test.log
+    status=${PIPESTATUS[0]}
+    last=$(tail -n 1 build-deb/test.log)
+    [ "$status" -eq 0 ] || [ "$status" -eq 77 ] || failures=$((failures + 1))
+    record deb "$last, $((SECONDS - start)) s"
 }
 
 # musl-gcc hides the system's headers, the kernel's among them: this folder shows those alone.
@@ -79,6 +115,8 @@ run_part()
             -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc \
             '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
         ;;
+    dist) dist_part ;;
+    deb) deb_part ;;
     *)
         echo "matrix: '$1' is none of: $parts" >&2
         exit 2
