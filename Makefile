@@ -7,8 +7,11 @@ MINUTES ?= 20
 FILE ?=
 ONLY ?=
 SEED ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
 
-.PHONY: all build demo check matrix bench soak clean help
+.PHONY: all build demo check matrix bench soak install uninstall install-built uninstall-built \
+	dist deb clean help
 .NOTPARALLEL:
 
 all: build
@@ -40,6 +43,25 @@ soak:
 	@tools/build.sh $(BUILD)
 	@TRAM_BUILD=$(BUILD) MINUTES="$(MINUTES)" SEED="$(SEED)" tests/soak.sh
 
+install uninstall:
+	@tools/need.sh build
+	@tools/build.sh $(BUILD)
+	@$(MAKE) --no-print-directory -s $@-built
+
+# Of what is built, without a look whether it is up to date.
+install-built:
+	@DESTDIR="$(DESTDIR)" tools/install.sh "$(BUILD)" "$(PREFIX)"
+
+uninstall-built:
+	@DESTDIR="$(DESTDIR)" tools/install.sh --uninstall "$(BUILD)" "$(PREFIX)"
+
+dist:
+	@tools/dist.sh build-dist
+
+deb:
+	@tools/need.sh build deb
+	@tools/deb.sh build-deb
+
 # Also what a test left on tmpfs that was itself killed.
 clean:
 	rm -rf build build-*/
@@ -49,7 +71,10 @@ help:
 	@echo 'make                        programs in build/bin, libraries in build/lib'
 	@echo 'make demo [FILE=…]          send a file while both ends are killed dozens of times'
 	@echo 'make check                  all tests, as they are and with ASan and UBSan'
-	@echo 'make matrix [ONLY=musl]     clang, tsan, O0, musl, arm64'
+	@echo 'make matrix [ONLY=musl]     clang, tsan, O0, musl, arm64, dist, deb'
 	@echo 'make bench                  the figures, beside other buses in the same run'
 	@echo 'make soak [MINUTES=20] [SEED=…]   the kill storm, long'
+	@echo 'make install [PREFIX=/usr/local] [DESTDIR=…]   and make uninstall'
+	@echo 'make dist                   the source tarball, in build-dist/'
+	@echo 'make deb                    Debian packages, in build-deb/'
 	@echo 'make clean                  remove all that was built'

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # test: timeout=60 label=noasan,notsan
 """The house rules, run over the tree: who may include whom, sizes of files and functions, lines,
-words that mark unfinished work, paths of one machine, and what libtram.so shows, needs and weighs.
+words that mark unfinished work, paths of one machine. (Those of libtram: tests/library_test.py.)
 
     tests/tidy_test.py               first the rules themselves on bad samples, then the tree
     tests/tidy_test.py --self-test   the samples only
@@ -17,7 +17,6 @@ import sys
 MAX_FILE = 800
 MAX_FUNCTION = 70
 MAX_LINE = 100
-MAX_LIBRARY = 150 * 1024
 
 # Folder of src/ → folders whose headers it may include besides its own; 'tram' is include/tram.
 # Tests of a folder may include what the folder may, and the harness.
@@ -180,65 +179,11 @@ RULES = (system_headers, layering, file_size, function_size, line_width, blanks,
          machine_paths, sleeping)
 
 
-# --- Rules of the library -------------------------------------------------------------------------
-
-def declared(header):
-    """The functions that a public header declares."""
-    header = re.sub(r"/\*.*?\*/|//[^\n]*", " ", header, flags=re.S)
-    header = re.sub(r"#(?:\\\n|[^\n])*", " ", header)
-    return set(re.findall(r"\bTRAM_API\b[^;{]*?\b(\w+)\s*\(", header))
-
-
-def exported(nm_output):
-    """The functions and objects in the output of nm -D --defined-only; versions are no symbols."""
-    symbols = set()
-    for line in nm_output.splitlines():
-        words = line.split()
-        if len(words) == 3 and words[1] != "A":
-            symbols.add(words[2].split("@")[0])
-    return symbols
-
-
-def check_exports(headers, nm_output):
-    want = set().union(*(declared(header) for header in headers))
-    have = exported(nm_output)
-    for name in sorted(want - have):
-        yield f"{name} is declared in include/tram, but libtram.so does not show it"
-    for name in sorted(have - want):
-        yield f"{name} is shown by libtram.so, but declared in no header of include/tram"
-
-
-def check_needed(readelf_output):
-    for name in re.findall(r"\(NEEDED\)[^\[]*\[([^\]]+)\]", readelf_output):
-        if not re.match(r"(libc|ld-linux[\w-]*)\.so(\.|$)", name):
-            yield f"libtram.so needs {name}; it may need libc only"
-
-
-def check_size(size_output):
-    text, data = (int(word) for word in size_output.splitlines()[1].split()[:2])
-    if text + data > MAX_LIBRARY:
-        yield f"libtram.so has {text + data} bytes of text and data; the limit is {MAX_LIBRARY}"
-
+# --- The tree -------------------------------------------------------------------------------------
 
 def output(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-
-def check_library(build, headers):
-    library = os.path.join(build, "lib", "libtram.so")
-    if not os.path.exists(library):
-        print(f"no {library}: what it shows and needs is not checked")
-        return
-    yield from check_exports(headers, output("nm", "-D", "--defined-only", library))
-    if os.environ.get("TRAM_SANITIZER"):
-        return
-    yield from check_needed(output("readelf", "-d", library))
-    with open(os.path.join(build, "CMakeCache.txt"), encoding="utf-8") as cache:
-        if "CMAKE_BUILD_TYPE:STRING=Release" in cache.read():
-            yield from check_size(output("size", library))
-
-
-# --- The tree -------------------------------------------------------------------------------------
 
 def tree(top):
     """The files that are, or would be, in the repository."""
@@ -264,8 +209,7 @@ def check_text(path, text):
             yield f"{path}:{number}: {message}"
 
 
-def check_tree(top, build):
-    headers = []
+def check_tree(top):
     for path in sorted(tree(top)):
         try:
             with open(os.path.join(top, path), encoding="utf-8") as file:
@@ -274,11 +218,7 @@ def check_tree(top, build):
             if path.endswith(CODE + SCRIPTS):
                 yield f"{path}:1: not UTF-8"
             continue
-        if path.startswith("include/tram/"):
-            headers.append(text)
         yield from check_text(path, text)
-    if build:
-        yield from check_library(build, headers)
 
 
 # --- The rules themselves -------------------------------------------------------------------------
@@ -342,44 +282,11 @@ SAMPLES = (
     ("src/sys/a.c", "    nanosleep(&ts, NULL);\n", None),
 )
 
-HEADER = """
-/* TRAM_API int tram_comment(void); */
-#define TRAM_API __attribute__((visibility("default")))
-#define tram_macro(a) \\
-    tram_other(a)
-TRAM_API int tram_one(int a);
-TRAM_API const char *tram_two(char buffer[TRAM_ID_TEXT],
-                              int b) __attribute__((nonnull));
-static inline int tram_inline(int x) { return x; }
-"""
-NM = """0000000000001100 T tram_one@@TRAM_0
-0000000000001110 T tram_two@@TRAM_0
-0000000000000000 A TRAM_0
-"""
-NEEDED = " 0x0000000000000001 (NEEDED)             Shared library: [{}]\n"
-SIZE = "   text\t   data\t    bss\t    dec\n {} {} 9999999 0 x.so\n"
-
-LIBRARY_SAMPLES = (
-    (check_exports([HEADER], NM), None),
-    (check_exports([HEADER], NM.replace("T tram_two", "T tram_three")), "tram_two is declared"),
-    (check_exports([HEADER], NM.replace("T tram_two", "T tram_three")), "tram_three is shown"),
-    (check_exports([HEADER, "TRAM_API void tram_more(void);"], NM), "tram_more is declared"),
-    (check_needed(NEEDED.format("libc.so.6") + NEEDED.format("ld-linux-x86-64.so.2")), None),
-    (check_needed(NEEDED.format("libc.so")), None),
-    (check_needed(NEEDED.format("libc.so.6") + NEEDED.format("libuv.so.1")), "needs libuv.so.1"),
-    (check_needed(NEEDED.format("libcrypto.so.3")), "needs libcrypto.so.3"),
-    (check_size(SIZE.format(153000, 600)), None),
-    (check_size(SIZE.format(153000, 601)), "153601 bytes"),
-)
-
-
 def check_samples():
     """Yields what the rules get wrong about the samples."""
     used = set()
     samples = [(f"{path}: {text[:60]!r}", list(check_text(path, text)), want)
                for path, text, want in SAMPLES]
-    samples += [(f"library sample {number}", list(got), want)
-                for number, (got, want) in enumerate(LIBRARY_SAMPLES)]
     for name, got, want in samples:
         if want is None and got:
             yield f"{name}: is good, but: {got}"
@@ -396,10 +303,10 @@ def main():
     top = os.environ.get("TRAM_SRC") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     complaints = list(check_samples())
     if "--self-test" not in sys.argv and not complaints:
-        complaints = list(check_tree(top, os.environ.get("TRAM_BUILD")))
+        complaints = list(check_tree(top))
     for complaint in complaints:
         print(complaint)
-    print(f"tidy: {len(complaints)} complaints, {len(SAMPLES) + len(LIBRARY_SAMPLES)} samples")
+    print(f"tidy: {len(complaints)} complaints, {len(SAMPLES)} samples")
     return 1 if complaints else 0
 
 

@@ -51,6 +51,7 @@ extern "C" {
 
 #define TRAM_VERSION_MAJOR 0
 #define TRAM_VERSION_MINOR 1
+#define TRAM_VERSION_PATCH 0
 
 /* ---- IDs ------------------------------------------------------------------------------------ */
 
@@ -108,7 +109,11 @@ struct tram_options {
 };
 
 #define TRAM_NO_SPIN INT64_C(-2)
+#ifdef __cplusplus
+#define TRAM_OPTIONS_INIT { sizeof(struct tram_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#else
 #define TRAM_OPTIONS_INIT { .struct_size = sizeof(struct tram_options) }
+#endif
 
 /* Open the node `id` on the bus called `bus` (NULL: $TRAM_BUS, else "default"; 1 to 63 characters
  * of [A-Za-z0-9._-], not starting with a dot). Makes the bus and the directory it lies in, if they

@@ -7,10 +7,6 @@
 
 #include "cli/cli.h"
 
-#ifndef TRAM_VERSION
-#define TRAM_VERSION "0.1.0"
-#endif
-
 static const struct cli_verb *find_verb(const char *name) {
     for (const struct cli_verb *verb = cli_verbs; verb->name; verb++)
         if (strcmp(verb->name, name) == 0)

@@ -1,0 +1,64 @@
+# What is installed, and where: libraries, headers, the tool, what pkg-config and find_package() ask
+# for, pages, completions. Man pages, completions and bindings are found, not listed.
+
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tram)
+
+# --- Libraries and headers ------------------------------------------------------------------------
+
+# The two libraries are exported apart, so that a tree without libtram.a is whole, too.
+install(TARGETS tram_shared EXPORT tram-shared
+        INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT tram-shared NAMESPACE tram:: DESTINATION ${package_dir})
+if(TRAM_INSTALL_STATIC)
+    install(TARGETS tram_archive EXPORT tram-static
+            INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+    install(EXPORT tram-static NAMESPACE tram:: DESTINATION ${package_dir})
+endif()
+install(DIRECTORY include/tram DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+
+# --- find_package(tram) ---------------------------------------------------------------------------
+
+# Within a major version functions are added and none is changed (HACKING.md).
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/tram-config-version.cmake
+                                 COMPATIBILITY SameMajorVersion)
+install(FILES cmake/tram-config.cmake ${CMAKE_BINARY_DIR}/tram-config-version.cmake
+        DESTINATION ${package_dir})
+
+# --- pkg-config -----------------------------------------------------------------------------------
+
+# Written when it is installed: only then the prefix is known (cmake --install --prefix).
+install(CODE "
+set(version ${PROJECT_VERSION})
+set(libdir \"${CMAKE_INSTALL_LIBDIR}\")
+set(includedir \"${CMAKE_INSTALL_INCLUDEDIR}\")
+set(private_libraries \"${CMAKE_THREAD_LIBS_INIT}\")
+set(output \"${CMAKE_BINARY_DIR}/tram.pc\")
+set(template \"${CMAKE_SOURCE_DIR}/cmake/tram.pc.in\")
+")
+install(SCRIPT cmake/pkgconfig.cmake)
+install(FILES ${CMAKE_BINARY_DIR}/tram.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# --- The tool, its completions, pages -------------------------------------------------------------
+
+if(TARGET tram)
+    install(TARGETS tram)
+endif()
+
+file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/man/man[1-9]/*.[1-9])
+foreach(page ${pages})
+    string(REGEX MATCH "[1-9]$" section ${page})
+    install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+
+install(FILES completion/tram.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+        RENAME tram OPTIONAL)
+install(FILES completion/_tram DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions OPTIONAL)
+
+file(GLOB documents CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/*.md)
+install(FILES README.md NEWS.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.c"
+        PATTERN "*.cpp")

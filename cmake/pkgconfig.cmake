@@ -1,0 +1,10 @@
+# Makes tram.pc while it is installed. A folder below the prefix is named by it, so that who moves
+# the tree has one line to change (pkg-config --define-variable=prefix=…).
+
+foreach(dir libdir includedir)
+    if(NOT IS_ABSOLUTE "${${dir}}")
+        set(${dir} "\${prefix}/${${dir}}")
+    endif()
+endforeach()
+set(prefix "${CMAKE_INSTALL_PREFIX}")
+configure_file("${template}" "${output}" @ONLY)
