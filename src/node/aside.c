@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/disk.h"
 #include "node/node.h"
 #include "sys/cleanup.h"
 #include "sys/file.h"
@@ -43,8 +44,12 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
     rc = sys_file_write(fd, &record, sizeof(record), 0);
     if (rc == 0)
         rc = sys_file_write(fd, view->record + 1, view->size, sizeof(record));
+    if (rc == 0 && on_disk(&node->bus)) /* before it is committed */
+        rc = sys_file_sync(fd);
     if (rc == 0)
         rc = sys_rename(node->dir, hidden, name);
+    if (rc == 0 && on_disk(&node->bus))
+        rc = sys_dir_sync(node->dir);
     if (rc < 0) {
         (void) sys_unlink(node->dir, hidden);
         return rc;

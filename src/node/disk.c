@@ -107,11 +107,12 @@ static void walk(const struct repair *repair, uint32_t generation, struct ring_r
 }
 
 /* Begin where the receiver stands, or at the stream's start. False: it is through with it. */
-static bool place(const struct repair *repair, const struct stream *words, struct ring_rx *rx) {
-    rx->tail = WORD_POSITION(words->tail);
-    if (repair->committed < words->base) {
-        rx->pos = words->base;
-        rx->seq = words->base_seq;
+static bool place(const struct repair *repair, const struct stream_facts *facts, uint64_t tail,
+                  struct ring_rx *rx) {
+    rx->tail = tail;
+    if (repair->committed < facts->base) {
+        rx->pos = facts->base;
+        rx->seq = facts->base_seq;
         return true;
     }
     rx->pos = repair->committed;
@@ -120,8 +121,8 @@ static bool place(const struct repair *repair, const struct stream *words, struc
 }
 
 /* All that is behind `pos`, which are `seq` messages, is no more. */
-static void cut(struct stream *words, uint64_t pos, uint64_t seq) {
-    uint64_t slot = WORD_SLOT(words->tail) ^ 1u;
+static void cut(struct stream *words, uint64_t tail, uint64_t pos, uint64_t seq) {
+    uint64_t slot = WORD_SLOT(tail) ^ 1u;
 
     store_relaxed(&words->accepted[slot], seq);
     journal_order();
@@ -135,6 +136,7 @@ static int repair_stream(struct repair *repair, uint32_t generation) {
     struct stream *words;
     struct ring_rx rx = {.from = repair->from, .usual = RX_ON_DISK};
     bool last = generation == repair->highest;
+    uint64_t tail;
     int rc = stream_open(repair->dir, repair->from, repair->to, generation,
                          SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts, NULL);
 
@@ -143,17 +145,16 @@ static int repair_stream(struct repair *repair, uint32_t generation) {
     words = stream_words(&map);
     rx.data = stream_data(&map);
     rx.mask = facts.capacity - 1;
-    if (place(repair, words, &rx)) {
-        uint64_t tail = rx.tail;
-
-        if (tail - rx.pos > facts.capacity)
+    tail = load_relaxed(&words->tail);
+    if (place(repair, &facts, WORD_POSITION(tail), &rx)) {
+        if (rx.tail - rx.pos > facts.capacity)
             rx.tail = rx.pos; /* it can't have been so far ahead */
         walk(repair, generation, &rx);
-        last |= rx.pos != tail;
+        last |= rx.pos != WORD_POSITION(tail);
     }
     if (last) {
-        if (rx.pos != rx.tail || rx.tail != WORD_POSITION(words->tail))
-            cut(words, rx.pos, rx.seq);
+        if (rx.pos != WORD_POSITION(tail))
+            cut(words, tail, rx.pos, rx.seq);
         words->lost = repair->lost + (repair->accepted > rx.seq ? repair->accepted - rx.seq : 0);
         words->life = repair->life + 1;
     }

@@ -71,6 +71,17 @@ static int enter_dir(int dir, const char *name, const char *path, uint32_t mode,
     return rc;
 }
 
+/* A bus that outlives the machine: know one start of it from another; and its name is there. */
+static int know_disk(struct bus *bus, int root_dir, struct tram_error *error) {
+    int rc = sys_boot_id(&bus->boot);
+
+    if (rc < 0)
+        return error_set(error, rc, "cannot tell this start of the machine from others: %s",
+                         strerror(-rc));
+    rc = root_dir >= 0 ? sys_dir_sync(root_dir) : 0;
+    return rc < 0 ? error_set(error, rc, "the disk of %s fails: %s", bus->path, strerror(-rc)) : 0;
+}
+
 int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
              struct tram_error *error) {
     struct bus bus = {.dir = -1, .mode = mode};
@@ -104,11 +115,12 @@ int bus_open(const char *name, const char *root, uint32_t mode, bool make, struc
     if (bus.dir < 0)
         return bus.dir;
     if (!sys_file_in_memory(bus.dir)) {
-        int rc = sys_boot_id(&bus.boot);
+        int rc = know_disk(&bus, make ? root_dir : -1, error);
 
-        if (rc < 0)
-            return error_set(error, rc, "cannot tell this start of the machine from others: %s",
-                             strerror(-rc));
+        if (rc < 0) {
+            bus_close(&bus);
+            return rc;
+        }
     }
     *ret_bus = bus;
     return 0;
@@ -128,6 +140,8 @@ int files_node_dir(const struct bus *bus, tram_id id, bool make) {
     for (int tries = 0; dir == -ENOENT && make && tries < 1000; tries++) {
         int rc = sys_dir_make(bus->dir, name, files_dir_mode(bus->mode));
 
+        if (rc == 0 && bus->boot)
+            rc = sys_dir_sync(bus->dir);
         if (rc < 0 && rc != -EEXIST && rc != -ENOENT)
             return rc;
         dir = sys_dir_open(bus->dir, name);
