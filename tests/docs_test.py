@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # test: timeout=60 label=noasan,notsan
-"""The texts against the code and against each other: links, offsets, limits, programs.
+"""The texts against the code and against each other: links, offsets, limits, programs; and the
+Chinese README against the English one.
 
     tests/docs_test.py                 first the rules on texts that were spoilt, then the texts
     tests/docs_test.py --self-test     the former only
@@ -156,7 +157,40 @@ def programs(files):
                 yield f"docs/FROM.md: a program does not compile:\n{told.stderr}"
 
 
-RULES = (index, links, offsets, limits, programs)
+def chinese(files):
+    """README.zh-CN.md says the same in the same order: blocks, headings, tables, links, numbers."""
+    english, other = files["README.md"], files["README.zh-CN.md"]
+    if code_blocks(english) != code_blocks(other):
+        yield "README.zh-CN.md: its code blocks are not those of README.md"
+    texts = [without_code(text) for text in (english, other)]
+    for text, name in zip(texts, ("README.zh-CN.md", "README.md"), strict=True):
+        if f"]({name})" not in text.split("\n## ")[0]:
+            yield f"one README does not lead to {name}"
+    parts = [re.split(r"^(?=#+ )", text, flags=re.M) for text in texts]
+    levels = [[re.match(r"#*", part)[0] for part in some] for some in parts]
+    if levels[0] != levels[1]:
+        heads = [len(some) for some in levels]
+        yield f"README.zh-CN.md: other headings: {heads[1] - 1}, README.md has {heads[0] - 1}"
+        return
+    for one, two in zip(*parts, strict=True):
+        head = one.split("\n")[0]
+        for what, pattern in (("rows of tables", r"^\|"), ("items", r"^- "),
+                              ("bold words", r"\*\*[^*]+\*\*")):
+            counts = [len(re.findall(pattern, part, re.M)) for part in (one, two)]
+            if counts[0] != counts[1]:
+                yield f"README.zh-CN.md: {head}: {counts[1]} {what}, README.md has {counts[0]}"
+        for what, pattern in (("link", r"\]\(([^)#\s]+)\)"), ("code", r"`([^`\n]+)`"),
+                              ("number", r"(?<![\w.])\d[\d.,]*\d|(?<![\w.])\d")):
+            have = [sorted(re.findall(pattern, re.sub(r"\s*\n\s*", " ", part)))
+                    for part in (one, two)]
+            ignored = {"README.md", "README.zh-CN.md"}
+            for item in sorted(set(have[0]) ^ set(have[1])):
+                if item not in ignored:
+                    which = "is missing" if item in have[0] else "is not in README.md"
+                    yield f"README.zh-CN.md: {head}: the {what} {item} {which}"
+
+
+RULES = (index, links, offsets, limits, programs, chinese)
 
 # (file, what is replaced, by what, part of the complaint)
 SPOILT = (
@@ -170,6 +204,13 @@ SPOILT = (
     ("src/node/node.h", "DEFAULT_ATTEMPTS 5u", "DEFAULT_ATTEMPTS 6u", "not 'DEFAULT_ATTEMPTS 5u'"),
     ("include/tram/tram.h", "0: 64 KiB", "0: 32 KiB", "'0: 64 KiB' is not there"),
     ("docs/FROM.md", "tram_close(node);", "tram_shut(node);", "a program does not compile"),
+    ("README.zh-CN.md", "hello, world", "你好", "code blocks"),
+    ("README.zh-CN.md", "\n## ", "\n### ", "other headings"),
+    ("README.zh-CN.md", "](README.md)", "](HACKING.md)", "does not lead to README.md"),
+    ("README.zh-CN.md", "\n- ", "\n", "items, README.md has"),
+    ("README.zh-CN.md", "`-ENOSPC`", "`-ENOMEM`", "the code -ENOSPC is missing"),
+    ("README.zh-CN.md", "65,530", "65,536", "the number 65,536 is not in README.md"),
+    ("README.md", "](docs/RATIONALE.md)", "](docs/TESTING.md)", "link docs/RATIONALE.md is not in"),
 )
 
 
