@@ -34,7 +34,9 @@
  *   -EBUSY    another thread is inside a call on this node
  *   -ECHILD   the node was opened by the parent of this process
  *   -ENOMEM, -ENFILE, -EMFILE, -ENOSPC   the machine ran out; nothing was accepted, nothing leaked
- *   -EACCES, -EIO …   of the file system, when files are made or opened
+ *   -EACCES, -EIO, -ENOLCK, -EFBIG …   of the file system and its limits, when files are made,
+ *             opened, locked or read. All of these are of the moment: the same call may succeed the
+ *             next time. Where nothing else says so, -EAGAIN is never one of them
  */
 #ifndef TRAM_TRAM_H
 #define TRAM_TRAM_H

@@ -72,7 +72,7 @@ struct retry *retry_free(struct retry *retry) {
 bool aside_waits(const tram_node *node) {
     const struct retry *retry = node->retries;
 
-    while (retry && retry->in_hand)
+    while (retry && (retry->in_hand || retry->failed))
         retry = retry->next;
     return retry != NULL;
 }
@@ -81,9 +81,14 @@ int aside_find_retry(tram_node *node, tram_id from, uint64_t seq) {
     struct retry **link = &node->retries;
     uint32_t count = 0;
 
-    for (; *link; link = &(*link)->next)
-        if (((*link)->from == from && (*link)->seq == seq) || ++count >= ASIDE_MAX)
-            return 0; /* known, or for a later look */
+    for (; *link; link = &(*link)->next) {
+        if ((*link)->from == from && (*link)->seq == seq) {
+            (*link)->failed = false; /* known: try it again */
+            return 0;
+        }
+        if (++count >= ASIDE_MAX)
+            return 0; /* for a later look */
+    }
     *link = calloc(1, sizeof(**link));
     if (!*link)
         return -ENOMEM;
@@ -149,25 +154,31 @@ static void retry_remove(tram_node *node, struct retry *retry) {
     (void) retry_free(retry);
 }
 
-/* The channel's id, for struct tram_msg. */
-static uint64_t stream_id(tram_node *node, tram_id from) {
+/* The channel's id, for struct tram_msg: it names the message, the same each time that it comes. 0
+ * if the channel is no more. */
+static int stream_id(tram_node *node, tram_id from, uint64_t *ret_id) {
     struct head_facts facts = {0};
     struct sys_map map;
+    int rc = head_open(node->dir, from, node->id, 0, &map, &facts);
 
-    if (head_open(node->dir, from, node->id, 0, &map, &facts) == 0)
+    if (rc == 0)
         sys_unmap(&map);
-    return facts.id;
+    if (files_is_machine(rc))
+        return rc;
+    *ret_id = facts.id;
+    return 0;
 }
 
-int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
+int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold, bool failed) {
     char asked[FILES_NAME];
     char name[FILES_NAME];
     struct retry *retry = node->retries;
     struct record record;
+    uint64_t stream = 0;
     uint32_t size;
     int rc;
 
-    while (retry && retry->in_hand)
+    while (retry && (retry->in_hand || (retry->failed && !failed)))
         retry = retry->next;
     if (!retry)
         return 0;
@@ -184,9 +195,18 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
         return -EMSGSIZE;
     }
     if (rc == 0)
+        rc = stream_id(node, retry->from, &stream);
+    if (rc == 0)
         rc = count_attempt(node->dir, asked, record.check + 1);
     if (rc == 0)
         rc = sys_rename(node->dir, asked, name);
+    if (files_is_machine(rc)) {
+        free(retry->data);
+        retry->data = NULL;
+        retry->failed = true;
+        return error_channel(&node->error, rc, retry->from, node->id,
+                             "cannot read a set-aside message: %s", strerror(-rc));
+    }
     if (rc < 0) {
         retry_remove(node, retry);
         if (rc == -EBADMSG || rc == -EISDIR || rc == -ELOOP) {
@@ -205,7 +225,7 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
         .from = record.from,
         .tag = record.tag,
         .seq = record.seq,
-        .stream = stream_id(node, record.from),
+        .stream = stream,
         .attempt = record.check + 1,
     };
     if (extension_size(&record) > 0) {
@@ -217,20 +237,25 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold) {
     return 1;
 }
 
-bool aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic) {
+int aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic) {
     struct retry *retry = node->retries;
     char name[FILES_NAME];
+    int rc;
 
     while (retry && (retry->from != from || retry->seq != seq || !retry->in_hand ||
                      retry->hold == automatic))
         retry = retry->next;
     if (!retry)
-        return false;
+        return -ENOENT;
     files_aside_name(name, "aside", from, seq);
-    if (sys_unlink(node->dir, name) == 0 && node->asides > 0)
+    rc = sys_unlink(node->dir, name);
+    if (rc < 0 && rc != -ENOENT)
+        return error_channel(&node->error, rc, from, node->id,
+                             "cannot remove the set-aside message: %s", strerror(-rc));
+    if (rc == 0 && node->asides > 0)
         node->asides--;
     retry_remove(node, retry);
-    return true;
+    return 0;
 }
 
 /* ---- the application's side ------------------------------------------------------------------ */
@@ -246,11 +271,14 @@ static int list_one(void *context, const char *name, uint64_t inode) {
     struct record record;
     uint64_t seq;
     tram_id from;
+    int rc;
 
     (void) inode;
-    if (files_parse(name, &from, &seq) != FILE_ASIDE ||
-        read_aside(listing->node->dir, name, from, seq, &record, NULL) < 0)
+    if (files_parse(name, &from, &seq) != FILE_ASIDE)
         return 0;
+    rc = read_aside(listing->node->dir, name, from, seq, &record, NULL);
+    if (rc < 0)
+        return files_is_machine(rc) ? rc : 0;
     if (listing->count < listing->max)
         listing->list[listing->count] = (struct tram_aside){
             .from = from,
@@ -295,8 +323,11 @@ int tram_aside_retry(tram_node *node, tram_id from, uint64_t seq) {
     files_aside_name(name, "aside", from, seq);
     files_aside_name(asked, "retry", from, seq);
     rc = sys_rename(node->dir, name, asked);
-    if (rc == 0)
+    if (rc == 0) {
         rc = aside_find_retry(node, from, seq);
+        if (rc < 0)
+            (void) sys_rename(node->dir, asked, name); /* else it is found by the next look */
+    }
     if (rc < 0)
         rc = no_such(node, from, seq, rc);
     else if (node->asleep)

@@ -79,18 +79,19 @@ static void unmap_p(struct sys_map *map) {
 #define OWNS_MAP __attribute__((cleanup(unmap_p)))
 
 /* Change the flags of the consumer's word, as custodian of the destination. */
+static void change_armed(struct head *head, uint64_t clear, uint64_t set) {
+    store_relaxed(&head->armed, ((load_relaxed(&head->armed) + ARMED_EPOCH) & ~clear) | set);
+    fence(); /* F1: the sender publishes, fences, and looks here; we look at its tail next */
+}
+
 static int set_armed(int dir, tram_id from, tram_id to, uint64_t clear, uint64_t set) {
     OWNS_MAP struct sys_map map = {0};
     struct head_facts facts;
-    struct head *head;
     int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts);
 
-    if (rc < 0)
-        return rc;
-    head = map.base;
-    store_relaxed(&head->armed, ((load_relaxed(&head->armed) + ARMED_EPOCH) & ~clear) | set);
-    fence(); /* F1: the sender publishes, fences, and looks here; we look at its tail next */
-    return 0;
+    if (rc == 0)
+        change_armed(map.base, clear, set);
+    return rc;
 }
 
 /* Wake a node that may wait for space, or count what it lost. */
@@ -113,6 +114,12 @@ static void tell_sender(const struct bus *bus, tram_id sender, tram_id id, uint6
 
 /* ---- removing -------------------------------------------------------------------------------- */
 
+/* What lies there is nonsense or no more: it goes, or does not count. Else what the machine refused
+ * is passed on: what was not seen must not be removed. */
+static int unless_machine(int rc) {
+    return files_is_machine(rc) ? rc : 0;
+}
+
 struct walk {
     const struct bus *bus;
     int dir;
@@ -130,9 +137,9 @@ static int mark_channel(void *context, const char *name, uint64_t inode) {
     tram_id from;
 
     (void) inode;
-    if (files_parse(name, &from, &number) == FILE_HEAD)
-        (void) set_armed(walk->dir, from, walk->id, walk->clear, walk->set); /* broken: it goes */
-    return 0;
+    if (files_parse(name, &from, &number) != FILE_HEAD)
+        return 0;
+    return unless_machine(set_armed(walk->dir, from, walk->id, walk->clear, walk->set));
 }
 
 static int count_waiting(void *context, const char *name, uint64_t inode) {
@@ -141,11 +148,15 @@ static int count_waiting(void *context, const char *name, uint64_t inode) {
     uint64_t number;
     tram_id from;
 
+    int rc;
+
     (void) inode;
-    if (files_parse(name, &from, &number) == FILE_HEAD &&
-        channel_look(walk->dir, from, walk->id, &look) == 0)
+    if (files_parse(name, &from, &number) != FILE_HEAD)
+        return 0;
+    rc = channel_look(walk->dir, from, walk->id, &look);
+    if (rc == 0)
         walk->waiting += look.accepted - look.consumed;
-    return 0;
+    return unless_machine(rc);
 }
 
 static int remove_names(int dir, tram_id from, uint32_t lowest, uint32_t highest) {
@@ -174,8 +185,11 @@ static int remove_in(void *context, const char *name, uint64_t inode) {
     (void) inode;
     if (files_parse(name, &from, &number) != FILE_HEAD)
         return 0;
-    (void) set_armed(walk->dir, from, walk->id, 0, ARMED_CLOSED); /* broken: it goes */
-    rc = channel_look(walk->dir, from, walk->id, &look);
+    rc = unless_machine(set_armed(walk->dir, from, walk->id, 0, ARMED_CLOSED));
+    if (rc == 0)
+        rc = channel_look(walk->dir, from, walk->id, &look);
+    if (files_is_machine(rc))
+        return rc;
     if (rc == 0 && look.accepted != look.consumed && !walk->force)
         return -ENOTEMPTY;
     tell_sender(walk->bus, from, walk->id, look.accepted - look.consumed);
@@ -186,11 +200,13 @@ static int remove_in(void *context, const char *name, uint64_t inode) {
 }
 
 /* Peers that have the door mapped see that it is nobody's any more. */
-static void close_door(const struct walk *walk) {
+static int close_door(const struct walk *walk) {
     OWNS_MAP struct sys_map map = {0};
+    int rc = door_open(walk->dir, walk->id, walk->bus->mode, false, SYS_MAP_GUARD, &map);
 
-    if (door_open(walk->dir, walk->id, walk->bus->mode, false, SYS_MAP_GUARD, &map) == 0)
+    if (rc == 0)
         store_relaxed(&((struct door *) map.base)->magic, 0);
+    return unless_machine(rc);
 }
 
 /* Everything but the lock, and channels that came meanwhile. */
@@ -203,15 +219,17 @@ static int remove_rest(void *context, const char *name, uint64_t inode) {
 
     (void) inode;
     kind = files_parse(name, &peer, &number);
-    if (strcmp(name, "lock") == 0 || kind == FILE_HEAD ||
-        (kind == FILE_STREAM && head_inode(walk->dir, peer, &number) == 0))
+    if (strcmp(name, "lock") == 0 || kind == FILE_HEAD)
         return 0;
+    rc = kind == FILE_STREAM ? head_inode(walk->dir, peer, &number) : -ENOENT;
+    if (rc != -ENOENT)
+        return rc; /* 0: there is a head, so it is a channel */
     if (kind == FILE_WATCH &&
         walk->watcher_count < sizeof(walk->watchers) / sizeof(walk->watchers[0]))
         walk->watchers[walk->watcher_count++] = peer;
-    if (strcmp(name, "door") == 0)
-        close_door(walk);
-    rc = sys_unlink(walk->dir, name);
+    rc = strcmp(name, "door") == 0 ? close_door(walk) : 0;
+    if (rc == 0)
+        rc = sys_unlink(walk->dir, name);
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -244,10 +262,10 @@ static int note_from(void *context, const char *name, uint64_t inode) {
         return 0;
     dir = sys_dir_open(walk->bus->dir, name);
     if (dir < 0)
-        return 0;
+        return unless_machine(dir);
     rc = channel_look(dir, walk->id, to, &look);
     if (rc < 0)
-        return 0;
+        return unless_machine(rc);
     walk->waiting += look.accepted - look.consumed;
     if (!walk->set || look.accepted != look.consumed)
         return 0;
@@ -293,8 +311,9 @@ static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, s
         rc = sys_dir_each(walk.dir, remove_rest, &walk);
         if (rc < 0)
             break;
-        (void) sys_unlink(walk.dir, "lock");
-        rc = sys_dir_remove(bus->dir, tram_id_format(id, name));
+        rc = sys_unlink(walk.dir, "lock");
+        if (rc == 0 || rc == -ENOENT)
+            rc = sys_dir_remove(bus->dir, tram_id_format(id, name));
         if (rc != -ENOTEMPTY)
             break;
         /* Something came between. With the lock our custody is gone: what is there now may be
@@ -526,7 +545,8 @@ static int drop_waiting(int dir, tram_id from, tram_id to, const struct channel_
     journal_order();
     store_relaxed(&head->handed, look->tail | (head->handed & 7));
     store_release(&head->head, look->tail);
-    return set_armed(dir, from, to, ARMED_BROKEN | ARMED_CLOSED, 0);
+    change_armed(head, ARMED_BROKEN | ARMED_CLOSED, 0);
+    return 0;
 }
 
 int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_messages,
@@ -535,6 +555,7 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
     OWNS_CUSTODY struct custody custody = NO_CUSTODY;
     OWNS_CUSTODY struct custody sender = NO_CUSTODY;
     struct channel_look look = {0};
+    uint64_t inode;
     int rc = bus_from_path(bus_path, &bus);
 
     if (rc < 0)
@@ -545,6 +566,8 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
     if (rc < 0)
         return failed(ret_error, rc, to, "act for");
     rc = channel_look(custody.dir, from, to, &look);
+    if (rc == -ENOENT && head_inode(custody.dir, from, &inode) == 0)
+        rc = -EBADMSG; /* a head alone: what a purge before this one could not remove */
     if (rc == -ENOENT)
         return error_channel(ret_error, rc, from, to, "there is no such channel");
     if (rc == 0)
@@ -553,7 +576,7 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
         rc = drop_waiting(custody.dir, from, to, &look);
         if (rc == 0)
             tell_sender(&bus, from, to, 0);
-    } else {
+    } else if (!files_is_machine(rc)) {
         /* Nothing in it can be believed: it goes, if nobody writes it. */
         rc = custody_take(&bus, from, true, &sender);
         if (rc == -EBUSY)

@@ -63,7 +63,7 @@ static int survey(struct repair *repair) {
         struct stream words;
         int rc = read_words(repair, generation, &words);
 
-        if (rc < 0 && generation > repair->lowest && repair->stale) {
+        if (rc < 0 && !files_is_machine(rc) && generation > repair->lowest && repair->stale) {
             repair->highest = generation - 1; /* the stream ends before it */
             break;
         }
@@ -77,31 +77,35 @@ static int survey(struct repair *repair) {
     return 0;
 }
 
-/* Does the channel go on in that generation, at this place? */
-static bool goes_on(const struct repair *repair, uint32_t generation, const struct ring_rx *rx) {
+/* Does the channel go on in that generation, at this place? 1, 0, or what the machine says. */
+static int goes_on(const struct repair *repair, uint32_t generation, const struct ring_rx *rx) {
     struct stream words;
+    int rc = generation <= repair->highest ? read_words(repair, generation, &words) : -ENOENT;
 
-    return generation <= repair->highest && read_words(repair, generation, &words) == 0 &&
-           words.base == rx->pos && words.base_seq == rx->seq;
+    if (rc < 0)
+        return files_is_machine(rc) ? rc : 0;
+    return words.base == rx->pos && words.base_seq == rx->seq;
 }
 
 /* Go over the records that are not consumed. rx->pos is left behind the last that holds. */
-static void walk(const struct repair *repair, uint32_t generation, struct ring_rx *rx) {
+static int walk(const struct repair *repair, uint32_t generation, struct ring_rx *rx) {
     struct ring_view view;
 
     for (;;) {
         uint64_t before = rx->pos;
+        int rc;
 
         switch (ring_rx_next(rx, &view)) {
         case RX_MESSAGE:
             continue;
         case RX_LINK:
-            if (!goes_on(repair, generation + 1, rx))
+            rc = goes_on(repair, generation + 1, rx);
+            if (rc == 0)
                 rx->pos = before;
-            return;
+            return rc < 0 ? rc : 0;
         default:
             rx->pos = before;
-            return;
+            return 0;
         }
     }
 }
@@ -149,16 +153,17 @@ static int repair_stream(struct repair *repair, uint32_t generation) {
     if (place(repair, &facts, WORD_POSITION(tail), &rx)) {
         if (rx.tail - rx.pos > facts.capacity)
             rx.tail = rx.pos; /* it can't have been so far ahead */
-        walk(repair, generation, &rx);
+        rc = walk(repair, generation, &rx);
         last |= rx.pos != WORD_POSITION(tail);
     }
-    if (last) {
+    if (rc == 0 && last) {
         if (rx.pos != WORD_POSITION(tail))
             cut(words, tail, rx.pos, rx.seq);
         words->lost = repair->lost + (repair->accepted > rx.seq ? repair->accepted - rx.seq : 0);
         words->life = repair->life + 1;
     }
-    rc = sys_map_sync(&map, LAYOUT_DATA + facts.capacity);
+    if (rc == 0)
+        rc = sys_map_sync(&map, LAYOUT_DATA + facts.capacity);
     if (rc == 0) {
         words->boot = repair->bus->boot;
         rc = sys_map_sync(&map, LAYOUT_DATA);

@@ -18,6 +18,11 @@ uint32_t files_dir_mode(uint32_t mode) {
     return mode | (mode & 0444u) >> 2;
 }
 
+bool files_is_machine(int rc) {
+    return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC || rc == -EIO ||
+           rc == -EAGAIN || rc == -EINTR || rc == -ENOLCK;
+}
+
 /* ---- the bus --------------------------------------------------------------------------------- */
 
 static bool bus_name_valid(const char *name) {
@@ -88,6 +93,7 @@ int bus_open(const char *name, const char *root, uint32_t mode, bool make, struc
     char root_path[sizeof(bus.path) - 64];
     OWNS_FD int root_dir = -1;
     int length;
+    int rc;
 
     if (!name)
         name = getenv("TRAM_BUS");
@@ -114,13 +120,14 @@ int bus_open(const char *name, const char *root, uint32_t mode, bool make, struc
     bus.dir = enter_dir(root_dir, name, bus.path, mode, make, error);
     if (bus.dir < 0)
         return bus.dir;
-    if (!sys_file_in_memory(bus.dir)) {
-        int rc = know_disk(&bus, make ? root_dir : -1, error);
-
-        if (rc < 0) {
-            bus_close(&bus);
-            return rc;
-        }
+    rc = sys_file_in_memory(bus.dir);
+    if (rc < 0)
+        (void) error_set(error, rc, "cannot look at %s: %s", bus.path, strerror(-rc));
+    if (rc == 0)
+        rc = know_disk(&bus, make ? root_dir : -1, error);
+    if (rc < 0) {
+        bus_close(&bus);
+        return rc;
     }
     *ret_bus = bus;
     return 0;
@@ -223,12 +230,16 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* A file made under `.name`, its first `reserve` bytes with memory, `content` at its start. */
-static int file_prepare(int dir, const char *hidden, uint32_t mode, uint64_t size,
-                        uint64_t reserve, const void *content, uint64_t length, bool sync) {
-    OWNS_FD int fd = sys_file_make(dir, hidden, mode, size);
+/* Make a file under `.name`, its first `reserve` bytes with memory, `content` at its start; then
+ * rename it. What fails leaves nothing. */
+static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uint64_t reserve,
+                    const void *content, uint64_t length, bool sync) {
+    char hidden[FILES_NAME + 1];
+    OWNS_FD int fd = -1;
     int rc;
 
+    (void) snprintf(hidden, sizeof(hidden), ".%s", name);
+    fd = sys_file_make(dir, hidden, mode, size);
     if (fd < 0)
         return fd;
     rc = sys_file_reserve(fd, 0, reserve);
@@ -236,15 +247,21 @@ static int file_prepare(int dir, const char *hidden, uint32_t mode, uint64_t siz
         rc = sys_file_write(fd, content, length, 0);
     if (rc == 0 && sync)
         rc = sys_file_sync(fd);
-    if (rc < 0)
+    if (rc == 0)
+        rc = sys_rename(dir, hidden, name);
+    if (rc < 0) {
         (void) sys_unlink(dir, hidden); /* what is left behind is overwritten the next time */
-    return rc;
+        return rc;
+    }
+    return sync ? sys_dir_sync(dir) : 0;
 }
 
-static int put_in_place(int dir, const char *hidden, const char *name, bool sync) {
-    int rc = sys_rename(dir, hidden, name);
+/* The words at the start of a file. -EBADMSG: it is shorter; else what the system says, which tells
+ * nothing of the file. */
+static int file_words(int fd, void *words, uint64_t length) {
+    int rc = sys_file_read(fd, words, length, 0);
 
-    return rc == 0 && sync ? sys_dir_sync(dir) : rc;
+    return rc == -ENODATA ? -EBADMSG : rc;
 }
 
 static int check_version(uint64_t magic, uint64_t expected, uint32_t version) {
@@ -262,9 +279,7 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
     int rc;
 
     if (fd == -ENOENT && make) {
-        rc = file_prepare(dir, ".door", mode, 4096, 4096, &fresh, sizeof(fresh), false);
-        if (rc == 0)
-            rc = sys_rename(dir, ".door", "door");
+        rc = file_put(dir, "door", mode, 4096, 4096, &fresh, sizeof(fresh), false);
         if (rc < 0)
             return rc;
         fd = sys_file_open(dir, "door", true);
@@ -274,9 +289,9 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
     rc = sys_stat_fd(fd, &st);
     if (rc < 0)
         return rc;
-    if (st.size != 4096 || sys_file_read(fd, &found, sizeof(found), 0) < 0)
-        return -EBADMSG;
-    rc = check_version(found.magic, DOOR_MAGIC, found.version);
+    rc = st.size == 4096 ? file_words(fd, &found, sizeof(found)) : -EBADMSG;
+    if (rc == 0)
+        rc = check_version(found.magic, DOOR_MAGIC, found.version);
     if (rc < 0)
         return rc;
     if (found.id != id)
@@ -305,14 +320,10 @@ int stream_make(int dir, const struct stream_plan *plan) {
         .life = plan->life,
     };
     char name[FILES_NAME];
-    char hidden[FILES_NAME + 1];
-    int rc;
 
     files_stream_name(name, plan->from, plan->generation);
-    (void) snprintf(hidden, sizeof(hidden), ".%s", name);
-    rc = file_prepare(dir, hidden, plan->mode, LAYOUT_DATA + plan->capacity, 4096, &fresh,
-                      sizeof(fresh), plan->boot != 0);
-    return rc < 0 ? rc : put_in_place(dir, hidden, name, plan->boot != 0);
+    return file_put(dir, name, plan->mode, LAYOUT_DATA + plan->capacity, 4096, &fresh,
+                    sizeof(fresh), plan->boot != 0);
 }
 
 int head_make(int dir, const struct stream_plan *plan) {
@@ -322,15 +333,11 @@ int head_make(int dir, const struct stream_plan *plan) {
         uint64_t id;
     } fresh = {HEAD_MAGIC, LAYOUT_VERSION, 0, plan->from, plan->to, plan->id};
     char name[FILES_NAME];
-    char hidden[FILES_NAME + 1];
-    int rc;
 
     static_assert(sizeof(fresh) == offsetof(struct head, zero), "a head's first words");
     files_head_name(name, plan->from);
-    (void) snprintf(hidden, sizeof(hidden), ".%s", name);
-    rc = file_prepare(dir, hidden, plan->mode, sizeof(struct head), sizeof(struct head),
-                      &fresh, sizeof(fresh), plan->boot != 0);
-    return rc < 0 ? rc : put_in_place(dir, hidden, name, plan->boot != 0);
+    return file_put(dir, name, plan->mode, sizeof(struct head), sizeof(struct head), &fresh,
+                    sizeof(fresh), plan->boot != 0);
 }
 
 /* Believe nothing in a stream's first page that would make us read or write outside. */
@@ -397,11 +404,10 @@ int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t
     if (fd < 0)
         return fd;
     rc = sys_stat_fd(fd, &st);
-    if (rc < 0)
-        return rc;
-    if (sys_file_read(fd, &found, sizeof(found), 0) < 0)
-        return -EBADMSG;
-    rc = check_stream(&found, from, to, generation, st.size);
+    if (rc == 0)
+        rc = file_words(fd, &found, sizeof(found));
+    if (rc == 0)
+        rc = check_stream(&found, from, to, generation, st.size);
     if (rc < 0)
         return rc;
     rc = sys_map(fd, st.size, found.capacity, flags, ret_map);
@@ -446,10 +452,11 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
     rc = sys_stat_fd(fd, &st);
     if (rc < 0)
         return rc;
-    if (st.size != sizeof(struct head) ||
-        sys_file_read(fd, &found, offsetof(struct head, window), 0) < 0)
-        return -EBADMSG;
-    rc = check_version(found.magic, HEAD_MAGIC, found.version);
+    rc = st.size == sizeof(struct head)
+             ? file_words(fd, &found, offsetof(struct head, window))
+             : -EBADMSG;
+    if (rc == 0)
+        rc = check_version(found.magic, HEAD_MAGIC, found.version);
     if (rc < 0)
         return rc;
     if (found.from != from || found.to != to)
@@ -461,37 +468,46 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
     return 0;
 }
 
-static bool has_generation(int dir, tram_id from, uint32_t generation) {
+/* 1, 0, or a negative errno: not to know is not to say that there is none. */
+static int has_generation(int dir, tram_id from, uint32_t generation) {
     char name[FILES_NAME];
     struct sys_stat st;
+    int rc;
 
     files_stream_name(name, from, generation);
-    return sys_stat_at(dir, name, &st) == 0;
+    rc = sys_stat_at(dir, name, &st);
+    return rc == -ENOENT ? 0 : rc < 0 ? rc : 1;
+}
+
+/* The first that there is, going from one to the other. FILES_GENERATIONS: there is none. */
+static int first_generation(int dir, tram_id from, int at, int end) {
+    for (;; at += at < end ? 1 : -1) {
+        int rc = has_generation(dir, from, (uint32_t) at);
+
+        if (rc != 0)
+            return rc < 0 ? rc : at;
+        if (at == end)
+            return FILES_GENERATIONS;
+    }
 }
 
 /* By name, not by reading the directory, which has files of every sender. */
 int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest) {
-    uint32_t lowest = 0;
-    uint32_t highest = FILES_GENERATIONS - 1;
     uint64_t inode;
-    int rc = head_inode(dir, from, &inode);
+    int lowest = head_inode(dir, from, &inode); /* made first and removed last */
+    int highest;
 
-    /* Two common cases first: no channel (its head is made first and removed last), and one that
-     * never grew. */
-    if (rc < 0)
-        return rc;
-    if (has_generation(dir, from, 0) && !has_generation(dir, from, 1)) {
-        *ret_lowest = *ret_highest = 0;
-        return 0;
-    }
-    while (lowest < FILES_GENERATIONS && !has_generation(dir, from, lowest))
-        lowest++;
-    if (lowest == FILES_GENERATIONS)
-        return -ENOENT;
-    while (!has_generation(dir, from, highest) && highest > lowest)
-        highest--;
-    *ret_lowest = lowest;
-    *ret_highest = highest;
+    if (lowest == 0)
+        lowest = first_generation(dir, from, 0, FILES_GENERATIONS - 1);
+    if (lowest < 0 || lowest == FILES_GENERATIONS)
+        return lowest < 0 ? lowest : -ENOENT;
+    highest = lowest;
+    if (lowest > 0 || (highest = has_generation(dir, from, 1)) == 1) /* most never grew */
+        highest = first_generation(dir, from, FILES_GENERATIONS - 1, lowest);
+    if (highest < 0 || highest == FILES_GENERATIONS)
+        return highest < 0 ? highest : -ENOENT; /* it went this moment */
+    *ret_lowest = (uint32_t) lowest;
+    *ret_highest = (uint32_t) highest;
     return 0;
 }
 
@@ -519,10 +535,11 @@ int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_loo
     if (rc < 0)
         return rc;
     /* The consumer's words first: what it consumed was accepted before. */
-    if (sys_file_read(head_file, &head, offsetof(struct head, window), 0) < 0 ||
-        sys_file_read(stream_file, &stream, sizeof(stream), 0) < 0)
-        return -EBADMSG;
-    rc = check_stream(&stream, from, to, look.highest, st.size);
+    rc = file_words(head_file, &head, offsetof(struct head, window));
+    if (rc == 0)
+        rc = file_words(stream_file, &stream, sizeof(stream));
+    if (rc == 0)
+        rc = check_stream(&stream, from, to, look.highest, st.size);
     if (rc < 0)
         return rc;
     if (head.magic != HEAD_MAGIC || head.from != from || head.to != to || head.id != stream.id)

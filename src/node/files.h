@@ -44,6 +44,10 @@ static inline bool is_ephemeral(tram_id id) {
     return id >> 28 == 0xf;
 }
 
+/* Did the machine fail, and not the file? What it refuses at one moment it may grant at the next,
+ * and it says nothing of what the file holds. */
+bool files_is_machine(int rc);
+
 /* Names. */
 void files_stream_name(char name[FILES_NAME], tram_id from, uint32_t generation);
 void files_head_name(char name[FILES_NAME], tram_id from);

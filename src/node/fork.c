@@ -12,8 +12,7 @@
 #include "sys/guard.h"
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t registry_once = PTHREAD_ONCE_INIT;
-static int registry_rc;
+static bool registry_started;
 static tram_node *registry;
 
 static void close_streams(struct old_stream *old) {
@@ -71,15 +70,17 @@ static void after_fork_in_child(void) {
     (void) pthread_mutex_unlock(&registry_lock);
 }
 
-static void registry_start(void) {
-    registry_rc = sys_on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
 int fork_register(tram_node *node) {
-    (void) pthread_once(&registry_once, registry_start);
-    if (registry_rc < 0)
-        return registry_rc;
+    int rc = 0;
+
     (void) pthread_mutex_lock(&registry_lock);
+    if (!registry_started)
+        rc = sys_on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    if (rc < 0) {
+        (void) pthread_mutex_unlock(&registry_lock);
+        return rc;
+    }
+    registry_started = true;
     node->registry_next = registry;
     node->registry_link = &registry;
     if (registry)

@@ -102,8 +102,9 @@ void out_trim(struct out *out, uint64_t keep) {
         return; /* nothing to give back */
     /* Observers are told first: what was punched reads as zeros. */
     store_release(&out->tx.words->kept, kept > out->tx.base ? kept : out->tx.base);
-    if (each_range(out, end, first + out->capacity, sys_file_punch) < 0)
-        return; /* a file system without holes keeps it */
+    /* A file system without holes keeps it; and if half of it is gone before that fails, nobody may
+     * count on the rest: so either way it is as if it were gone. */
+    (void) each_range(out, end, first + out->capacity, sys_file_punch);
     out->kept = first;
     out->reserved = first < end ? end : out->tx.pos;
     if (first == end) {
@@ -121,14 +122,15 @@ void out_reap_old(tram_node *node, struct peer *peer) {
 
     while (out->old && head >= out->old->end) {
         struct old_stream *old = out->old;
+        OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
         char name[FILES_NAME];
-        int dir = files_node_dir(&node->bus, peer->id, false);
+        int rc = dir < 0 ? dir : 0;
 
-        if (dir < 0)
-            return;
         files_stream_name(name, node->id, old->generation);
-        (void) sys_unlink(dir, name); /* if it fails, the receiver skips it all the same */
-        cleanup_fd(&dir);
+        if (rc == 0)
+            rc = sys_unlink(dir, name);
+        if (rc < 0 && rc != -ENOENT)
+            return; /* a later look tries again: no younger one goes before it */
         sys_unmap(&old->map);
         out->old = old->next;
         free(old);

@@ -83,6 +83,12 @@ static int say_broken(tram_node *node, const struct in *in, const char *what) {
                          "%s; this channel is closed, `tram purge` makes it usable again", what);
 }
 
+static int cannot_scan(tram_node *node) {
+    return error_set(&node->error, node->unscanned,
+                     "cannot take over the channels in the directory: %s",
+                     strerror(-node->unscanned));
+}
+
 int ins_say_broken(tram_node *node) {
     struct in *told = NULL;
 
@@ -99,7 +105,8 @@ int ins_say_broken(tram_node *node) {
         }
     }
     if (!told)
-        return 0;
+        return node->unscanned < 0 ? cannot_scan(node) : 0;
+    node->bad |= node->unscanned < 0;
     (void) say_broken(node, told, told->untold);
     told->untold = NULL;
     return -EBADMSG;
@@ -118,7 +125,7 @@ int in_break(tram_node *node, struct in *in, const char *what) {
         fence();
     }
     peer_event(node, in->peer, TRAM_EVENT_CLOSED);
-    peer_knock(node, in->peer); /* it may wait for space that will never be */
+    (void) peer_knock(node, in->peer); /* it may wait for space that will never be; it re-looks */
     return say_broken(node, in, what);
 }
 
@@ -180,7 +187,7 @@ int in_succeed(tram_node *node, struct in *in) {
     struct stream_facts facts;
     int rc = next_stream(node, in, in->generation + 1, &facts);
 
-    if (rc == -ENOENT || rc == -EBADMSG)
+    if (rc < 0 && !files_is_machine(rc))
         return in_break(node, in, "the channel's next stream is missing or nonsense");
     if (rc < 0)
         return error_channel(&node->error, rc, in->peer->id, node->id,
@@ -359,8 +366,7 @@ static void prefault(tram_node *node, struct in *in) {
 /* That the machine ran out, or that the channel is being made or removed, is not the channel's
  * fault. Anything else is: it must not keep the others from being opened. */
 static bool is_channels_fault(int rc) {
-    return rc < 0 && rc != -ENOENT && rc != -ENOMEM && rc != -EMFILE && rc != -ENFILE &&
-           rc != -ENOSPC;
+    return rc < 0 && rc != -ENOENT && !files_is_machine(rc);
 }
 
 /* Take over a channel found in the directory, of which one stream is `generation` with this inode:
@@ -379,6 +385,8 @@ static int in_open(tram_node *node, struct peer *peer, uint32_t generation, uint
         in->generation = generation;
         in->inode = inode;
         (void) head_inode(node->dir, peer->id, &in->head_inode); /* none: 0 */
+        if (rc != -EBADMSG && rc != -EPROTO)
+            sys_unmap(&in->head_map); /* not nonsense: nothing for the next process to believe */
         (void) in_break(node, in, rc == -EPROTO ? "the channel's files have another layout version"
                                                 : "the channel's files contradict each other");
         peer->in = in;
@@ -531,9 +539,11 @@ int ins_scan(tram_node *node) {
 
     node->asides = 0;
     rc = sys_dir_each(node->dir, found, node);
-    if (rc < 0)
-        return error_set(&node->error, rc, "cannot take over the channels in the directory: %s",
-                         strerror(-rc));
+    node->unscanned = rc;
+    if (rc < 0) {
+        node->bad = true; /* who receives next is told: that there is nothing would be no truth */
+        return cannot_scan(node);
+    }
     /* For each that came look at two: so what is left of them stays little under any traffic. */
     ins_tidy_ephemerals(node, 2 * (node->ephemeral_ins - before));
     return 0;
@@ -566,7 +576,7 @@ void in_tidy(tram_node *node, struct in *in) {
         fence(); /* F2 */
         if (ring_rx_look(&in->rx) && ring_rx_ready(&in->rx))
             in_heat(node, in);
-        peer_knock(node, in->peer);
+        (void) peer_knock(node, in->peer); /* or at the next re-look */
     }
 }
 
@@ -577,10 +587,8 @@ void in_give(tram_node *node, struct in *in) {
 
     if (in->old)
         drop_old(in);
-    if (unlikely(ring_rx_must_ring(&in->rx, want))) {
-        in->rx.rung = want;
-        peer_knock(node, in->peer);
-    }
+    if (unlikely(ring_rx_must_ring(&in->rx, want)) && peer_knock(node, in->peer) == 0)
+        in->rx.rung = want; /* else the next one knocks again */
 }
 
 void ins_give(tram_node *node) {
@@ -646,7 +654,7 @@ void autos_release(tram_node *node) {
         struct retry *next = retry->next;
 
         if (retry->in_hand && !retry->hold)
-            (void) aside_release(node, retry->from, retry->seq, true);
+            (void) aside_release(node, retry->from, retry->seq, true); /* or the next receive */
         retry = next;
     }
 }

@@ -95,6 +95,8 @@ static uint64_t parse_size(const char *text) {
     return *end == '\0' && size <= STREAM_MAX ? size : 0;
 }
 
+static const char no_memory[] = "no memory"; /* the machine's mistake, not the line's */
+
 static const char *add_node(struct layout *layout, char **rest) {
     const char *word = strtok_r(NULL, " \t\r", rest);
     struct layout_node *node;
@@ -106,7 +108,7 @@ static const char *add_node(struct layout *layout, char **rest) {
         return "'node' takes one ID only";
     node = calloc(1, sizeof(*node));
     if (!node)
-        return "no memory";
+        return no_memory;
     *node = (struct layout_node){.next = layout->nodes, .id = id};
     layout->nodes = node;
     return NULL;
@@ -147,7 +149,7 @@ static const char *add_channel(struct layout *layout, char **rest) {
         return "this channel is in the file twice";
     channel = calloc(1, sizeof(*channel));
     if (!channel)
-        return "no memory";
+        return no_memory;
     *channel = read;
     channel->next = layout->channels;
     layout->channels = channel;
@@ -200,9 +202,10 @@ int layout_read(const char *path, struct layout **ret_layout, struct tram_error 
             *next++ = '\0';
         wrong = read_line(layout, line);
         if (wrong) {
-            (void) error_set(error, -EBADMSG, "%s, line %d: %s", path, number, wrong);
+            rc = wrong == no_memory ? -ENOMEM : -EBADMSG;
+            (void) error_set(error, rc, "%s, line %d: %s", path, number, wrong);
             error->limit = (uint64_t) number;
-            return -EBADMSG;
+            return rc;
         }
         line = next;
     }

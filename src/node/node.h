@@ -118,7 +118,7 @@ struct in {
 struct peer {
     struct peer *next;
     tram_id id;
-    bool gone;         /* was ephemeral, and is no more */
+    bool fresh;        /* its channel was made while a remover may have been at work */
     bool watched;
     bool up;           /* as last told */
     uint32_t events;   /* owed, 1 << type */
@@ -139,6 +139,7 @@ struct retry {
     tram_id from;
     uint64_t seq;
     bool in_hand, hold;
+    bool failed;       /* the machine refused; tried again when there is nothing else */
     void *data;
 };
 
@@ -168,10 +169,12 @@ struct tram_node {
     uint32_t attached; /* of the door, as last seen */
     uint32_t hot_count;
     uint32_t watches;
+    bool recheck;        /* a watched peer could not be looked at: again, with the next call */
     uint32_t asides;     /* messages set aside that lie in the directory */
     uint32_t ephemeral_ins; /* channels from ephemeral nodes that were ever taken over */
     uint32_t tidy_at;    /* where ins_tidy_ephemerals() goes on */
-    bool bad;            /* a channel was closed, and nobody was told yet */
+    bool bad;            /* a channel was closed, and nobody was told yet; or unscanned */
+    int unscanned;       /* why the last look at the directory did not come to its end, or 0 */
     uint64_t size_limit; /* a larger message is left where it is */
 
     uint64_t relook_at, relook_gap; /* bounded re-look, ns */
@@ -225,10 +228,11 @@ struct peer *peer_find(tram_node *node, tram_id id);
 /* Find or make. NULL: no memory. */
 struct peer *peer_get(tram_node *node, tram_id id);
 /* Its door, mapped at the first need; NULL if it never opened. */
-struct door *peer_door(tram_node *node, struct peer *peer);
-/* Knock at its door (there is a message, or space), or announce something in its directory. */
-void peer_knock(tram_node *node, struct peer *peer);
-void peer_announce(tram_node *node, struct peer *peer);
+int peer_door(tram_node *node, struct peer *peer, struct door **ret_door);
+/* Knock at its door (there is a message, or space), or announce something in its directory. 0,
+ * also if it never opened; or why it was not told. */
+int peer_knock(tram_node *node, struct peer *peer);
+int peer_announce(tram_node *node, struct peer *peer);
 void peer_forget_door(struct peer *peer);
 void peer_event(tram_node *node, struct peer *peer, enum tram_event_type type);
 void peer_no_event(tram_node *node, struct peer *peer, uint32_t types);
@@ -292,7 +296,8 @@ void in_cool(tram_node *node, struct in *in);
 int in_succeed(tram_node *node, struct in *in);
 /* Close the channel: its sender wrote nonsense. Returns -EBADMSG. */
 int in_break(tram_node *node, struct in *in, const char *what);
-/* A channel was closed: say so, one at a time. -EBADMSG, or 0 if it is no more. */
+/* A channel was closed, or the directory could not be read: say so, one at a time. 0 if it is no
+ * more. */
 int ins_say_broken(tram_node *node);
 /* Give the producer what is committed, and ring it if it waits. */
 void in_give(tram_node *node, struct in *in);
@@ -329,10 +334,12 @@ static inline void in_commit(tram_node *node, struct in *in, uint64_t position, 
 /* The message is done with, in whatever order. */
 int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end);
 int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint32_t attempts);
-int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold);
-bool aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic);
+/* A message to be tried again: 1; 0: there is none. `failed`: also one that could not be read. */
+int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold, bool failed);
+/* It is done with. 0; -ENOENT: none of these; or why it could not be removed, and stays in hand. */
+int aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic);
 int aside_find_retry(tram_node *node, tram_id from, uint64_t seq);
-/* Is there a message to be tried again that is not in hand? */
+/* Is there a message to be tried again that is not in hand, and did not fail? */
 bool aside_waits(const tram_node *node);
 struct retry *retry_free(struct retry *retry);
 

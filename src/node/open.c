@@ -161,7 +161,10 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
             continue;
         if (rc < 0)
             return error_set(error, rc, "cannot make the node's directory: %s", strerror(-rc));
-        return take_identity(node, error);
+        rc = take_identity(node, error);
+        if (rc < 0 && node->lock < 0) /* else closing the node removes it */
+            (void) sys_dir_remove(node->bus.dir, name);
+        return rc;
     }
     return error_set(error, -EADDRNOTAVAIL, "no free ephemeral ID found");
 }

@@ -58,12 +58,18 @@ static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity)
         .capacity = capacity,
         .boot = node->bus.boot,
     };
+    char name[FILES_NAME];
     int rc = sys_random(&plan.id, sizeof(plan.id));
 
     if (rc == 0)
         rc = head_make(dir, &plan);
-    if (rc == 0)
-        rc = stream_make(dir, &plan);
+    if (rc < 0)
+        return rc;
+    rc = stream_make(dir, &plan);
+    if (rc < 0) { /* a head alone is nothing, but has memory */
+        files_head_name(name, node->id);
+        (void) sys_unlink(dir, name);
+    }
     return rc;
 }
 
@@ -231,12 +237,18 @@ static int still_there(tram_node *node, struct peer *peer) {
     return inode == peer->out->head_inode;
 }
 
-static bool removal_under_way(tram_node *node, const struct peer *peer) {
+/* Does anybody act for the receiver who is not the receiver? (`itself`: or who may be, as an
+ * ephemeral one removes itself.) 1, 0 or a negative errno; -ENOENT: it has no lock, for it never
+ * ran, or the remover is through: the lock goes last. */
+static int look_for_remover(tram_node *node, const struct peer *peer, bool itself) {
     OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
-    OWNS_FD int lock = dir < 0 ? -1 : sys_file_open(dir, "lock", true);
+    OWNS_FD int lock = dir < 0 ? dir : sys_file_open(dir, "lock", true);
+    int rc = lock < 0 ? lock : sys_lock_held(lock, LOCK_CUSTODY);
 
-    return lock >= 0 && sys_lock_held(lock, LOCK_CUSTODY) == 1 &&
-           sys_lock_held(lock, LOCK_IDENTITY) != 1;
+    if (rc != 1 || itself)
+        return rc;
+    rc = sys_lock_held(lock, LOCK_IDENTITY);
+    return rc < 0 ? rc : !rc;
 }
 
 /* A remover that was at work while we made the files may have unlinked them by their names without
@@ -246,12 +258,13 @@ static int outlive_remover(tram_node *node, struct peer *peer) {
     uint64_t deadline = sys_now() + REMOVER_WAIT;
     int rc;
 
-    while (removal_under_way(node, peer)) {
+    while ((rc = look_for_remover(node, peer, false)) == 1) {
         if (sys_now() > deadline)
             return -ETIMEDOUT;
         sys_relax();
     }
-    rc = still_there(node, peer);
+    if (rc == 0 || rc == -ENOENT)
+        rc = still_there(node, peer);
     return rc > 0 ? 0 : rc == 0 ? -ENOENT : rc;
 }
 
@@ -271,8 +284,11 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
     if (!peer)
         return -ENOMEM;
     rc = attach(node, dir, peer, make, capacity, &peer->out, &made);
-    if (rc == 0 && made)
+    peer->fresh |= made; /* also if we learn only at the next attempt what became of it */
+    if (rc == 0 && peer->fresh) {
         rc = outlive_remover(node, peer);
+        peer->fresh = rc < 0 && rc != -ENOENT;
+    }
     if (rc < 0)
         peer->out = out_free(peer->out);
     else
@@ -319,7 +335,11 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
         peer->out = out_free(peer->out);
         return attach_failed(node, to, rc);
     }
-    peer_announce(node, peer);
+    rc = peer_announce(node, peer);
+    if (rc < 0) { /* who receives would not know of the channel */
+        peer->out = out_free(peer->out);
+        return attach_failed(node, to, rc);
+    }
     *ret_peer = peer;
     return 0;
 }
@@ -332,17 +352,13 @@ void out_break(struct out *out, int why) {
 
 /* ---- ringing --------------------------------------------------------------------------------- */
 
-/* Does anybody act for the receiver who is not the receiver? (An ephemeral one removes itself.) The
- * lock says it, not the clock: a remover that is stopped for long removes when it goes on. */
-static bool has_remover(tram_node *node, const struct peer *peer) {
-    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
-    OWNS_FD int lock = dir < 0 ? -1 : sys_file_open(dir, "lock", true);
+/* Is what we published still in a file that has its name? Asked without a new descriptor: there may
+ * be none. 1, 0 or a negative errno. */
+static int still_linked(tram_node *node, struct peer *peer) {
+    struct sys_stat st;
+    int rc = sys_stat_fd(peer->out->fd, &st);
 
-    if (lock < 0)
-        return true; /* the lock goes last */
-    if (sys_lock_held(lock, LOCK_CUSTODY) != 1)
-        return false;
-    return is_ephemeral(peer->id) || sys_lock_held(lock, LOCK_IDENTITY) != 1;
+    return rc < 0 ? still_there(node, peer) : st.links > 0;
 }
 
 /* While we did not look, the remover may have left it to the receiver, who consumed what we
@@ -361,17 +377,17 @@ static int gone(tram_node *node, const struct peer *peer) {
 
 /* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we
  * published, and opens again, or it was accepted by nobody. If he dies in between, the files
- * stay. */
+ * stay. The lock says whether he is at work, not the clock: a remover that is stopped for long
+ * removes when it goes on. What cannot be seen this moment is looked for again: what is published
+ * cannot be taken back, so this must not end in any other error. */
 static int wait_for_remover(tram_node *node, struct peer *peer) {
     uint64_t deadline = sys_now() + (is_ephemeral(peer->id) ? FAREWELL_WAIT : REMOVER_WAIT);
 
     while (load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED) {
-        bool remover = has_remover(node, peer); /* first: who let go before had finished */
-        int rc = still_there(node, peer);
+        /* First: who let go before had finished. */
+        int remover = look_for_remover(node, peer, is_ephemeral(peer->id));
+        int rc = still_linked(node, peer);
 
-        if (rc < 0)
-            return error_channel(&node->error, rc, node->id, peer->id,
-                                 "cannot see whether the channel was removed: %s", strerror(-rc));
         if (rc == 0 && is_consumed(peer->out)) {
             out_break(peer->out, -ESTALE);
             return 0;
@@ -385,7 +401,7 @@ static int wait_for_remover(tram_node *node, struct peer *peer) {
             out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
             return gone(node, peer);
         }
-        if (!remover || sys_now() > deadline)
+        if ((remover == 0 && rc > 0) || sys_now() > deadline)
             break;
         sys_relax();
     }
@@ -409,8 +425,8 @@ static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
                              "`tram purge` makes it usable again");
     }
     out->tx.rung = armed;
-    if (armed & ARMED_ON)
-        peer_knock(node, peer);
+    if ((armed & ARMED_ON) && peer_knock(node, peer) < 0)
+        out->tx.rung = 0; /* the next one knocks again */
     if (armed & ARMED_TRIM)
         out_make_dirty(node, out, true);
     return 0;

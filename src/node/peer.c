@@ -49,19 +49,6 @@ void peer_forget_door(struct peer *peer) {
     peer->bell = -1;
 }
 
-struct door *peer_door(tram_node *node, struct peer *peer) {
-    const struct door *door = peer->door.base;
-    OWNS_FD int dir = -1;
-
-    if (door && likely(load_relaxed(&door->magic) == DOOR_MAGIC))
-        return peer->door.base;
-    peer_forget_door(peer); /* it was removed: perhaps there is another one */
-    dir = files_node_dir(&node->bus, peer->id, false);
-    if (dir < 0 || door_open(dir, peer->id, node->mode, false, node->map_flags, &peer->door) < 0)
-        return NULL; /* never opened: it looks at everything when it does */
-    return peer->door.base;
-}
-
 /* Descriptors run out: those of bells are only kept to save an open. */
 static void close_bells(tram_node *node) {
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
@@ -72,34 +59,70 @@ static void close_bells(tram_node *node) {
     }
 }
 
-static void ring(tram_node *node, struct peer *peer) {
-    if (peer->bell < 0) {
-        for (int tries = 0; tries < 2 && peer->bell < 0; tries++) {
-            OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+/* Something in its directory, with those descriptors if it must be. */
+static int open_at(tram_node *node, struct peer *peer,
+                   int (*open)(tram_node *node, struct peer *peer, int dir)) {
+    int rc = 0;
 
-            if (dir >= 0)
-                peer->bell = sys_bell_open(dir, "bell");
-            if (dir != -EMFILE && peer->bell != -EMFILE)
-                break;
-            close_bells(node);
-        }
+    for (int tries = 0; tries < 2; tries++) {
+        OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+
+        rc = dir < 0 ? dir : open(node, peer, dir);
+        if (rc != -EMFILE)
+            break;
+        close_bells(node);
     }
-    if (peer->bell >= 0)
-        (void) sys_bell_ring(peer->bell); /* the bell is a hint: the re-look makes it right */
+    return rc;
 }
 
-void peer_knock(tram_node *node, struct peer *peer) {
-    struct door *door = peer_door(node, peer);
-
-    if (door && door_knock(door, node->id))
-        ring(node, peer);
+static int open_its_door(tram_node *node, struct peer *peer, int dir) {
+    return door_open(dir, peer->id, node->mode, false, node->map_flags, &peer->door);
 }
 
-void peer_announce(tram_node *node, struct peer *peer) {
-    struct door *door = peer_door(node, peer);
+static int open_its_bell(tram_node *node, struct peer *peer, int dir) {
+    int bell = sys_bell_open(dir, "bell");
 
-    if (door && door_announce(door))
-        ring(node, peer);
+    (void) node;
+    if (bell < 0)
+        return bell;
+    peer->bell = bell;
+    return 0;
+}
+
+int peer_door(tram_node *node, struct peer *peer, struct door **ret_door) {
+    const struct door *door = peer->door.base;
+    int rc = 0;
+
+    if (!door || unlikely(load_relaxed(&door->magic) != DOOR_MAGIC)) {
+        peer_forget_door(peer); /* it was removed: perhaps there is another one */
+        rc = open_at(node, peer, open_its_door);
+    }
+    *ret_door = peer->door.base;
+    return files_is_machine(rc) ? rc : 0; /* never opened: it looks at everything when it does */
+}
+
+/* The bell is a hint, and the re-look makes it right; but if it is the machine that refuses, who
+ * rings has to know. */
+static int ring(tram_node *node, struct peer *peer) {
+    int rc = peer->bell < 0 ? open_at(node, peer, open_its_bell) : 0;
+
+    if (rc == 0)
+        rc = sys_bell_ring(peer->bell);
+    return files_is_machine(rc) ? rc : 0;
+}
+
+int peer_knock(tram_node *node, struct peer *peer) {
+    struct door *door;
+    int rc = peer_door(node, peer, &door);
+
+    return door && door_knock(door, node->id) ? ring(node, peer) : rc;
+}
+
+int peer_announce(tram_node *node, struct peer *peer) {
+    struct door *door;
+    int rc = peer_door(node, peer, &door);
+
+    return door && door_announce(door) ? ring(node, peer) : rc;
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -139,7 +162,7 @@ struct look {
 static int look_at(tram_node *node, tram_id id, struct look *ret_look) {
     OWNS_FD int dir = files_node_dir(&node->bus, id, false);
     OWNS_FD int lock = -1;
-    OWNS_FD int file = -1;
+    OWNS_FD int file = -ENOENT;
     struct look look = {0};
     int rc;
 
@@ -147,9 +170,11 @@ static int look_at(tram_node *node, tram_id id, struct look *ret_look) {
         return dir;
     if (dir >= 0)
         file = sys_file_open(dir, "door", false);
-    if (file >= 0 && sys_file_read(file, &look.door, sizeof(look.door), 0) == 0 &&
-        look.door.magic == DOOR_MAGIC && look.door.id == id && look.door.opens > 0)
-        look.known = true;
+    rc = file < 0 ? file : sys_file_read(file, &look.door, sizeof(look.door), 0);
+    if (files_is_machine(rc))
+        return rc; /* to say that it is down would be no truth */
+    look.known = rc == 0 && look.door.magic == DOOR_MAGIC && look.door.id == id &&
+                 look.door.opens > 0;
     if (look.known) {
         lock = sys_file_open(dir, "lock", true);
         rc = lock < 0 ? lock : sys_lock_held(lock, LOCK_IDENTITY);
@@ -171,8 +196,12 @@ static void stop_watching(tram_node *node, struct peer *peer) {
 void peer_check(tram_node *node, struct peer *peer) {
     struct look look;
 
-    if (!peer->watched || look_at(node, peer->id, &look) < 0)
+    if (!peer->watched)
         return;
+    if (look_at(node, peer->id, &look) < 0) {
+        node->recheck = true;
+        return;
+    }
     if (peer->up && (!look.up || look.door.opens != peer->opens)) {
         peer->up = false;
         stop_watching(node, peer);
@@ -202,6 +231,11 @@ void peers_check_ended(tram_node *node) {
     uint32_t ids[16];
     int count = sys_set_ready(node->set, ids, 16);
 
+    if (unlikely(node->recheck)) {
+        node->recheck = false;
+        peers_check(node);
+    }
+
     for (int i = 0; i < count; i++) {
         struct peer *peer = ids[i] ? peer_find(node, ids[i]) : NULL;
 
@@ -223,7 +257,8 @@ int tram_watch(tram_node *node, tram_id id) {
         return rc;
     if (id == 0 || id == UINT32_MAX)
         return node_leave(node, error_set(&node->error, -EINVAL, "not an ID"));
-    rc = node->set < 0 ? node_make_set(node) : 0;
+    peer = peer_get(node, id);
+    rc = !peer ? -ENOMEM : node->set < 0 ? node_make_set(node) : 0;
     if (rc == 0)
         rc = dir = files_node_dir(&node->bus, id, id >> 28 != 0xf);
     if (rc >= 0) {
@@ -232,9 +267,6 @@ int tram_watch(tram_node *node, tram_id id) {
     }
     if (rc < 0)
         return node_leave(node, error_set(&node->error, rc, "cannot watch: %s", strerror(-rc)));
-    peer = peer_get(node, id);
-    if (!peer)
-        return node_leave(node, error_set(&node->error, -ENOMEM, "no memory"));
     if (!peer->watched) {
         peer->watched = true;
         node->watches++;
@@ -281,7 +313,7 @@ static int tell(void *context, const char *name, uint64_t inode) {
         return 0;
     peer = peer_get(node, id);
     if (peer)
-        peer_announce(node, peer);
+        (void) peer_announce(node, peer); /* else it notices by its re-look */
     return 0;
 }
 
@@ -291,18 +323,22 @@ void peers_tell_watchers(tram_node *node) {
 
 /* ---- questions ------------------------------------------------------------------------------- */
 
-/* One direction, from its files; zeros if there is no channel. `to` is the end whose directory it
- * is. */
-static void look_at_way(tram_node *node, tram_id from, tram_id to, struct tram_way *ret_way) {
+/* One direction, from its files; zeros if there is no channel, or none that makes sense. `to` is
+ * the end whose directory it is. */
+static int look_at_way(tram_node *node, tram_id from, tram_id to, struct tram_way *ret_way) {
     OWNS_FD int dir = files_node_dir(&node->bus, to, false);
     struct channel_look look;
+    int rc = dir < 0 ? dir : channel_look(dir, from, to, &look);
 
-    if (dir < 0 || channel_look(dir, from, to, &look) < 0)
-        return;
-    ret_way->accepted = look.accepted;
-    ret_way->consumed = look.consumed;
-    ret_way->bytes = look.tail - look.committed;
-    ret_way->lost = look.lost;
+    if (files_is_machine(rc))
+        return error_channel(&node->error, rc, from, to, "cannot look at the channel: %s",
+                             strerror(-rc));
+    if (rc == 0)
+        *ret_way = (struct tram_way){.accepted = look.accepted,
+                                     .consumed = look.consumed,
+                                     .bytes = look.tail - look.committed,
+                                     .lost = look.lost};
+    return 0;
 }
 
 int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer) {
@@ -327,10 +363,12 @@ int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer) {
         peer.program[sizeof(peer.program) - 1] = '\0';
         peer.gone = look.door.gone;
     }
-    look_at_way(node, node->id, id, &peer.to);
-    look_at_way(node, id, node->id, &peer.from);
-    *ret_peer = peer;
-    return node_leave(node, 0);
+    rc = look_at_way(node, node->id, id, &peer.to);
+    if (rc == 0)
+        rc = look_at_way(node, id, node->id, &peer.from);
+    if (rc == 0)
+        *ret_peer = peer;
+    return node_leave(node, rc);
 }
 
 int tram_accepted(tram_node *node, tram_id to, uint64_t *ret_count) {
@@ -343,13 +381,15 @@ int tram_accepted(tram_node *node, tram_id to, uint64_t *ret_count) {
     if (!ret_count || to == 0 || to == UINT32_MAX)
         return node_leave(node, error_set(&node->error, -EINVAL, "not an ID, or no ret_count"));
     peer = peer_find(node, to);
-    if (peer && peer->out && !peer->out->broken) {
+    if (peer && peer->out && !peer->out->broken &&
+        !(load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED)) {
         const struct ring_tx *tx = &peer->out->tx;
 
         *ret_count = load_relaxed(&tx->words->accepted[WORD_SLOT(tx->tail)]);
         return node_leave(node, 0);
     }
-    look_at_way(node, node->id, to, &way);
-    *ret_count = way.accepted;
-    return node_leave(node, 0);
+    rc = look_at_way(node, node->id, to, &way);
+    if (rc == 0)
+        *ret_count = way.accepted;
+    return node_leave(node, rc);
 }

@@ -185,8 +185,10 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
         break;
     case RX_LINK:
         rc = in_succeed(node, in);
-        if (rc < 0 && !in->broken)
+        if (rc < 0 && !in->broken) {
             in->rx.pos = pos;
+            in->turn = 0; /* others need not wait until it can be mapped */
+        }
         return rc;
     case RX_EMPTY:
         return 0;
@@ -242,7 +244,7 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
     int count = 0;
 
     if (unlikely(node->retries)) {
-        int rc = aside_take_retry(node, msgs, hold);
+        int rc = aside_take_retry(node, msgs, hold, false);
 
         if (rc != 0)
             return rc;
@@ -270,6 +272,12 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
         /* This sender's are in hand; look at the others only to fill a batch. */
         if (node->hot_count < 2)
             break;
+    }
+    if (unlikely(node->retries) && count == 0) {
+        int rc = aside_take_retry(node, msgs, hold, true);
+
+        if (rc != 0)
+            return rc;
     }
     return likely(!node->bad) || count > 0 ? count : ins_say_broken(node);
 }
@@ -377,6 +385,8 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
         (void) outs_flush(node, false); /* an error stays with its channel, for the next send */
     if (likely(node->autos || node->retries))
         autos_release(node);
+    if (unlikely(node->unscanned < 0))
+        (void) ins_scan(node); /* if it fails again, that is said where nothing else is there */
     for (;;) {
         rc = take_now(node, msgs, max, hold);
         if (rc > 0)
@@ -503,8 +513,9 @@ int tram_release(tram_node *node, const struct tram_msg *msg) {
         return rc;
     if (unlikely(!msg))
         return node_leave(node, error_set(&node->error, -EINVAL, "msg is NULL"));
-    if (unlikely(node->retries) && aside_release(node, msg->from, msg->seq, false))
-        return node_leave(node, 0);
+    rc = likely(!node->retries) ? -ENOENT : aside_release(node, msg->from, msg->seq, false);
+    if (rc != -ENOENT)
+        return node_leave(node, rc);
     peer = peer_find(node, msg->from);
     if (peer && peer->in && peer->in->hands && msg->stream - peer->in->id <= RECORD_LIFE(-1u))
         hand = &peer->in->hands[msg->seq % LAYOUT_WINDOW];

@@ -104,7 +104,7 @@ void node_wake(tram_node *node) {
     attached = load_acquire(&node->door->attached);
     if (attached != node->attached) {
         node->attached = attached;
-        (void) ins_scan(node); /* what cannot be opened now is tried by the re-look */
+        (void) ins_scan(node); /* if it fails, the next receive says so and tries again */
         if (node->watches > 0)
             peers_check(node);
     }
@@ -125,7 +125,8 @@ bool node_sleeps_on(tram_node *node) {
 static bool relook(tram_node *node) {
     bool found = false;
 
-    (void) ins_scan(node);
+    if (ins_scan(node) < 0)
+        found = true; /* or will be: look again soon */
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
         for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
             struct in *in = peer->in;
@@ -269,7 +270,7 @@ static bool has_work(tram_node *node) {
             return false;
         node_wake(node);
     }
-    if (node->events || node_to_say(node) || node_look(node))
+    if (node_look(node) || node->events || node_to_say(node)) /* first: a look may find an event */
         return true;
     if (node_sleep(node, false))
         return false;
@@ -344,7 +345,7 @@ static int wait_for_work(tram_node *node, int64_t timeout_ns) {
 
         if (node->watches > 0)
             peers_check_ended(node);
-        if (node->events || node_to_say(node) || node_look(node))
+        if (node_look(node) || node->events || node_to_say(node))
             return 1;
         if (now < deadline && now < spin_until) {
             node_due(node, now);

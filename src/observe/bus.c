@@ -113,10 +113,12 @@ static int bus_entry(void *context, const char *name, uint64_t inode) {
     int rc;
 
     (void) inode;
+    if (dir == -EMFILE || dir == -ENFILE || dir == -ENOMEM || dir == -EIO)
+        return dir;
     if (dir < 0)
         return 0; /* a file, a symbolic link, or not for our eyes: no bus to us */
     rc = sys_dir_each(dir, entry_is_node, NULL);
-    return rc == 1 ? strings_add(&search->found, name) : 0;
+    return rc == 1 ? strings_add(&search->found, name) : rc;
 }
 
 int observe_buses(const char *path, char ***ret_names, size_t *ret_count) {

@@ -9,27 +9,31 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/cleanup.h"
 #include "sys/clock.h"
+#include "sys/file.h"
 
 int sys_bell_make(int dir, const char *name, uint32_t mode) {
     if (mkfifoat(dir, name, 0600) < 0)
         return errno == EEXIST ? 0 : -errno;
-    if (mode != 0600 && fchmodat(dir, name, mode, 0) < 0)
-        return -errno;
+    if (mode != 0600 && fchmodat(dir, name, mode, 0) < 0) {
+        int rc = -errno;
+
+        (void) unlinkat(dir, name, 0); /* or it would be found with another mode */
+        return rc;
+    }
     return 0;
 }
 
 int sys_bell_open(int dir, const char *name) {
+    OWNS_FD int fd = sys_file_open(dir, name, true);
     struct stat st;
-    int fd = openat(dir, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 
     if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
         return -errno;
-    if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
-        (void) close(fd);
-        return -EPROTO;
-    }
-    return fd;
+    return S_ISFIFO(st.st_mode) ? take_fd(&fd) : -EPROTO;
 }
 
 int sys_bell_ring(int fd) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -55,15 +56,29 @@ uint32_t sys_user(void) {
     return geteuid();
 }
 
+/* A descriptor that is not inherited, or a negative errno. The mode is of what is made. */
+static int open_file(int dir, const char *name, int flags) {
+    int fd;
+
+    do
+        fd = openat(dir, name, flags | O_CLOEXEC, 0600);
+    while (fd < 0 && errno == EINTR);
+    return result(fd);
+}
+
 int sys_dir_open(int dir, const char *name) {
-    return result(openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    return open_file(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 int sys_dir_make(int dir, const char *name, uint32_t mode) {
     if (mkdirat(dir, name, 0700) < 0)
         return -errno;
-    if (mode != 0700 && fchmodat(dir, name, mode, 0) < 0)
-        return -errno;
+    if (mode != 0700 && fchmodat(dir, name, mode, 0) < 0) {
+        int rc = -errno;
+
+        (void) unlinkat(dir, name, AT_REMOVEDIR); /* or it would be found with another mode */
+        return rc;
+    }
     return 0;
 }
 
@@ -73,12 +88,12 @@ int sys_dir_remove(int dir, const char *name) {
 
 int sys_dir_each(int dir, int (*entry)(void *context, const char *name, uint64_t inode),
                  void *context) {
-    OWNS_FD int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    OWNS_FD int fd = open_file(dir, ".", O_RDONLY | O_DIRECTORY);
     DIR *stream;
     int rc = 0;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     stream = fdopendir(fd);
     if (!stream)
         return -errno;
@@ -103,27 +118,36 @@ int sys_dir_each(int dir, int (*entry)(void *context, const char *name, uint64_t
 }
 
 int sys_file_make(int dir, const char *name, uint32_t mode, uint64_t size) {
-    OWNS_FD int fd = openat(dir, name, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    OWNS_FD int fd = -1;
+    struct rlimit most;
+    int rc;
 
+    /* Beyond RLIMIT_FSIZE the kernel does not only refuse, it kills. */
+    if (getrlimit(RLIMIT_FSIZE, &most) == 0 && size > most.rlim_cur)
+        return -EFBIG;
+    fd = open_file(dir, name, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW);
     if (fd < 0)
-        return -errno;
-    if (mode != 0600 && fchmod(fd, mode) < 0)
-        return -errno;
-    if (ftruncate(fd, (off_t) size) < 0)
-        return -errno;
+        return fd;
+    do
+        rc = ftruncate(fd, (off_t) size);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0 || (mode != 0600 && fchmod(fd, mode) < 0)) {
+        rc = -errno;
+        (void) unlinkat(dir, name, 0);
+        return rc;
+    }
     return take_fd(&fd);
 }
 
 int sys_file_open(int dir, const char *name, bool writable) {
-    return result(openat(dir, name,
-                         (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    return open_file(dir, name, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK);
 }
 
 int sys_file_open_or_make(int dir, const char *name, uint32_t mode) {
-    OWNS_FD int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    OWNS_FD int fd = open_file(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW);
 
     if (fd < 0)
-        return -errno;
+        return fd;
     if (mode != 0600 && fchmod(fd, mode) < 0)
         return -errno;
     return take_fd(&fd);
@@ -131,10 +155,6 @@ int sys_file_open_or_make(int dir, const char *name, uint32_t mode) {
 
 int sys_rename(int dir, const char *from, const char *to) {
     return result(renameat(dir, from, dir, to));
-}
-
-int sys_link(int dir, const char *from, const char *to) {
-    return result(linkat(dir, from, dir, to, 0));
 }
 
 int sys_unlink(int dir, const char *name) {
@@ -196,10 +216,14 @@ int sys_file_write(int fd, const void *buffer, uint64_t length, uint64_t offset)
     return 0;
 }
 
-bool sys_file_in_memory(int fd) {
+int sys_file_in_memory(int fd) {
     struct statfs fs;
+    int rc;
 
-    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+    do
+        rc = fstatfs(fd, &fs);
+    while (rc < 0 && errno == EINTR);
+    return rc < 0 ? -errno : fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
 }
 
 int sys_file_sync(int fd) {
@@ -215,10 +239,10 @@ int sys_file_extend(int fd, uint64_t size) {
 }
 
 int sys_boot_id(uint64_t *ret_id) {
-    OWNS_FD int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    OWNS_FD int fd = open_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", O_RDONLY);
     char text[19] = "";
     uint64_t id;
-    int rc = fd < 0 ? -errno : sys_file_read(fd, text, sizeof(text) - 1, 0);
+    int rc = fd < 0 ? fd : sys_file_read(fd, text, sizeof(text) - 1, 0);
 
     if (rc < 0)
         return rc;

@@ -37,15 +37,14 @@ int sys_dir_remove(int dir, const char *name);
 int sys_dir_each(int dir, int (*entry)(void *context, const char *name, uint64_t inode),
                  void *context);
 
-/* Make (or empty) a regular file of `size` zero bytes, with exactly these permissions. */
+/* Make (or empty) a regular file of `size` zero bytes, with exactly these permissions. What fails
+ * leaves no file. -EFBIG: larger than this process may make. */
 int sys_file_make(int dir, const char *name, uint32_t mode, uint64_t size);
 int sys_file_open(int dir, const char *name, bool writable);
 /* Open or make, without emptying. */
 int sys_file_open_or_make(int dir, const char *name, uint32_t mode);
 
 int sys_rename(int dir, const char *from, const char *to);
-/* Give the file another name unless that exists: -EEXIST. */
-int sys_link(int dir, const char *from, const char *to);
 int sys_unlink(int dir, const char *name);
 
 /* Give memory to a range, so that no store to it can fail: -ENOSPC. What is there stays. */
@@ -57,8 +56,8 @@ int sys_file_punch(int fd, uint64_t offset, uint64_t length);
 int sys_file_read(int fd, void *buffer, uint64_t length, uint64_t offset);
 int sys_file_write(int fd, const void *buffer, uint64_t length, uint64_t offset);
 
-/* Is the file system in memory, and so gone with the machine? */
-bool sys_file_in_memory(int fd);
+/* Is the file system in memory, and so gone with the machine? 1, 0 or a negative errno. */
+int sys_file_in_memory(int fd);
 /* All of a file, also what was stored through mappings, or the entries of a directory: on the disk
  * before it returns. */
 int sys_file_sync(int fd);

@@ -80,6 +80,10 @@ static void on_sigbus(int signal_number, siginfo_t *info, void *context) {
     page = mmap((void *) (address & page_mask), ~page_mask + 1,
                 PROT_READ | (range->writable ? PROT_WRITE : 0),
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (page == MAP_FAILED) /* a mapping cut in two needs another one; the whole range does not */
+        page = mmap((void *) __atomic_load_n(&range->base, __ATOMIC_RELAXED), range->length,
+                    PROT_READ | (range->writable ? PROT_WRITE : 0),
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
     if (page == MAP_FAILED)
         chain(signal_number, info, context);
     errno = saved;

@@ -16,12 +16,18 @@ uint64_t sys_page_size(void) {
     return (uint64_t) sysconf(_SC_PAGESIZE);
 }
 
+/* Why there is no mapping, or no lock. EAGAIN is RLIMIT_MEMLOCK, with mlockall(2); but to us that
+ * word means: a ring is full, or empty. */
+static int refused(void) {
+    return errno == EAGAIN ? -ENOMEM : -errno;
+}
+
 static int map_parts(int fd, uint8_t *base, uint64_t length, uint64_t twice, int protection) {
     if (mmap(base, length, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
-        return -errno;
+        return refused();
     if (twice > 0 && mmap(base + length, twice, protection, MAP_SHARED | MAP_FIXED, fd,
                           (off_t) (length - twice)) == MAP_FAILED)
-        return -errno;
+        return refused();
     return 0;
 }
 
@@ -34,7 +40,7 @@ int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_
     map.base = mmap(NULL, map.length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
                     0);
     if (map.base == MAP_FAILED)
-        return -errno;
+        return refused();
     rc = map_parts(fd, map.base, length, twice, protection);
     if (rc == 0 && (flags & SYS_MAP_GUARD))
         rc = sys_guard_add(map.base, map.length, (flags & SYS_MAP_WRITE) != 0, &map.guard,
@@ -61,9 +67,9 @@ int sys_map_populate(const struct sys_map *map, uint64_t offset, uint64_t length
     int advice = (flags & SYS_MAP_WRITE) ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
 
     if (madvise(at, length, advice) < 0 && errno != EINVAL)
-        return -errno;
+        return refused();
     if ((flags & SYS_MAP_LOCK) && mlock(at, length) < 0)
-        return -errno;
+        return refused();
     return 0;
 }
 
