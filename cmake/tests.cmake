@@ -18,14 +18,18 @@
 #   serial           no other test runs at the same time
 #   cpus=N           counts as N running tests
 #   link=shared      a program: link libtram.so and its public symbols only
+#   wrap             a program: calls of the functions in tests/support/fault.names go to
+#                    tests/support/fault.c
 
-# test_tags(FILE): sets tag_timeout, tag_labels, tag_serial, tag_cpus and tag_shared.
+# test_tags(FILE): sets tag_timeout, tag_labels, tag_serial, tag_cpus, tag_shared and
+# tag_wrap.
 macro(test_tags file)
     set(tag_timeout 30)
     set(tag_labels "")
     set(tag_serial OFF)
     set(tag_cpus 1)
     set(tag_shared OFF)
+    set(tag_wrap OFF)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(STRINGS ${file} tag_lines LIMIT_COUNT 1 REGEX "^(//|#| \\*) test: ")
     string(REGEX REPLACE "^(//|#| \\*) test: " "" tag_line "${tag_lines}")
@@ -41,6 +45,8 @@ macro(test_tags file)
             set(tag_cpus ${CMAKE_MATCH_1})
         elseif(word STREQUAL "link=shared")
             set(tag_shared ON)
+        elseif(word STREQUAL "wrap")
+            set(tag_wrap ON)
         else()
             message(FATAL_ERROR "${file}: '${word}' in its 'test:' line is unknown")
         endif()
@@ -61,12 +67,19 @@ macro(test_properties name)
 endmacro()
 
 function(test_program name source)
+    set(names ${CMAKE_SOURCE_DIR}/tests/support/fault.names)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${names})
     add_executable(${name} ${source})
     set_target_properties(${name} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_link_libraries(${name} PRIVATE harness)
     if(source MATCHES "\\.cpp$")
         cxx_program(${name})
+    endif()
+    if(tag_wrap)
+        file(STRINGS ${names} wrapped REGEX "^wrap ")
+        list(TRANSFORM wrapped REPLACE "^wrap +" "-Wl,--wrap=")
+        target_link_options(${name} PRIVATE ${wrapped})
     endif()
     if(tag_shared)
         target_link_libraries(${name} PRIVATE tram_shared)
