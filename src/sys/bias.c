@@ -11,15 +11,21 @@ _Thread_local uint64_t bias_thread;
 static pthread_once_t barrier_once = PTHREAD_ONCE_INIT;
 static bool barrier_there;
 
-/* The thread sanitizer cannot see what the kernel orders. */
-static void barrier_register(void) {
-    barrier_there = !THREAD_SANITIZER &&
-                    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+static bool membarrier(int command) {
+    return syscall(SYS_membarrier, command, 0, 0) == 0;
 }
 
-/* A fence on every thread of the process. False: refused, by a filter that came after us. */
+/* The thread sanitizer cannot see what the kernel orders. */
+static void barrier_register(void) {
+    barrier_there = !THREAD_SANITIZER && membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+}
+
+/* A fence on every thread of the process, which may be the child of the one that registered. False:
+ * refused, by a filter that came after us. */
 static bool barrier(void) {
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+    return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) ||
+           (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) &&
+            membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED));
 }
 
 void bias_init(struct bias *bias) {

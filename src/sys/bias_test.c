@@ -53,6 +53,25 @@ TEST(handed_over) {
     CHECK_EQ(bias.given, BIAS_SLOTS);
 }
 
+static void hand_over_in_child(void *unused) {
+    struct bias bias;
+
+    (void) unused;
+    bias_init(&bias);
+    CHECK(bias_try(&bias));
+    bias_unlock(&bias);
+    CHECK(try_in_thread(&bias));
+    CHECK(bias_try(&bias));
+    bias_unlock(&bias);
+}
+
+TEST(handed_over_in_a_child) {
+    struct bias bias;
+
+    bias_init(&bias); /* registers this process */
+    JOIN(test_fork(hand_over_in_child, NULL));
+}
+
 /* ---- two at once ----------------------------------------------------------------------------- */
 
 /* Under the thread sanitizer the lock is always shared: nothing to be found, slowly. */
