@@ -18,7 +18,7 @@ _tram_words() {
             ((i++))
             ((i < COMP_CWORD)) && printf -v "${word#--}" %s "${COMP_WORDS[i]}"
             ;;
-        -*) ;;
+        -* | help) ;;
         *) [[ -n $verb ]] || verb=$word ;;
         esac
     done
