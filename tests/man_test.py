@@ -26,9 +26,7 @@ ELSEWHERE = {"poll(2)", "fork(2)", "mlock(2)", "fdatasync(2)", "epoll(7)", "sd-b
              "loginctl(1)", "unshare(1)", "pid_namespaces(7)", "core(5)", "madvise(2)",
              "getrlimit(2)", "docker(1)", "cgroups(7)", "ncurses(3)", "fsync(2)", "sysctl(8)"}
 
-# What any function may return (the list at the top of the header), and what each page of section 3
-# whose functions take a node has to name.
-MACHINE = {"-ENOMEM", "-ENFILE", "-EMFILE", "-ENOSPC", "-EACCES", "-EIO"}
+# What each page of section 3 whose functions take a node has to name.
 EVERYWHERE = {"-EINVAL", "-EBUSY", "-ECHILD"}
 
 # In the header, and for nobody to read about.
@@ -188,6 +186,11 @@ def error_codes(about, all_functions, seen=()):
     return codes
 
 
+def common_codes(header):
+    """The list at the top of the header: what any function may return."""
+    return set(CODE.findall(header.split("Errors that every function may")[1].split("#ifndef")[0]))
+
+
 def constants(header):
     """Macros that are numbers or flags: name → value."""
     found = {}
@@ -256,13 +259,16 @@ def prototypes(manual):
 
 
 def errors(manual):
-    declared = functions(manual.header)
+    declared, common = functions(manual.header), common_codes(manual.header) - {"-EAGAIN"}
+    overview = manual.page("tram", 7)
+    for code in sorted(common ^ set(CODE.findall(" ".join(overview.tags("ERRORS"))))):
+        yield f"{overview.path}: {code}: what any function may return is not what the header says"
     for page in manual.pages.values():
         own = [name for name in page.names() if page.section == "3" and name in declared]
         if not own:
             continue
         told = set(CODE.findall(" ".join(page.tags("ERRORS"))))
-        known = set(MACHINE | EVERYWHERE)
+        known = common | EVERYWHERE
         for name in own:
             prototype, about = declared[name]
             codes = error_codes(about, declared) if prototype.startswith("int") else set()
@@ -442,6 +448,7 @@ SPOILT = (
     ("man/man3/tram_send.3", "\\-EDEADLK", "\\-EAGAIN", "tram_send may return -EDEADLK"),
     ("man/man3/tram_claim.3", "\\-EMSGSIZE", "\\-EAGAIN", "tram_claim may return -EMSGSIZE"),
     ("man/man3/tram_fd.3", "\\-ECHILD", "\\-EBUSY", "tram_fd may return -ECHILD"),
+    ("header", "-ENFILE, -EMFILE", "-ENFILE, -EDOM", "tram.7: -EDOM"),
     ("man/man3/tram_done.3", "tram_release", "tram_recv", "tram_done(3) does not lead to it"),
     ("man/man3/tram_recv.3", "\\-ENOBUFS", "\\-ENOBUFS, \\-EPIPE", "knows nothing of -EPIPE"),
     ("man/man3/tram_recv.3", "TRAM_HOLD 0x04u", "TRAM_HOLD 0x08u", "is 0x04u in the header"),
