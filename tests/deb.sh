@@ -136,7 +136,7 @@ same 'pages and completions' "$(in_root dpkg -L tram libtram-dev | grep -c -e '/
 # talk USER PROGRAM…: two programs, then the tool, one to the other.
 talk()
 {
-    local user=$1 line=''
+    local user=$1 line='' out
     in_root setpriv --reuid "$user" --regid "$user" --clear-groups /packages/hello_send
     same "$user: hello_send" $? 0
     exec 3< <(in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
@@ -144,9 +144,9 @@ talk()
     read -r -t 20 line <&3
     same "$user: hello_recv" "$line" 'hello, world'
     exec 3<&-
-    echo packed | in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
-        tram send --from 1.0.0.1 --to 1.0.0.3
-    same "$user: tram send" $? 0
+    out=$(echo packed | in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
+        tram send --from 1.0.0.1 --to 1.0.0.3 2>&1)
+    same "$user: tram send ($out)" $? 0
     same "$user: tram recv" "$(in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
         tram recv --id 1.0.0.3 --count 1)" packed
 }
