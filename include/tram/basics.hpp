@@ -27,6 +27,7 @@
 #else
 #define TRAM_CONSTEVAL constexpr
 #endif
+#define TRAM_ALWAYS_INLINE __attribute__((always_inline))
 
 namespace tram {
 
@@ -123,23 +124,10 @@ public:
     constexpr explicit operator bool() const noexcept { return valid(); }
 
     /* "1.2.3.4"; what is no ID gives an invalid one. */
-    static constexpr id parse(std::string_view text) noexcept {
-        std::uint32_t value = 0;
-        std::size_t at = 0;
+    TRAM_ALWAYS_INLINE static constexpr id parse(std::string_view text) noexcept {
+        scan at = octet(text, octet(text, octet(text, octet(text, scan{}), '.'), '.'), '.');
 
-        for (int part = 0; part < 4; part++) {
-            std::uint32_t number = 0;
-            int digits = 0;
-
-            if (part > 0 && (at >= text.size() || text[at++] != '.'))
-                return id();
-            for (; at < text.size() && text[at] >= '0' && text[at] <= '9' && digits < 3; digits++)
-                number = number * 10 + static_cast<std::uint32_t>(text[at++] - '0');
-            if (digits == 0 || number > 255)
-                return id();
-            value = value << 8 | number;
-        }
-        return at == text.size() && value != UINT32_MAX ? id(value) : id();
+        return at.good && at.next == text.size() && at.value != UINT32_MAX ? id(at.value) : id();
     }
 
     /* As text, in an object of its own. */
@@ -162,6 +150,33 @@ public:
     friend constexpr bool operator<(id a, id b) noexcept { return a.value_ < b.value_; }
 
 private:
+    /* Without loops and inlined, so that a literal becomes a number wherever it stands. */
+    struct scan {
+        std::uint32_t value = 0;
+        std::size_t next = 0;
+        bool good = true;
+    };
+
+    TRAM_ALWAYS_INLINE static constexpr bool digit(std::string_view text, std::size_t at) noexcept {
+        return at < text.size() && text[at] >= '0' && text[at] <= '9';
+    }
+
+    TRAM_ALWAYS_INLINE static constexpr scan octet(std::string_view text, scan at,
+                                                   char before = '\0') noexcept {
+        std::uint32_t number = 0;
+
+        if (before != '\0' && (at.next >= text.size() || text[at.next++] != before))
+            return scan{0, 0, false};
+        if (!at.good || !digit(text, at.next))
+            return scan{0, 0, false};
+        number = static_cast<std::uint32_t>(text[at.next++] - '0');
+        if (digit(text, at.next))
+            number = number * 10 + static_cast<std::uint32_t>(text[at.next++] - '0');
+        if (digit(text, at.next))
+            number = number * 10 + static_cast<std::uint32_t>(text[at.next++] - '0');
+        return scan{at.value << 8 | number, at.next, number <= 255};
+    }
+
     tram_id value_ = 0;
 };
 
@@ -178,7 +193,7 @@ inline id this_is_no_id() noexcept {
 namespace literals {
 /* "1.0.0.2"_id. A wrong one does not compile; before C++20, where the compiler need not evaluate it
  * (outside of constexpr), it may become an invalid ID instead, which every call refuses. */
-TRAM_CONSTEVAL id operator""_id(const char *text, std::size_t size) noexcept {
+TRAM_ALWAYS_INLINE TRAM_CONSTEVAL id operator""_id(const char *text, std::size_t size) noexcept {
     return id::parse(std::string_view(text, size)).valid()
                ? id::parse(std::string_view(text, size))
                : detail::this_is_no_id();
@@ -345,5 +360,6 @@ template <> struct std::hash<tram::id> {
 };
 
 #undef TRAM_CONSTEVAL
+#undef TRAM_ALWAYS_INLINE
 
 #endif
