@@ -156,14 +156,18 @@ int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_n
     OWNS_FD int dir = look_node_dir(observe, id);
     struct observe_node node = { .id = id };
     struct door_view door;
+    struct sys_stat st;
     int rc;
 
     if (dir < 0)
         return dir;
+    if (sys_stat_fd(dir, &st) == 0)
+        node.owner = st.owner;
     look_at_lock(dir, &node);
     rc = look_door(dir, id, &door, node.note);
     if (rc == 0) {
         node.pid = (int32_t) door.pid;
+        node.start = door.start;
         node.ephemeral = (door.flags & DOOR_EPHEMERAL) != 0;
         node.asleep = node.up && door.asleep;
         node.opens = door.opens;
@@ -174,6 +178,7 @@ int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_n
     } else if (rc == -ENOENT) {
         node.note[0] = '\0'; /* a node without a door: others sent to it, it never ran */
     }
+    node.other_layout = rc == -EPROTO;
     *ret_node = node;
     return 0;
 }

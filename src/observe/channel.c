@@ -45,9 +45,50 @@ static void damaged(struct observe_channel *channel, const char *note) {
         (void) snprintf(channel->note, sizeof(channel->note), "%s", note);
 }
 
+/* Finding the oldest message that waits. */
+struct oldest {
+    uint64_t position; /* where it is, or the link before it */
+    bool found;
+    struct {
+        struct record record;
+        struct extension extension; /* if the record says so */
+    } copy;
+};
+
+/* Copy it, if it lies in this generation. */
+static void oldest_look(const struct stream_view *stream, struct oldest *oldest) {
+    const struct record *record = &oldest->copy.record;
+    uint64_t size = stream->tail - oldest->position;
+
+    if (oldest->found || oldest->position < stream->base || oldest->position >= stream->tail ||
+        size < sizeof(*record))
+        return;
+    size = size < sizeof(oldest->copy) ? size : sizeof(oldest->copy);
+    if (look_stream_read(stream, oldest->position, &oldest->copy, size) < 0)
+        return;
+    if (record->flags == RECORD_LINK)
+        oldest->position += sizeof(*record); /* it is the first of the next one */
+    else
+        oldest->found = (record->flags & RECORD_KINDS & ~RECORD_CHECKED) == RECORD_WIDE &&
+                        record->size >= sizeof(oldest->copy.extension) &&
+                        size == sizeof(oldest->copy);
+}
+
+/* When it was sent; 0: nobody knows. The copy is whole if it was not freed meanwhile. */
+static uint64_t oldest_time(const struct oldest *oldest, int head_file,
+                            const struct observe_channel *channel) {
+    const struct record *record = &oldest->copy.record;
+
+    if (channel->waiting == 0 || !oldest->found || record->from != channel->from ||
+        record->seq != channel->consumed + 1 || look_head_freed(head_file, oldest->position))
+        return 0;
+    return oldest->copy.extension.time_ns;
+}
+
 /* Take in one generation; they come in order. */
 static int channel_add_stream(int dir, const struct file_name *name,
-                              struct observe_channel *channel, bool *ret_wanted) {
+                              struct observe_channel *channel, struct oldest *oldest,
+                              bool *ret_wanted) {
     struct stream_view stream;
     char note[OBSERVE_NOTE];
     int rc = look_stream_open(dir, name, channel->to, &stream, note);
@@ -55,10 +96,14 @@ static int channel_add_stream(int dir, const struct file_name *name,
     if (rc == -ENOENT)
         return rc;
     if (rc < 0) {
+        channel->other_layout |= rc == -EPROTO;
         damaged(channel, note);
         return 0;
     }
+    oldest_look(&stream, oldest);
     look_stream_close(&stream);
+    if (channel->streams == 0)
+        channel->made_ns = stream.made_ns;
     if (channel->id != 0 && channel->id != stream.id)
         damaged(channel, "its files belong to different streams");
     if (stream.base < channel->position || stream.base_seq < channel->accepted)
@@ -98,21 +143,47 @@ static void channel_judge(struct observe_channel *channel, const struct head_vie
         channel->state = OBSERVE_IDLE;
 }
 
+/* Streams were seen, and no head. It is made before them and removed after them, so look again: it
+ * is there, or the last stream is gone (-ENOENT: the listing is out of date), or it is missing. */
+static int headless(int dir, const struct file_name *names, size_t count,
+                    struct observe_channel *channel) {
+    char note[OBSERVE_NOTE];
+    struct head_view head;
+    struct stream_view stream;
+    OWNS_FD int file = look_head_open(dir, channel->from, channel->to, &head, note);
+    int rc;
+
+    if (file != -ENOENT)
+        return -ENOENT; /* made, or changed, since we first looked */
+    for (size_t i = 0; i < count; i++) {
+        if (names[i].kind != FILE_STREAM)
+            continue;
+        rc = look_stream_open(dir, &names[i], channel->to, &stream, note);
+        if (rc == 0)
+            look_stream_close(&stream);
+        if (rc == -ENOENT)
+            return rc;
+    }
+    damaged(channel, "the receiver's words (head-…) are missing");
+    return 0;
+}
+
 /* The channel that these files are. -ENOENT: one of them is gone meanwhile. */
 static int channel_look(struct observe *observe, int dir, const struct observe_node *receiver,
                         const struct file_name *names, size_t count,
                         struct observe_channel *ret_channel) {
     struct observe_channel channel = { .from = names->peer, .to = receiver->id };
     struct head_view head = { 0 };
+    struct oldest oldest = { 0 };
     char note[OBSERVE_NOTE];
     bool wanted = false;
-    OWNS_FD int file = look_head_open(dir, channel.from, channel.to, note);
+    OWNS_FD int file = look_head_open(dir, channel.from, channel.to, &head, note);
     int rc = file;
 
-    if (file >= 0)
-        rc = look_head(file, channel.from, channel.to, &head, note);
     if (rc < 0 && rc != -ENOENT)
         damaged(&channel, note);
+    channel.other_layout = rc == -EPROTO;
+    oldest.position = head.committed;
     channel.id = head.id;
     channel.consumed = head.consumed;
     channel.aside_ever = head.aside;
@@ -120,7 +191,7 @@ static int channel_look(struct observe *observe, int dir, const struct observe_n
     for (size_t i = 0; i < count; i++) {
         rc = 0;
         if (names[i].kind == FILE_STREAM)
-            rc = channel_add_stream(dir, &names[i], &channel, &wanted);
+            rc = channel_add_stream(dir, &names[i], &channel, &oldest, &wanted);
         else if (names[i].kind == FILE_ASIDE)
             channel.aside++;
         else if (names[i].kind == FILE_RETRY)
@@ -133,8 +204,14 @@ static int channel_look(struct observe *observe, int dir, const struct observe_n
 
         wanted = observe_node(observe, channel.from, &sender) == 0 && sender.up;
     }
+    if (file == -ENOENT && channel.streams > 0) {
+        rc = headless(dir, names, count, &channel);
+        if (rc < 0)
+            return rc;
+    }
     if (channel.streams > 0)
         channel_judge(&channel, &head, receiver, wanted);
+    channel.oldest_ns = oldest_time(&oldest, file, &channel);
     channel.aside += channel.retries;
     *ret_channel = channel;
     return 0;

@@ -54,10 +54,11 @@ static int bad_magic(char note[OBSERVE_NOTE], const char *what, uint64_t magic, 
         return bad(note, "%s is not complete", what);
     if (magic != expected)
         return bad(note, "%s is not what its name says", what);
-    if (version != LAYOUT_VERSION)
-        return bad(note, "%s has layout version %" PRIu32 ", this program reads %u", what, version,
-                   LAYOUT_VERSION);
-    return 0;
+    if (version == LAYOUT_VERSION)
+        return 0;
+    (void) bad(note, "%s has layout version %" PRIu32 ", this program reads %u", what, version,
+               LAYOUT_VERSION);
+    return -EPROTO;
 }
 
 /* ---- doors ---------------------------------------------------------------------------------- */
@@ -80,6 +81,7 @@ int look_door(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE
     *ret_door = (struct door_view){
         .pid = door.pid <= INT32_MAX ? door.pid : 0,
         .flags = door.flags,
+        .start = door.start,
         .opens = door.opens,
         .opened_ns = door.opened_ns,
         .closed_ns = door.closed_ns,
@@ -93,18 +95,18 @@ int look_door(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE
 
 /* ---- the consumer's words ------------------------------------------------------------------- */
 
-int look_head_open(int dir, tram_id from, tram_id to, char note[OBSERVE_NOTE]) {
+int look_head_open(int dir, tram_id from, tram_id to, struct head_view *ret_head,
+                   char note[OBSERVE_NOTE]) {
     struct file_name name = { .peer = from, .kind = FILE_HEAD };
     char text[FILE_NAME_TEXT];
     OWNS_FD int file = -1;
-    struct head_view ignored;
     int rc;
 
     look_name_format(&name, text);
     file = sys_file_open(dir, text, false);
     if (file < 0)
         return bad_read(note, text, file);
-    rc = look_head(file, from, to, &ignored, note);
+    rc = look_head(file, from, to, ret_head, note);
     return rc < 0 ? rc : take_fd(&file);
 }
 
@@ -141,6 +143,13 @@ int look_head(int file, tram_id from, tram_id to, struct head_view *ret_head,
         .memory = st.memory,
     };
     return 0;
+}
+
+bool look_head_freed(int file, uint64_t position) {
+    uint64_t head;
+
+    return sys_file_read(file, &head, sizeof(head), offsetof(struct head, head)) < 0 ||
+           POSITION(head) > position;
 }
 
 uint64_t look_head_window(int file, uint64_t seq) {
@@ -232,6 +241,7 @@ int look_stream_open(int dir, const struct file_name *name, tram_id to,
     stream.base = words.base;
     stream.base_seq = words.base_seq;
     stream.capacity = words.capacity;
+    stream.made_ns = words.made_ns;
     rc = stream_take(&stream, &words, &st, note);
     if (rc < 0)
         return rc;

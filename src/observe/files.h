@@ -33,6 +33,8 @@ struct file_name {
 /* "1.2.3.4", to the end of the string. */
 bool look_id_parse(const char *text, tram_id *ret_id);
 void look_id_format(tram_id id, char text[FILE_NAME_TEXT]);
+/* A channel file's name, exactly. */
+bool look_name_parse(const char *text, struct file_name *ret_name);
 void look_name_format(const struct file_name *name, char text[FILE_NAME_TEXT]);
 
 /* The directory of a node. A descriptor, or -ENOENT … */
@@ -45,11 +47,13 @@ int look_names(int dir, tram_id peer, struct file_name **ret_names, size_t *ret_
 /* ---- contents ------------------------------------------------------------------------------- */
 
 /* Of each: 0, or a negative errno, with the reason in `note`: -ENOENT, it is gone meanwhile;
- * -EBADMSG, it does not hold what it should; or what the system says. */
+ * -EBADMSG, it does not hold what it should; -EPROTO, its layout has another version; or
+ * what the system says. */
 
 struct door_view {
     uint32_t pid;
     uint32_t flags;
+    uint64_t start;
     uint64_t opens, opened_ns, closed_ns, gone;
     bool asleep;
     char program[33];
@@ -68,9 +72,15 @@ struct head_view {
     uint64_t memory;
 };
 
-int look_head_open(int dir, tram_id from, tram_id to, char note[OBSERVE_NOTE]);
+/* The file stays open, and look_head() reads its words again. */
+int look_head_open(int dir, tram_id from, tram_id to, struct head_view *ret_head,
+                   char note[OBSERVE_NOTE]);
 int look_head(int file, tram_id from, tram_id to, struct head_view *ret_head,
               char note[OBSERVE_NOTE]);
+
+/* Has the receiver freed what lies at this position, so that it may be overwritten? True, too, if
+ * nobody knows. */
+bool look_head_freed(int file, uint64_t position);
 
 /* The word of the window for this message; 0 if it has none. */
 uint64_t look_head_window(int file, uint64_t seq);
@@ -87,6 +97,7 @@ struct stream_view {
     uint64_t kept;     /* data before this position may be gone */
     uint64_t lost;
     uint64_t memory;
+    uint64_t made_ns;
     bool wanted; /* the sender waits for space */
 };
 

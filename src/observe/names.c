@@ -78,7 +78,7 @@ static const struct {
     { "retry-", '-', false, FILE_RETRY },
 };
 
-static bool file_name_parse(const char *text, struct file_name *ret_name) {
+bool look_name_parse(const char *text, struct file_name *ret_name) {
     for (size_t i = 0; i < sizeof(file_kinds) / sizeof(file_kinds[0]); i++) {
         struct file_name name = { .kind = file_kinds[i].kind };
         size_t skip = strlen(file_kinds[i].prefix);
@@ -136,7 +136,7 @@ static int listing_entry(void *context, const char *text, uint64_t inode) {
     struct file_name name;
 
     (void) inode;
-    if (!file_name_parse(text, &name) || (listing->peer != 0 && name.peer != listing->peer))
+    if (!look_name_parse(text, &name) || (listing->peer != 0 && name.peer != listing->peer))
         return 0;
     if (listing->count == listing->room) {
         size_t room = listing->room * 2 + 64;

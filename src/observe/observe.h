@@ -42,6 +42,9 @@ struct observe_node {
     bool custody; /* byte 1 is held: somebody acts for it (the node itself, when up) */
     bool asleep;  /* it waits for its bell, as it says itself */
     bool ephemeral;
+    uint32_t owner;     /* user whose directory it is */
+    bool other_layout;  /* another version of it than this program reads, as the note says */
+    uint64_t start;     /* of that process, in clock ticks since boot, which tells it from others */
     uint64_t opens;     /* how often it was opened; 0: others sent to it, it never ran */
     uint64_t opened_ns; /* CLOCK_REALTIME of the last open, or 0 */
     uint64_t gone;      /* messages that it sent and that went with removed nodes */
@@ -55,6 +58,27 @@ int observe_nodes(struct observe *observe, struct observe_node **ret_nodes, size
 
 /* One of them. -ENOENT: the bus does not know this ID. */
 int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_node);
+
+/* ---- leftovers ------------------------------------------------------------------------------ */
+
+enum observe_leftover_kind {
+    OBSERVE_HIDDEN,   /* .NAME: somebody was making NAME */
+    OBSERVE_WATCH,    /* watch-W: node `peer` wants to know when `node` opens */
+    OBSERVE_STRANGER, /* nothing of ours */
+};
+
+/* A file in a node's directory that is part of no node and no channel. */
+struct observe_leftover {
+    enum observe_leftover_kind kind;
+    tram_id node, peer;
+    uint64_t memory;
+    uint64_t changed_ns; /* CLOCK_REALTIME */
+    char name[64];       /* cut to fit */
+};
+
+/* All of them, in no order. free(*ret_list). */
+int observe_leftovers(struct observe *observe, struct observe_leftover **ret_list,
+                      size_t *ret_count);
 
 /* ---- channels ------------------------------------------------------------------------------- */
 
@@ -76,12 +100,16 @@ struct observe_channel {
     tram_id from, to;
     enum observe_state state;
     uint32_t streams;       /* generations that exist; 0: only the receiver's words do */
+    bool other_layout;      /* another version of it than this program reads, as the note says */
     uint64_t id;            /* random, the same in all generations */
     uint64_t accepted;      /* messages ever accepted */
     uint64_t consumed;      /* of these: released, or set aside */
     uint64_t waiting;       /* accepted - consumed */
     uint64_t waiting_bytes; /* headers included */
     uint64_t position;      /* of the tail: bytes ever accepted */
+    uint64_t made_ns;       /* CLOCK_REALTIME of the oldest stream's making */
+    uint64_t oldest_ns;     /* CLOCK_REALTIME of the send of the oldest message that waits; 0: none
+                               waits, its sender does not stamp, or it was too fast to be read */
     uint64_t aside_ever;    /* messages ever set aside */
     uint64_t aside;         /* of these, those that lie there now */
     uint64_t retries;       /* of these, those to be tried again */

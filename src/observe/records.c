@@ -314,12 +314,13 @@ static int reader_start(struct observe_reader *reader) {
     const struct stream_view *newest;
 
     /* The receiver's words first: see channel.c. */
-    reader->head_file = look_head_open(reader->dir, reader->from, reader->to, reader->note);
+    int rc;
+
+    reader->head_file =
+        look_head_open(reader->dir, reader->from, reader->to, &reader->head, reader->note);
     if (reader->head_file < 0 && reader->head_file != -ENOENT)
         return reader->head_file;
-    int rc = head_again(reader);
-    if (rc == 0)
-        rc = streams_open(reader);
+    rc = streams_open(reader);
     if (rc < 0)
         return rc;
     reader->note[0] = '\0'; /* a channel without a head, or without a ring, is none the worse */
@@ -368,9 +369,9 @@ int observe_read(struct observe *observe, tram_id from, tram_id to, size_t limit
 
     if (rc == 0)
         rc = reader_start(reader);
-    if (rc < 0 && rc != -EBADMSG)
+    if (rc < 0 && rc != -EBADMSG && rc != -EPROTO)
         return rc;
-    if (rc == -EBADMSG)
+    if (rc < 0)
         reader->end = reader->position = reader->seq = reader->end_seq = 0;
     *ret_reader = reader;
     reader = NULL;

@@ -26,6 +26,7 @@ static void fill_stat(const struct stat *st, struct sys_stat *ret_stat) {
         .size = (uint64_t) st->st_size,
         .memory = (uint64_t) st->st_blocks * 512,
         .inode = (uint64_t) st->st_ino,
+        .changed_ns = (uint64_t) st->st_mtim.tv_sec * 1000000000 + (uint64_t) st->st_mtim.tv_nsec,
         .mode = st->st_mode & 07777u,
         .owner = st->st_uid,
         .links = (uint32_t) st->st_nlink,

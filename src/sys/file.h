@@ -12,6 +12,7 @@ struct sys_stat {
     uint64_t size;
     uint64_t memory; /* bytes that have memory (or disk) behind them */
     uint64_t inode;
+    uint64_t changed_ns; /* CLOCK_REALTIME of the last write(2) or change of size */
     uint32_t mode;   /* permission bits */
     uint32_t owner;
     uint32_t links;
