@@ -4,7 +4,7 @@
 
 . "$(dirname "$0")/support/cli.sh"
 
-verbs="send recv ls dump rm purge retry"
+verbs="send recv ls top doctor dump rm purge retry"
 
 help_of_all() {
     expect 0 tram --help

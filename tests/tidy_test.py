@@ -36,6 +36,7 @@ LAYERS = {
 # Single headers beyond the layers: (folder, header).
 DOORS = {
     ("cli", "node/custody.h"),  # tram rm, purge and retry act for nodes that do not run
+    ("cli", "sys/machine.h"),  # tram top and doctor: facts about the machine, not in the library
 }
 
 # The installed header needs struct iovec; POSIX gives no other place for it.

@@ -92,10 +92,13 @@ int verb_dump(int argc, char **argv);
 int verb_rm(int argc, char **argv);
 int verb_purge(int argc, char **argv);
 int verb_retry(int argc, char **argv);
+int verb_top(int argc, char **argv);
+int verb_doctor(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 
 extern const char verb_send_help[], verb_recv_help[], verb_ls_help[], verb_dump_help[];
 extern const char verb_rm_help[], verb_purge_help[], verb_retry_help[];
+extern const char verb_top_help[], verb_doctor_help[];
 
 /* ---- the bus -------------------------------------------------------------------------------- */
 

@@ -103,7 +103,8 @@ def door(node, pid=0, opens=1, opened_ns=1, closed_ns=0, program=b"forged", flag
     page = bytearray(448)
     struct.pack_into("<Q", page, 328, words.get("gone", 0))
     struct.pack_into("<QIIIIQQQQ32s", page, 0, words.get("magic", DOOR_MAGIC),
-                     words.get("version", 1), words.get("id", number(node)), pid, flags, 0,
+                     words.get("version", 1), words.get("id", number(node)), pid, flags,
+                     words.get("start", 0),
                      opened_ns, closed_ns, opens, program)
     return bytes(page)
 
