@@ -40,6 +40,77 @@ static bool readable(tram_node *node) {
     return CHECK_OK(poll(&fd, 1, 0)) == 1;
 }
 
+/* ---- held messages --------------------------------------------------------------------------- */
+
+/* With 512 in hand the next one is no work, until one is released; others' messages are. */
+TEST(descriptor_of_who_holds_all) {
+    tram_node *left = kit_open(NULL, LEFT, NULL), *right = kit_open(NULL, RIGHT, NULL);
+    tram_node *third = kit_open(NULL, TRAM_ID(1, 0, 0, 3), NULL);
+    struct tram_msg held[512], msg;
+    int64_t before;
+
+    CHECK_OK(tram_fd(right));
+    for (int i = 0; i < 600; i++)
+        CHECK_OK(tram_send(left, RIGHT, 0, &i, sizeof(i), 0));
+    for (int i = 0; i < 512; i++)
+        CHECK_EQ(tram_recv_batch(right, &held[i], 1, TRAM_HOLD, 0), 1);
+    CHECK_ERR(tram_recv(right, &msg, 0), -ENOBUFS);
+    CHECK(!readable(right));
+    before = cpu_time();
+    for (int64_t end = kit_now() + 300 * KIT_MS; kit_now() < end;) {
+        struct pollfd fd = { .fd = tram_fd(right), .events = POLLIN };
+        struct tram_event event;
+
+        CHECK_OK(poll(&fd, 1, 50));
+        CHECK_EQ(tram_dispatch(right, &event), 0);
+        CHECK_ERR(tram_recv(right, &msg, 0), -ENOBUFS);
+        CHECK(tram_timeout(right) > 0);
+    }
+    CHECK(cpu_time() - before < 100 * KIT_MS);
+    CHECK_OK(tram_send(third, RIGHT, 7, "x", 1, 0));
+    CHECK(readable(right));
+    CHECK_OK(tram_recv(right, &msg, 0));
+    CHECK_EQ(msg.tag, 7);
+    CHECK_ERR(tram_recv(right, &msg, 0), -ENOBUFS);
+    CHECK(!readable(right));
+    CHECK_OK(tram_release(right, &held[5])); /* in hand until all before it are released */
+    CHECK(!readable(right));
+    for (int i = 0; i < 5; i++)
+        CHECK_OK(tram_release(right, &held[i]));
+    CHECK(readable(right));
+    for (int i = 512; i < 518; i++) {
+        CHECK_EQ(tram_recv_batch(right, &msg, 1, TRAM_HOLD, 0), 1);
+        CHECK_EQ(msg.seq, i + 1);
+    }
+    CHECK_ERR(tram_recv(right, &msg, 0), -ENOBUFS);
+    CHECK(!readable(right));
+    tram_close(left);
+    tram_close(third);
+    tram_close(right);
+}
+
+/* What the next receive releases does not stand in its own way. */
+TEST(descriptor_after_a_full_batch) {
+    tram_node *left = kit_open(NULL, LEFT, NULL), *right = kit_open(NULL, RIGHT, NULL);
+    struct tram_msg msgs[600];
+    int got;
+
+    CHECK_OK(tram_fd(right));
+    for (int i = 0; i < 1200; i++)
+        CHECK_OK(tram_send(left, RIGHT, 0, &i, sizeof(i), 0));
+    for (int sum = 0; sum < 1200; sum += got) {
+        CHECK(readable(right));
+        CHECK_EQ(tram_timeout(right), 0);
+        CHECK_EQ(tram_wait(right, 0), 1);
+        got = CHECK_OK(tram_recv_batch(right, msgs, 600, 0, 0));
+        CHECK_EQ(msgs[0].seq, sum + 1);
+    }
+    CHECK_ERR(tram_recv(right, msgs, 0), -EAGAIN);
+    CHECK(!readable(right));
+    tram_close(left);
+    tram_close(right);
+}
+
 /* ---- the contract of the descriptor --------------------------------------------------------- */
 
 TEST(descriptor_is_level_triggered) {

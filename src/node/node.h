@@ -331,6 +331,18 @@ static inline void in_commit(tram_node *node, struct in *in, uint64_t position, 
         in_give(node, in);
 }
 
+/* In hand of one sender: as many as there may be. */
+static inline bool in_window_full(const struct in *in) {
+    return in->rx.seq - in->done_seq >= LAYOUT_WINDOW;
+}
+
+/* It has a message that cannot be had before the application releases another: the next receive
+ * will not do that. */
+static inline bool in_stuck(const struct in *in) {
+    return ring_rx_ready(&in->rx) && in_window_full(in) &&
+           !(in->auto_listed && (in->plain || in->auto_first == in->done_seq + 1));
+}
+
 /* The message is done with, in whatever order. */
 int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end);
 int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint32_t attempts);

@@ -20,11 +20,6 @@
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-/* In hand of one sender: as many as there may be. */
-static bool window_full(const struct in *in) {
-    return in->rx.seq - in->done_seq >= LAYOUT_WINDOW;
-}
-
 /* Has this channel a message? It becomes quiet when it has not for long and others have. */
 static bool in_ready(tram_node *node, struct in *in) {
     if (!ring_rx_ready(&in->rx)) {
@@ -40,7 +35,7 @@ static bool in_ready(tram_node *node, struct in *in) {
         }
     }
     in->idle = 0;
-    return !window_full(in);
+    return !in_stuck(in);
 }
 
 /* Arm one ring while the node stays awake. */
@@ -226,7 +221,7 @@ static int take(tram_node *node, struct in *in, struct tram_msg *msgs, int max, 
     int count = 0;
     int rc = 0;
 
-    while (count < max && ring_rx_ready(&in->rx) && !window_full(in)) {
+    while (count < max && ring_rx_ready(&in->rx) && !in_window_full(in)) {
         rc = take_one(node, in, &msgs[count], hold, before + count == 0);
         if (rc < 0)
             break;
@@ -310,7 +305,7 @@ bool node_all_in_hand(const tram_node *node) {
     if (!in)
         return false;
     do {
-        if (ring_rx_ready(&in->rx) && window_full(in))
+        if (in_stuck(in))
             return true;
         in = in->hot_next;
     } while (in != node->hot);
@@ -394,14 +389,14 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
         if (rc != 0)
             return rc;
         if (timeout_ns == 0) {
-            if (node_all_in_hand(node))
-                return node_too_many(node);
+            bool full = node_all_in_hand(node);
+
             if (!node->fd_given) {
                 look_due(node); /* what it finds is for the next one */
-                return -EAGAIN;
+                return full ? node_too_many(node) : -EAGAIN;
             }
             if (!node->events && (node->asleep ? node_sleeps_on(node) : node_sleep(node, false)))
-                return -EAGAIN;
+                return full ? node_too_many(node) : -EAGAIN;
             node_wake(node);
             if (node->events && !node_look(node) && !node_to_say(node))
                 return -EAGAIN; /* awake: the descriptor says that there is an event */
@@ -526,6 +521,8 @@ int tram_release(tram_node *node, const struct tram_msg *msg) {
                                               (unsigned long long) msg->seq));
     rc = in_done(node, peer->in, msg->seq, hand->end);
     in_give_quiet(node, peer->in);
+    if (unlikely(node->asleep) && peer->in->hot_next && !in_stuck(peer->in))
+        node_wake(node); /* its next message can be had now */
     return node_leave(node, rc);
 }
 

@@ -3,9 +3,10 @@
  * Sleeping and waking, and what falls due.
  *
  * Asleep means: every ring is armed, the door says so, and all was quiet in the look after that
- * (ring/tx.h, ring/door.h: why no wake-up is lost). Only who waits for space arms none. The bell is
- * a hint, and a sender may die between publishing and ringing; so a node looks at everything again
- * after a second, then after two, four … thirty if it finds nothing.
+ * (ring/tx.h, ring/door.h: why no wake-up is lost). Only who waits for space arms none; and a ring
+ * of which as many messages are in hand as there may be stays hot and disarmed: a release wakes.
+ * The bell is a hint, and a sender may die between publishing and ringing; so a node looks at
+ * everything again after a second, then after two, four … thirty if it finds nothing.
  *
  * The descriptor. Once tram_fd() was called, the bell has a byte in it whenever the node is awake
  * between two calls (node_leave()): it is emptied only on the way to sleep.
@@ -32,7 +33,8 @@ static bool arm_all(tram_node *node) {
         return true;
     ins_give(node);
     do {
-        ring_rx_arm(&in->rx);
+        if (!in_stuck(in))
+            ring_rx_arm(&in->rx);
         in = in->hot_next;
     } while (in != node->hot);
     fence(); /* F2 */
@@ -44,7 +46,7 @@ static bool arm_all(tram_node *node) {
             quiet = false;
         } else if (ring_rx_ready(&in->rx)) {
             ring_rx_disarm(&in->rx);
-            quiet = false;
+            quiet = quiet && in_stuck(in);
         } else {
             in_cool(node, in);
         }
@@ -171,6 +173,20 @@ void node_due(tram_node *node, uint64_t now) {
     node->relook_at = now + node->relook_gap;
 }
 
+/* Asleep, everything is quiet and armed, or stuck: what is not was found by a re-look. */
+static bool found_asleep(const tram_node *node) {
+    const struct in *in = node->hot;
+
+    if (!node->asleep)
+        return false;
+    if (node->events || node_to_say(node))
+        return true;
+    for (uint32_t left = node->hot_count; left > 0; left--, in = in->hot_next)
+        if (!in_stuck(in))
+            return true;
+    return false;
+}
+
 static uint64_t next_due(const tram_node *node) {
     return node->trim_at < node->relook_at ? node->trim_at : node->relook_at;
 }
@@ -203,7 +219,7 @@ int node_block(tram_node *node, uint64_t deadline) {
         if (now < due)
             return 0; /* a signal, or the deadline */
         node_due(node, now);
-        if (node->hot || node->events || node_to_say(node))
+        if (found_asleep(node))
             return 0;
     }
 }
@@ -252,11 +268,6 @@ int tram_fd(tram_node *node) {
         restart_relook(node, sys_now());
     }
     return node_leave(node, node->set);
-}
-
-/* Asleep, everything is quiet and armed: what is not was found by a re-look. */
-static bool found_asleep(const tram_node *node) {
-    return node->asleep && (node->hot || node->events || node_to_say(node));
 }
 
 /* Is there anything to receive or to dispatch? Goes to sleep if not. */
@@ -374,7 +385,7 @@ int tram_wait(tram_node *node, int64_t timeout_ns) {
     if (node->staged)
         (void) outs_flush(node, false);
     rc = wait_for_work(node, timeout_ns);
-    if (rc == -EAGAIN && node->fd_given && !node->asleep) {
+    if ((rc == -EAGAIN || rc == -ENOBUFS) && node->fd_given && !node->asleep) {
         if (!node_sleep(node, false)) {
             node_wake(node);
             rc = 1;
