@@ -38,7 +38,7 @@ _tram_nodes() {
     _tram_directories "$dir/$bus" '[0-9]*.*.*.*'
 }
 
-# What a value called $1 in the help may be.
+# What a value called $1 in the help may be; $2 is the line of the help.
 _tram_values() {
     case $1 in
     A | B | ID)
@@ -54,7 +54,11 @@ _tram_values() {
         compopt -o filenames 2>/dev/null
         COMPREPLY=($(compgen -f -- "$cur"))
         ;;
-    W) COMPREPLY=($(compgen -W 'kept hand queued aside retry' -- "$cur")) ;;
+    W | KEY) # one of those that the help names
+        [[ $2 =~ (([a-z]+,\ )+[a-z]+\ or\ [a-z]+) ]] || return
+        local words=${BASH_REMATCH[1]//, / }
+        COMPREPLY=($(compgen -W "${words/ or / }" -- "$cur"))
+        ;;
     esac
 }
 
@@ -74,7 +78,7 @@ _tram() {
         if [[ $line =~ ^\ \ (-.,\ )?(--[a-z-]+)(\ ([A-Z]+))?(\ \ |$) ]]; then
             options+=" ${BASH_REMATCH[2]}"
             if [[ ${BASH_REMATCH[2]} == "$prev" && -n ${BASH_REMATCH[4]} ]]; then
-                _tram_values "${BASH_REMATCH[4]}"
+                _tram_values "${BASH_REMATCH[4]}" "$line"
                 return
             fi
         fi
@@ -89,7 +93,7 @@ _tram() {
     elif [[ -n $verbs ]]; then
         COMPREPLY=($(compgen -W "$verbs" -- "$cur"))
     elif [[ $usage =~ \ \[?(ID|FILE)(\]|\.\.\.)?$ ]]; then
-        _tram_values "${BASH_REMATCH[1]}"
+        _tram_values "${BASH_REMATCH[1]}" ''
     fi
 }
 

@@ -87,6 +87,8 @@ def try_bash():
         f"{TOOL}|--dir|{DIR}/else|ls|": ["7.7.7.7"],
         f"{TOOL}|--dir|{DIR}/el": [f"{DIR}/else"],
         f"{TOOL}|dump|--where|": ["kept", "hand", "queued", "aside", "retry"],
+        f"{TOOL}|top|--sort|": ["rate", "backlog", "age", "memory", "from", "to"],
+        f"{TOOL}|top|--filter|": [],
         f"{TOOL}|send|{TOP}/READ": readmes,
         f"{TOOL}|recv|--out|{TOP}/READ": readmes,
         f"{TOOL}|bench|": verbs_of(help_of("bench")),
@@ -203,6 +205,7 @@ def try_zsh():
         ("tram --bus=second recv --id ", "tram --bus=second recv --id 9.0.0.1 "),
         (f"tram --dir {DIR}/else ls ", f"tram --dir {DIR}/else ls 7.7.7.7 "),
         ("tram dump --where q", "tram dump --where queued "),
+        ("tram top --sort f", "tram top --sort from "),
         ("tram bench rt", "tram bench rtt "),
     )
     zsh = Zsh()
