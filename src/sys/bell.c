@@ -13,6 +13,8 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
+#define DRAIN_READS 65 /* of a KiB: a FIFO is full with 64 */
+
 int sys_bell_make(int dir, const char *name, uint32_t mode) {
     if (mkfifoat(dir, name, 0600) < 0)
         return errno == EEXIST ? 0 : -errno;
@@ -45,13 +47,18 @@ int sys_bell_ring(int fd) {
     return put < 0 && errno != EAGAIN ? -errno : 0;
 }
 
-void sys_bell_drain(int fd) {
-    char bytes[64];
-    ssize_t got;
+bool sys_bell_drain(int fd) {
+    char bytes[1024];
+    bool rung = false;
 
-    do
-        got = read(fd, bytes, sizeof(bytes));
-    while (got == (ssize_t) sizeof(bytes) || (got < 0 && errno == EINTR));
+    for (int i = 0; i < DRAIN_READS; i++) {
+        ssize_t got = read(fd, bytes, sizeof(bytes));
+
+        rung |= got > 0;
+        if (got != (ssize_t) sizeof(bytes) && !(got < 0 && errno == EINTR))
+            break;
+    }
+    return rung;
 }
 
 int sys_wait_readable(int fd, uint64_t deadline) {

@@ -14,8 +14,9 @@ int sys_bell_open(int dir, const char *name);
 
 /* Put a byte in. A full FIFO is as good as a rung one. */
 int sys_bell_ring(int fd);
-/* Take all bytes out. */
-void sys_bell_drain(int fd);
+/* Take out as many bytes as a full FIFO has: more come from somebody who rings without end. Were
+ * there any? */
+bool sys_bell_drain(int fd);
 
 /* Wait until the descriptor is readable (1) or the deadline has passed (0); a signal wakes as well
  * (0). */

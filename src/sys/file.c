@@ -126,7 +126,10 @@ int sys_file_make(int dir, const char *name, uint32_t mode, uint64_t size) {
     /* Beyond RLIMIT_FSIZE the kernel does not only refuse, it kills. */
     if (getrlimit(RLIMIT_FSIZE, &most) == 0 && size > most.rlim_cur)
         return -EFBIG;
-    fd = open_file(dir, name, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW);
+    fd = open_file(dir, name, O_RDWR | O_CREAT | O_EXCL);
+    /* Never what is there: it may be a link, or somebody has it open. */
+    if (fd == -EEXIST && sys_remove(dir, name) == 0)
+        fd = open_file(dir, name, O_RDWR | O_CREAT | O_EXCL);
     if (fd < 0)
         return fd;
     do
@@ -145,7 +148,7 @@ int sys_file_open(int dir, const char *name, bool writable) {
 }
 
 int sys_file_open_or_make(int dir, const char *name, uint32_t mode) {
-    OWNS_FD int fd = open_file(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW);
+    OWNS_FD int fd = open_file(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
         return fd;
@@ -160,6 +163,14 @@ int sys_rename(int dir, const char *from, const char *to) {
 
 int sys_unlink(int dir, const char *name) {
     return result(unlinkat(dir, name, 0));
+}
+
+int sys_remove(int dir, const char *name) {
+    if (unlinkat(dir, name, 0) == 0)
+        return 0;
+    if (errno != EISDIR && errno != EPERM) /* EPERM: POSIX, of directories */
+        return -errno;
+    return result(unlinkat(dir, name, AT_REMOVEDIR));
 }
 
 int sys_file_reserve(int fd, uint64_t offset, uint64_t length) {

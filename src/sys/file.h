@@ -38,15 +38,17 @@ int sys_dir_remove(int dir, const char *name);
 int sys_dir_each(int dir, int (*entry)(void *context, const char *name, uint64_t inode),
                  void *context);
 
-/* Make (or empty) a regular file of `size` zero bytes, with exactly these permissions. What fails
- * leaves no file. -EFBIG: larger than this process may make. */
+/* Make a regular file of `size` zero bytes, with exactly these permissions, in the place of
+ * whatever has the name. What fails leaves no file. -EFBIG: larger than this process may make. */
 int sys_file_make(int dir, const char *name, uint32_t mode, uint64_t size);
 int sys_file_open(int dir, const char *name, bool writable);
-/* Open or make, without emptying. */
+/* Open or make, without emptying. -EAGAIN: somebody has a lease on it. */
 int sys_file_open_or_make(int dir, const char *name, uint32_t mode);
 
 int sys_rename(int dir, const char *from, const char *to);
 int sys_unlink(int dir, const char *name);
+/* Whatever it is: also an empty directory. */
+int sys_remove(int dir, const char *name);
 
 /* Give memory to a range, so that no store to it can fail: -ENOSPC. What is there stays. */
 int sys_file_reserve(int fd, uint64_t offset, uint64_t length);

@@ -20,6 +20,7 @@
 struct range {
     uintptr_t base; /* 0: free */
     uint64_t length;
+    uint64_t first; /* of it: up to the end of the file, as it was */
     bool writable;
     bool torn;
 };
@@ -66,25 +67,31 @@ static void chain(int signal_number, siginfo_t *info, void *context) {
     (void) sigaction(SIGBUS, &previous, NULL);
 }
 
+static bool put(uintptr_t from, uint64_t length, bool writable) {
+    return mmap((void *) from, length, PROT_READ | (writable ? PROT_WRITE : 0),
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+}
+
+/* Zeros from this page on to the end of its view of the file, which ends before. A mapping cut in
+ * two needs another one; the whole range does not. */
+static bool put_zeros(const struct range *range, uintptr_t page) {
+    uintptr_t base = __atomic_load_n(&range->base, __ATOMIC_RELAXED);
+    uintptr_t end = base + (page - base < range->first ? range->first : range->length);
+
+    return put(page, end - page, range->writable) || put(base, range->length, range->writable);
+}
+
 static void on_sigbus(int signal_number, siginfo_t *info, void *context) {
     uintptr_t address = (uintptr_t) info->si_addr;
     struct range *range = info->si_code == BUS_ADRERR ? range_find(address) : NULL;
     int saved = errno;
-    void *page;
 
     if (!range) {
         chain(signal_number, info, context);
         return;
     }
     __atomic_store_n(&range->torn, true, __ATOMIC_RELEASE);
-    page = mmap((void *) (address & page_mask), ~page_mask + 1,
-                PROT_READ | (range->writable ? PROT_WRITE : 0),
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (page == MAP_FAILED) /* a mapping cut in two needs another one; the whole range does not */
-        page = mmap((void *) __atomic_load_n(&range->base, __ATOMIC_RELAXED), range->length,
-                    PROT_READ | (range->writable ? PROT_WRITE : 0),
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-    if (page == MAP_FAILED)
+    if (!put_zeros(range, address & page_mask))
         chain(signal_number, info, context);
     errno = saved;
 }
@@ -121,7 +128,7 @@ static int range_new(uint32_t *ret_index) {
     return -ENOMEM;
 }
 
-int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guard,
+int sys_guard_add(void *base, uint64_t length, uint64_t twice, bool writable, uint32_t *ret_guard,
                   const bool **ret_torn) {
     uint32_t index;
     int rc;
@@ -134,6 +141,7 @@ int sys_guard_add(void *base, uint64_t length, bool writable, uint32_t *ret_guar
         struct range *range = range_at(index);
 
         range->length = length;
+        range->first = length - twice;
         range->writable = writable;
         range->torn = false;
         __atomic_store_n(&range->base, (uintptr_t) base, __ATOMIC_RELEASE); /* R1 */

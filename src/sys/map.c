@@ -43,7 +43,7 @@ int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_
         return refused();
     rc = map_parts(fd, map.base, length, twice, protection);
     if (rc == 0 && (flags & SYS_MAP_GUARD))
-        rc = sys_guard_add(map.base, map.length, (flags & SYS_MAP_WRITE) != 0, &map.guard,
+        rc = sys_guard_add(map.base, map.length, twice, (flags & SYS_MAP_WRITE) != 0, &map.guard,
                            &map.torn);
     if (rc < 0) {
         (void) munmap(map.base, map.length);
