@@ -455,7 +455,7 @@ TEST(tidied_while_it_publishes) {
     CHECK_OK(stream_open(dir, id, B, 0, 0, &words, &stream, NULL));
     CHECK_OK(head_open(dir, id, B, SYS_MAP_WRITE, &mine, &head));
     CHECK(ring_rx_init(&rx, stream_words(&words), stream_data(&words), mine.base, id,
-                       stream.capacity, stream.base));
+                       stream.capacity, stream.base, stream.base_seq));
     CHECK(!ring_rx_ready(&rx));
     (void) tram_close(e); /* flushes */
     CHECK_ERR(custody_tidy_sender(&bus, dir, id, B, 0, &rx), -EAGAIN);

@@ -255,6 +255,10 @@ struct tram_msg {
  *   -ETIMEDOUT  nothing came
  *   -EBADMSG    a channel was closed because its sender wrote nonsense (said once; the error names
  *               it); the other channels go on
+ *   -EMLINK     8192 nodes send to this one, and the channel of another was not taken over (said
+ *               once; the error has its sender and the limit); the other channels go on
+ *   -ESTALE     somebody removed or replaced the node's lock or directory, so that others can open
+ *               the same ID (said once): close it, and open it again
  *   -ENOBUFS    512 messages of a sender are in hand, and nothing waits but more of the same:
  *               release some (TRAM_HOLD)
  *   -ENOSPC, -ENOMEM  no memory to note what is held; the message stays */

@@ -79,19 +79,19 @@ bool aside_waits(const tram_node *node) {
 
 int aside_find_retry(tram_node *node, tram_id from, uint64_t seq) {
     struct retry **link = &node->retries;
-    uint32_t count = 0;
 
     for (; *link; link = &(*link)->next) {
         if ((*link)->from == from && (*link)->seq == seq) {
             (*link)->failed = false; /* known: try it again */
             return 0;
         }
-        if (++count >= ASIDE_MAX)
-            return 0; /* for a later look */
     }
+    if (node->retry_count >= ASIDE_MAX)
+        return 0; /* for a later look */
     *link = calloc(1, sizeof(**link));
     if (!*link)
         return -ENOMEM;
+    node->retry_count++;
     (*link)->from = from;
     (*link)->seq = seq;
     node->quick = NULL;
@@ -149,8 +149,10 @@ static void retry_remove(tram_node *node, struct retry *retry) {
 
     while (*link && *link != retry)
         link = &(*link)->next;
-    if (*link)
+    if (*link) {
         *link = retry->next;
+        node->retry_count--;
+    }
     (void) retry_free(retry);
 }
 

@@ -419,34 +419,27 @@ void custody_clean_ephemerals(const struct bus *bus, int most) {
 
 /* ---- tidying, purging ------------------------------------------------------------------------ */
 
-struct remains {
-    int dir;
-    tram_id from;
-    enum file_kind kind;
-};
-
 /* Also what is hidden, because it was being made. */
-static int remove_one(void *context, const char *name, uint64_t inode) {
-    const struct remains *remains = context;
-    uint64_t number;
-    tram_id from;
-    int rc;
+static int remove_both(int dir, char *hidden) {
+    int rc = sys_remove(dir, hidden);
 
-    (void) inode;
-    if (files_parse(name + (name[0] == '.'), &from, &number) != remains->kind ||
-        from != remains->from)
-        return 0;
-    rc = sys_unlink(remains->dir, name);
+    if (rc == 0 || rc == -ENOENT)
+        rc = sys_remove(dir, hidden + 1);
     return rc == -ENOENT ? 0 : rc;
 }
 
-/* The head last: a head alone is nothing, a stream alone would be a channel that is broken. */
+/* By name: the directory has files of every sender. The head last: a head alone is nothing, a
+ * stream alone would be a channel that is broken. */
 static int remove_channel(int dir, tram_id from) {
-    struct remains remains = {.dir = dir, .from = from, .kind = FILE_STREAM};
-    int rc = sys_dir_each(dir, remove_one, &remains);
+    char hidden[FILES_NAME + 1] = ".";
+    int rc = 0;
 
-    remains.kind = FILE_HEAD;
-    return rc < 0 ? rc : sys_dir_each(dir, remove_one, &remains);
+    for (uint32_t generation = 0; generation < FILES_GENERATIONS && rc == 0; generation++) {
+        files_stream_name(hidden + 1, from, generation);
+        rc = remove_both(dir, hidden);
+    }
+    files_head_name(hidden + 1, from);
+    return rc < 0 ? rc : remove_both(dir, hidden);
 }
 
 /* As custodian of the source: give back the memory of a drained ring. */
@@ -469,7 +462,8 @@ static int trim_channel(int dir, tram_id from, tram_id to, uint64_t keep) {
         return rc;
     out.fd = fd;
     out.capacity = facts.capacity;
-    rc = ring_tx_init(&out.tx, stream_words(&out.map), stream_data(&out.map), head_map.base);
+    rc = ring_tx_init(&out.tx, stream_words(&out.map), stream_data(&out.map), head_map.base,
+                      facts.capacity, facts.base, facts.base_seq);
     if (rc == 0 && out.tx.freed == out.tx.pos)
         out_trim(&out, keep);
     sys_unmap(&out.map);

@@ -270,6 +270,14 @@ static int check_version(uint64_t magic, uint64_t expected, uint32_t version) {
     return version == LAYOUT_VERSION ? 0 : -EPROTO;
 }
 
+int door_make(int dir, const struct door *words, uint32_t mode) {
+    int rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false);
+
+    if (rc == -EISDIR && sys_remove(dir, "door") == 0)
+        rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false);
+    return rc;
+}
+
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
               struct sys_map *ret_map) {
     const struct door fresh = {.magic = DOOR_MAGIC, .version = LAYOUT_VERSION, .id = id};
@@ -279,7 +287,7 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
     int rc;
 
     if (fd == -ENOENT && make) {
-        rc = file_put(dir, "door", mode, 4096, 4096, &fresh, sizeof(fresh), false);
+        rc = door_make(dir, &fresh, mode);
         if (rc < 0)
             return rc;
         fd = sys_file_open(dir, "door", true);
@@ -289,14 +297,14 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
     rc = sys_stat_fd(fd, &st);
     if (rc < 0)
         return rc;
-    rc = st.size == 4096 ? file_words(fd, &found, sizeof(found)) : -EBADMSG;
+    rc = st.size == LAYOUT_DOOR ? file_words(fd, &found, sizeof(found)) : -EBADMSG;
     if (rc == 0)
         rc = check_version(found.magic, DOOR_MAGIC, found.version);
     if (rc < 0)
         return rc;
     if (found.id != id)
         return -EBADMSG;
-    return sys_map(fd, 4096, 0, SYS_MAP_WRITE | flags, ret_map);
+    return sys_map(fd, LAYOUT_DOOR, 0, SYS_MAP_WRITE | flags, ret_map);
 }
 
 int stream_make(int dir, const struct stream_plan *plan) {
@@ -351,7 +359,8 @@ static int check_words(const struct stream *found, tram_id from, tram_id to, uin
     if (found->capacity < STREAM_MIN || found->capacity > STREAM_MAX ||
         (found->capacity & (found->capacity - 1)) != 0)
         return -EBADMSG;
-    if (found->base % LAYOUT_ALIGN != 0 || found->base > UINT64_MAX / 2)
+    if (found->base % LAYOUT_ALIGN != 0 || found->base >= LAYOUT_END ||
+        found->base_seq >= LAYOUT_END)
         return -EBADMSG;
     return 0;
 }
@@ -555,7 +564,8 @@ int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_loo
     look.armed = head.armed;
     look.aside = head.aside;
     look.lost = stream.lost;
-    if (look.committed > look.tail || look.consumed > look.accepted)
+    if (look.committed > look.tail || look.consumed > look.accepted || look.tail >= LAYOUT_END ||
+        look.accepted >= LAYOUT_END)
         return -EBADMSG;
     *ret_look = look;
     return 0;

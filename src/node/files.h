@@ -14,8 +14,7 @@
 
 #define FILES_NAME 64 /* room for any name in a node's directory */
 
-/* A successor is twice as large or more: from STREAM_MIN to STREAM_MAX there are so many. */
-#define FILES_GENERATIONS 17u
+#define FILES_GENERATIONS LAYOUT_GENERATIONS
 
 /* The byte of the lock file that means … */
 #define LOCK_IDENTITY 0u /* I am this node */
@@ -58,6 +57,9 @@ enum file_kind { FILE_OTHER, FILE_STREAM, FILE_HEAD, FILE_ASIDE, FILE_RETRY, FIL
 
 /* What a name in a node's directory means; number: generation of a stream, seq of a message. */
 enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_number);
+
+/* Put a door with these words in place of what lies there. */
+int door_make(int dir, const struct door *words, uint32_t mode);
 
 /* Map the door in `dir`. With make: create it if it is missing. -EPROTO: another version. */
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,

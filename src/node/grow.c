@@ -200,8 +200,10 @@ static int too_large(tram_node *node, struct peer *peer, uint64_t more) {
     return -EMSGSIZE;
 }
 
-/* Put the new stream in place of the one at hand, which becomes the youngest old one. */
-static int switch_stream(tram_node *node, struct out *out, int dir, uint64_t capacity) {
+/* Put the new stream in place of the one at hand, which becomes the youngest old one. -EBADMSG:
+ * what lies there is not what we made. */
+static int switch_stream(tram_node *node, struct out *out, int dir,
+                         const struct stream_plan *plan) {
     struct old_stream *old = calloc(1, sizeof(*old));
     struct stream_facts facts;
     struct sys_map map;
@@ -213,8 +215,12 @@ static int switch_stream(tram_node *node, struct out *out, int dir, uint64_t cap
         return -ENOMEM;
     rc = stream_open(dir, node->id, out->peer->id, out->generation + 1,
                      SYS_MAP_WRITE | node->map_flags, &map, &facts, &fd);
+    if (rc == 0 && (facts.id != plan->id || facts.capacity != plan->capacity ||
+                    facts.base != plan->base || facts.base_seq != plan->base_seq))
+        rc = -EBADMSG;
     if (rc == 0)
-        rc = ring_tx_init(&tx, stream_words(&map), stream_data(&map), out->head_map.base);
+        rc = ring_tx_init(&tx, stream_words(&map), stream_data(&map), out->head_map.base,
+                          facts.capacity, facts.base, facts.base_seq);
     if (rc < 0) {
         if (fd >= 0) {
             sys_unmap(&map);
@@ -237,7 +243,7 @@ static int switch_stream(tram_node *node, struct out *out, int dir, uint64_t cap
     out->map = map;
     out->generation += 1;
     out->tx = tx;
-    out->capacity = capacity;
+    out->capacity = plan->capacity;
     out->chunk = UINT64_C(65536);
     out->kept = out->reserved = tx.pos;
     return 0;
@@ -270,7 +276,7 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
     if (rc == 0)
         rc = stream_make(dir, &plan);
     if (rc == 0) {
-        rc = switch_stream(node, out, dir, capacity);
+        rc = switch_stream(node, out, dir, &plan);
         if (rc < 0) { /* or the next process would find it, and take it for the channel's end */
             files_stream_name(name, node->id, plan.generation);
             (void) sys_unlink(dir, name);

@@ -89,9 +89,35 @@ static int cannot_scan(tram_node *node) {
                      strerror(-node->unscanned));
 }
 
+/* What concerns no channel that we have. */
+static int say_refused(tram_node *node) {
+    tram_id from = node->refused;
+
+    node->refused = 0;
+    (void) error_channel(&node->error, -EMLINK, from, node->id,
+                         "%u nodes send to this one already: the channel is not taken over; "
+                         "`tram rm` those that are not needed, and open the node again",
+                         INS_MAX);
+    node->error.limit = INS_MAX;
+    return -EMLINK;
+}
+
+static int say_lost(tram_node *node) {
+    const char *what = node->lost;
+
+    node->lost = NULL;
+    return error_channel(&node->error, -ESTALE, node->id, 0,
+                         "%s: others can open the same ID; close the node, and open it again",
+                         what);
+}
+
 int ins_say_broken(tram_node *node) {
     struct in *told = NULL;
 
+    if (node->lost)
+        return say_lost(node);
+    if (node->refused)
+        return say_refused(node);
     node->bad = false;
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
         for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
@@ -343,7 +369,7 @@ static int in_map(tram_node *node, struct in *in) {
     if (rc < 0)
         return rc;
     if (!ring_rx_init(&in->rx, stream_words(&in->map), stream_data(&in->map), in->head_map.base,
-                      in->peer->id, facts.capacity, facts.base))
+                      in->peer->id, facts.capacity, facts.base, facts.base_seq))
         return -EBADMSG;
     if (on_disk(&node->bus))
         in->rx.usual = RX_ON_DISK;
@@ -390,6 +416,7 @@ static int in_open(tram_node *node, struct peer *peer, uint32_t generation, uint
         (void) in_break(node, in, rc == -EPROTO ? "the channel's files have another layout version"
                                                 : "the channel's files contradict each other");
         peer->in = in;
+        node->ins++;
         in = NULL;
         return 0;
     }
@@ -407,6 +434,7 @@ static int in_open(tram_node *node, struct peer *peer, uint32_t generation, uint
     if (!in->broken)
         in_give(node, in); /* a process before us may have died before it freed, or rang */
     peer->in = in;
+    node->ins++;
     node->ephemeral_ins += is_ephemeral(peer->id);
     in_heat(node, in);
     in = NULL;
@@ -425,6 +453,7 @@ static void in_drop(tram_node *node, struct peer *peer) {
         }
     }
     peer->in = NULL; /* before: another thread may fork, and the child goes over all there is */
+    node->ins--;
     (void) in_free(in);
     peer_forget_door(peer);
 }
@@ -440,12 +469,14 @@ static void find_remains(tram_node *node, const char *name) {
     tram_id from;
 
     kind = files_parse(name + hidden, &from, &number);
-    if ((kind != FILE_HEAD && (kind != FILE_STREAM || !hidden)) || !is_ephemeral(from))
+    if ((kind != FILE_HEAD && (kind != FILE_STREAM || !hidden)) || !is_ephemeral(from) ||
+        node->remains >= REMAINS_MAX)
         return;
     peer = peer_find(node, from);
     if ((peer && peer->in) ||
         files_generations(node->dir, from, &generation, &generation) != -ENOENT)
         return;
+    node->remains++;
     (void) custody_tidy_sender(&node->bus, node->dir, from, node->id, node->keep,
                                NULL); /* or the next */
 }
@@ -461,6 +492,16 @@ static bool is_replaced(const tram_node *node, const struct in *in, uint64_t gen
     return head_inode(node->dir, in->peer->id, &head) == 0 && head != in->head_inode;
 }
 
+/* It lies there, and is not taken over: said once. */
+static int refuse(tram_node *node, tram_id from) {
+    if (!node->refused_told) {
+        node->refused_told = true;
+        node->refused = from;
+        node->bad = true;
+    }
+    return 0;
+}
+
 static int found(void *context, const char *name, uint64_t inode) {
     tram_node *node = context;
     struct peer *peer;
@@ -470,6 +511,8 @@ static int found(void *context, const char *name, uint64_t inode) {
 
     switch (files_parse(name, &from, &number)) {
     case FILE_RETRY:
+        if (++node->retries_seen > ASIDE_MAX)
+            return 0; /* for a later look */
         return aside_find_retry(node, from, number);
     case FILE_ASIDE:
         node->asides++;
@@ -482,7 +525,12 @@ static int found(void *context, const char *name, uint64_t inode) {
     }
     if (node->layout && !layout_find(node->layout, from, node->id))
         return 0;
-    peer = peer_get(node, from);
+    peer = peer_find(node, from);
+    if (!peer || !peer->in) {
+        if (node->ins >= INS_MAX)
+            return refuse(node, from);
+        peer = peer_get(node, from);
+    }
     if (!peer)
         return -ENOMEM;
     if (peer->in && is_replaced(node, peer->in, number, inode)) {
@@ -493,14 +541,15 @@ static int found(void *context, const char *name, uint64_t inode) {
     if (peer->in)
         return 0;
     rc = in_open(node, peer, (uint32_t) number, inode);
+    if (rc < 0)
+        peer_put(node, peer);
     if (rc == -ENOENT)
         return 0; /* not complete, or gone again: its maker announces it */
     return rc;
 }
 
 /* A drained channel whose ephemeral sender does not run goes, and what is known of the sender. */
-static void drop_ephemeral(tram_node *node, struct peer **link) {
-    struct peer *peer = *link;
+static void drop_ephemeral(tram_node *node, struct peer *peer) {
     struct in *in = peer->in;
 
     if (!ring_rx_look(&in->rx) || WORD_POSITION(in->rx.committed) != in->rx.tail ||
@@ -510,10 +559,7 @@ static void drop_ephemeral(tram_node *node, struct peer **link) {
         return;
     }
     in_drop(node, peer);
-    if (peer->out || peer->watched || peer->event_listed)
-        return;
-    *link = peer->next;
-    free(peer);
+    peer_put(node, peer);
 }
 
 void ins_tidy_ephemerals(tram_node *node, uint32_t most) {
@@ -524,7 +570,7 @@ void ins_tidy_ephemerals(tram_node *node, uint32_t most) {
             struct peer *peer = *link;
 
             if (is_ephemeral(peer->id) && peer->in && !peer->in->broken) {
-                drop_ephemeral(node, link);
+                drop_ephemeral(node, peer);
                 most -= most > 0;
             }
             if (*link == peer)
@@ -538,6 +584,8 @@ int ins_scan(tram_node *node) {
     int rc;
 
     node->asides = 0;
+    node->remains = 0;
+    node->retries_seen = 0;
     rc = sys_dir_each(node->dir, found, node);
     node->unscanned = rc;
     if (rc < 0) {
@@ -585,6 +633,8 @@ void in_tidy(tram_node *node, struct in *in) {
 void in_give(tram_node *node, struct in *in) {
     uint64_t want = ring_rx_free(&in->rx);
 
+    if (unlikely(sys_map_torn(&in->head_map)) && !in->broken)
+        (void) in_break(node, in, "somebody cut the file with the receiver's words short");
     if (in->old)
         drop_old(in);
     if (unlikely(ring_rx_must_ring(&in->rx, want)) && peer_knock(node, in->peer) == 0)
@@ -594,9 +644,13 @@ void in_give(tram_node *node, struct in *in) {
 void ins_give(tram_node *node) {
     struct in *in = node->hot;
 
-    for (uint32_t left = node->hot_count; left > 0; left--, in = in->hot_next)
+    for (uint32_t left = node->hot_count; left > 0; left--) {
+        struct in *next = in->hot_next; /* it may be closed */
+
         if (WORD_POSITION(in->rx.committed) != in->rx.freed)
             in_give(node, in);
+        in = next;
+    }
 }
 
 int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {

@@ -65,6 +65,10 @@ bool layout_has_node(const struct layout *layout, tram_id id) {
     return false;
 }
 
+const struct layout_channel *layout_channels(const struct layout *layout) {
+    return layout->channels;
+}
+
 const struct layout_channel *layout_find(const struct layout *layout, tram_id from, tram_id to) {
     const struct layout_channel *channel = layout ? layout->channels : NULL;
 
@@ -174,26 +178,13 @@ static const char *read_line(struct layout *layout, char *line) {
     return "a line begins with 'node', 'channel' or '#'";
 }
 
-int layout_read(const char *path, struct layout **ret_layout, struct tram_error *error) {
-    OWNS_FD int fd = sys_file_open(AT_FDCWD, path, false);
-    OWNS_MEMORY char *text = NULL;
-    __attribute__((cleanup(layout_free_p))) struct layout *layout = NULL;
-    struct sys_stat st;
-    char *line;
-    int rc = fd < 0 ? fd : sys_stat_fd(fd, &st);
+int layout_parse(char *text, const char *path, struct layout **ret_layout,
+                 struct tram_error *error) {
+    __attribute__((cleanup(layout_free_p))) struct layout *layout = calloc(1, sizeof(*layout));
+    char *line = text;
 
-    if (rc == 0 && st.size > LAYOUT_FILE_MAX)
-        rc = -EFBIG;
-    if (rc == 0) {
-        text = calloc(1, st.size + 1);
-        layout = calloc(1, sizeof(*layout));
-        rc = text && layout ? sys_file_read(fd, text, st.size, 0) : -ENOMEM;
-    }
-    if (rc < 0)
-        return error_set(error, rc, "cannot read the layout %s: %s", path, strerror(-rc));
-    if (strlen(text) != st.size)
-        return error_set(error, -EBADMSG, "%s: a zero byte: this is no text", path);
-    line = text;
+    if (!layout)
+        return error_set(error, -ENOMEM, "no memory for the layout %s", path);
     for (int number = 1; line; number++) {
         char *next = strchr(line, '\n');
         const char *wrong;
@@ -212,6 +203,25 @@ int layout_read(const char *path, struct layout **ret_layout, struct tram_error 
     *ret_layout = layout;
     layout = NULL;
     return 0;
+}
+
+int layout_read(const char *path, struct layout **ret_layout, struct tram_error *error) {
+    OWNS_FD int fd = sys_file_open(AT_FDCWD, path, false);
+    OWNS_MEMORY char *text = NULL;
+    struct sys_stat st;
+    int rc = fd < 0 ? fd : sys_stat_fd(fd, &st);
+
+    if (rc == 0 && st.size > LAYOUT_FILE_MAX)
+        rc = -EFBIG;
+    if (rc == 0) {
+        text = calloc(1, st.size + 1);
+        rc = text ? sys_file_read(fd, text, st.size, 0) : -ENOMEM;
+    }
+    if (rc < 0)
+        return error_set(error, rc, "cannot read the layout %s: %s", path, strerror(-rc));
+    if (strlen(text) != st.size)
+        return error_set(error, -EBADMSG, "%s: a zero byte: this is no text", path);
+    return layout_parse(text, path, ret_layout, error);
 }
 
 /* ---- applying -------------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@
 #include "ring/rx.h"
 #include "ring/tx.h"
 #include "sys/bias.h"
+#include "sys/clock.h"
 #include "sys/process.h"
 #include "tram/tram.h"
 
@@ -33,6 +34,10 @@
 #define DEFAULT_SPIN_NS  20000
 #define DEFAULT_ATTEMPTS 5u
 #define ASIDE_MAX        1024u /* messages set aside per node: more would let a peer fill the bus */
+#define INS_MAX          8192u /* senders of a node: more would let a peer use up the mappings */
+#define WATCHERS_MAX     1024u /* who is told at once that a node opens; the others re-look */
+#define REMAINS_MAX      16u   /* remains of dead ephemeral nodes that one look clears */
+#define REMOVER_WAIT     (5 * SYS_SECOND)
 #define TURN_BYTES       65536 /* a sender's turn, when others wait; … */
 #define TURN_MESSAGE     1024  /* … and each message counts as so many more */
 #define TURN_MESSAGES    (TURN_BYTES / TURN_MESSAGE)
@@ -128,6 +133,7 @@ struct peer {
     int32_t pid;
     uint64_t opens;    /* which life of it was last seen up */
     int bell;          /* -1: not open */
+    uint64_t patience; /* ns that are left of REMOVER_WAIT, if it is being removed */
     struct sys_map door;
     struct out *out;
     struct in *in;
@@ -166,10 +172,21 @@ struct tram_node {
     struct retry *retries;
     struct peer *events, **events_end;
     struct door *door;
+    struct door mine;  /* its words that only we write */
+    uint64_t door_inode, bell_inode;
     uint32_t attached; /* of the door, as last seen */
+    bool scan_owed;    /* it changed, and the directory was not read since */
+    uint64_t scan_at;  /* when it may be read again; see wait.c */
+    uint32_t ins;      /* channels in, also closed ones */
+    tram_id refused;   /* a sender whose channel is one too many, to be said */
+    bool refused_told;
+    const char *lost;  /* why the node is not what it was, to be said */
+    bool lost_told;
+    uint32_t remains;  /* cleared in this look at the directory */
     uint32_t hot_count;
     uint32_t watches;
     bool recheck;        /* a watched peer could not be looked at: again, with the next call */
+    uint32_t retry_count, retries_seen; /* that we have; in this look at the directory */
     uint32_t asides;     /* messages set aside that lie in the directory */
     uint32_t ephemeral_ins; /* channels from ephemeral nodes that were ever taken over */
     uint32_t tidy_at;    /* where ins_tidy_ephemerals() goes on */
@@ -178,6 +195,7 @@ struct tram_node {
     uint64_t size_limit; /* a larger message is left where it is */
 
     uint64_t relook_at, relook_gap; /* bounded re-look, ns */
+    uint64_t relooked_at;
     bool relook_anew;    /* fell asleep: count anew from the next reading of the clock */
     uint32_t looks;
     uint64_t trim_at;
@@ -241,6 +259,8 @@ void peer_check(tram_node *node, struct peer *peer);
 void peers_check(tram_node *node);
 /* Look at those whose processes ended. */
 void peers_check_ended(tram_node *node);
+/* It is used for nothing any more: forget it. */
+void peer_put(tram_node *node, struct peer *peer);
 void watch_file_remove(tram_node *node, tram_id id);
 /* Tell those who watch this node. */
 void peers_tell_watchers(tram_node *node);
@@ -285,6 +305,13 @@ void out_make_dirty(tram_node *node, struct out *out, bool asked);
 /* At open: find the channels that earlier processes of this node made, and ring for each. */
 int outs_resume(tram_node *node);
 
+/* ---- our own files (mend.c) ------------------------------------------------------------------ */
+
+/* Look after the lock, the door and the bell: mend what can be mended. */
+void node_mend(tram_node *node);
+/* Open the bell; made if it is missing, or is none. */
+int node_make_bell(tram_node *node);
+
 /* ---- receiving (in.c, recv.c, aside.c) ------------------------------------------------------- */
 
 /* Look at the directory: new channels, replaced ones, messages to retry. */
@@ -296,8 +323,9 @@ void in_cool(tram_node *node, struct in *in);
 int in_succeed(tram_node *node, struct in *in);
 /* Close the channel: its sender wrote nonsense. Returns -EBADMSG. */
 int in_break(tram_node *node, struct in *in, const char *what);
-/* A channel was closed, or the directory could not be read: say so, one at a time. 0 if it is no
- * more. */
+/* What has to be said, one thing at a time: a channel was closed, or is one too many; others can
+ * take the node's ID (-EBADMSG, -EMLINK, -ESTALE); the directory could not be read. 0 if there is
+ * nothing any more. */
 int ins_say_broken(tram_node *node);
 /* Give the producer what is committed, and ring it if it waits. */
 void in_give(tram_node *node, struct in *in);
@@ -366,7 +394,8 @@ bool node_sleeps_on(tram_node *node);
 void node_wake(tram_node *node);
 /* Is there a bit, or something new in the directory? */
 static inline bool node_knocked(const tram_node *node) {
-    return door_bits(node->door) || load_relaxed(&node->door->attached) != node->attached;
+    return door_bits(node->door) || load_relaxed(&node->door->attached) != node->attached ||
+           node->scan_owed;
 }
 /* Sleep until the bell or the deadline, doing what falls due. Sleeping must have been agreed. */
 int node_block(tram_node *node, uint64_t deadline);
@@ -390,6 +419,10 @@ struct layout_channel {
     bool prefault, lock;
 };
 
+/* The text, which is used up; `path` is for the error. */
+int layout_parse(char *text, const char *path, struct layout **ret_layout,
+                 struct tram_error *error);
+const struct layout_channel *layout_channels(const struct layout *layout);
 int layout_read(const char *path, struct layout **ret_layout, struct tram_error *error);
 struct layout *layout_free(struct layout *layout);
 bool layout_has_node(const struct layout *layout, tram_id id);

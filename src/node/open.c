@@ -114,7 +114,7 @@ static int take_identity(tram_node *node, struct tram_error *error) {
     struct sys_stat st;
     int rc;
 
-    for (;;) {
+    for (int tries = 0; tries < 1000; tries++) {
         node->dir = files_node_dir(&node->bus, node->id, true);
         if (node->dir < 0)
             return error_set(error, node->dir, "cannot make the node's directory: %s",
@@ -140,7 +140,9 @@ static int take_identity(tram_node *node, struct tram_error *error) {
         }
         cleanup_fd(&node->lock); /* removed under our hands: again */
         cleanup_fd(&node->dir);
+        node->lock = node->dir = -1;
     }
+    return error_set(error, -ESTALE, "the node's lock is removed again and again");
 }
 
 /* A free ID of 240.0.0.0/4: its directory is made by us. */
@@ -171,7 +173,18 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
 
 /* ---- door and bell --------------------------------------------------------------------------- */
 
+/* Whoever has it mapped looks for another one. */
+static void discard_door(int dir) {
+    OWNS_FD int fd = sys_file_open(dir, "door", true);
+    const uint64_t none = 0;
+
+    if (fd >= 0)
+        (void) sys_file_write(fd, &none, sizeof(none), offsetof(struct door, magic));
+    (void) sys_remove(dir, "door");
+}
+
 static int open_door(tram_node *node, struct tram_error *error) {
+    struct sys_stat st;
     struct door *door;
     int rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
 
@@ -179,20 +192,21 @@ static int open_door(tram_node *node, struct tram_error *error) {
         return error_set(error, rc,
                          "node %s was made by a tram with another layout version than %u",
                          node->bus.path, LAYOUT_VERSION);
-    if (rc == -EBADMSG) { /* ours to make: nobody else's words are in it */
-        (void) sys_unlink(node->dir, "door");
+    if (rc == -EBADMSG || rc == -EISDIR || rc == -ELOOP || rc == -ENXIO) {
+        discard_door(node->dir); /* ours to make: nobody else's words are in it */
         rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
     }
     if (rc == 0)
-        rc = sys_bell_make(node->dir, "bell", node->mode);
+        rc = node_make_bell(node);
     if (rc == 0)
-        rc = node->bell = sys_bell_open(node->dir, "bell");
+        rc = sys_stat_at(node->dir, "door", &st);
     if (rc < 0)
         return error_set(error, rc, "cannot make the node's door and bell: %s", strerror(-rc));
 
     door = node->door = node->door_map.base;
     door_wake(door);
-    sys_bell_drain(node->bell); /* what rang for the last owner; then the bits, then the rings */
+    /* What rang for the last owner; then the bits, then the rings. */
+    (void) sys_bell_drain(node->bell);
     for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
         (void) door_take(door, i);
     door->pid = sys_pid();
@@ -203,6 +217,8 @@ static int open_door(tram_node *node, struct tram_error *error) {
     sys_program(door->program, sizeof(door->program));
     store_release(&door->opens, door->opens + 1);
     node->attached = load_acquire(&door->attached);
+    node->door_inode = st.inode;
+    memcpy(&node->mine, door, offsetof(struct door, zero));
     return 0;
 }
 

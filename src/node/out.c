@@ -24,7 +24,6 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
-#define REMOVER_WAIT  (5 * SYS_SECOND)
 #define FAREWELL_WAIT (100 * SYS_MILLISECOND) /* what is sent to it goes with it, anyway */
 
 struct out *out_free(struct out *out) {
@@ -75,7 +74,7 @@ static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity)
 
 /* A predecessor died between making a successor stream and linking to it: link now. */
 static int finish_link(tram_node *node, int dir, struct out *out, struct old_stream *old,
-                       uint64_t base) {
+                       const struct stream_facts *facts, uint64_t base) {
     struct stream *words = stream_words(&old->map);
     OWNS_FD int fd = -1;
     char name[FILES_NAME];
@@ -86,7 +85,8 @@ static int finish_link(tram_node *node, int dir, struct out *out, struct old_str
         return 0;
     if (load_acquire(&((const struct head *) out->head_map.base)->head) >= base)
         return 0; /* the receiver is beyond it: somebody purged */
-    rc = ring_tx_init(&tx, words, stream_data(&old->map), out->head_map.base);
+    rc = ring_tx_init(&tx, words, stream_data(&old->map), out->head_map.base, facts->capacity,
+                      facts->base, facts->base_seq);
     if (rc < 0 || tx.pos + LINK_SPAN != base)
         return -EBADMSG;
     files_stream_name(name, node->id, old->generation);
@@ -115,7 +115,9 @@ static int open_old(tram_node *node, int dir, struct out *out, uint32_t lowest, 
                          SYS_MAP_WRITE | node->map_flags, &old->map, &facts, NULL);
         if (rc < 0)
             return rc == -ENOENT ? -EBADMSG : rc;
-        rc = generation == out->generation ? finish_link(node, dir, out, old, base) : 0;
+        rc = facts.id != out->id || facts.base > base ? -EBADMSG : 0;
+        if (rc == 0 && generation == out->generation)
+            rc = finish_link(node, dir, out, old, &facts, base);
         if (rc < 0) {
             sys_unmap(&old->map);
             return rc;
@@ -150,7 +152,7 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
     out->capacity = facts.capacity;
     out->chunk = facts.capacity / 8 < UINT64_C(65536) ? facts.capacity / 8 : UINT64_C(65536);
     rc = ring_tx_init(&out->tx, stream_words(&out->map), stream_data(&out->map),
-                      out->head_map.base);
+                      out->head_map.base, facts.capacity, facts.base, facts.base_seq);
     if (rc < 0)
         return rc;
     if (on_disk(&node->bus))
@@ -255,12 +257,14 @@ static int look_for_remover(tram_node *node, const struct peer *peer, bool itsel
  * having closed this channel. So wait for his end, and look; whoever begins later finds them whole,
  * and closes them first. 0, or -ENOENT: to be made again. */
 static int outlive_remover(tram_node *node, struct peer *peer) {
-    uint64_t deadline = sys_now() + REMOVER_WAIT;
+    uint64_t begin = sys_now();
     int rc;
 
     while ((rc = look_for_remover(node, peer, false)) == 1) {
-        if (sys_now() > deadline)
+        if (sys_now() - begin >= peer->patience) {
+            peer->patience = 0;
             return -ETIMEDOUT;
+        }
         sys_relax();
     }
     if (rc == 0 || rc == -ENOENT)
@@ -381,7 +385,10 @@ static int gone(tram_node *node, const struct peer *peer) {
  * removes when it goes on. What cannot be seen this moment is looked for again: what is published
  * cannot be taken back, so this must not end in any other error. */
 static int wait_for_remover(tram_node *node, struct peer *peer) {
-    uint64_t deadline = sys_now() + (is_ephemeral(peer->id) ? FAREWELL_WAIT : REMOVER_WAIT);
+    uint64_t begin = sys_now();
+    uint64_t most = is_ephemeral(peer->id) && peer->patience > FAREWELL_WAIT ? FAREWELL_WAIT
+                                                                              : peer->patience;
+    uint64_t waited = 0;
 
     while (load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED) {
         /* First: who let go before had finished. */
@@ -401,10 +408,13 @@ static int wait_for_remover(tram_node *node, struct peer *peer) {
             out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
             return gone(node, peer);
         }
-        if ((remover == 0 && rc > 0) || sys_now() > deadline)
+        waited = sys_now() - begin;
+        if ((remover == 0 && rc > 0) || waited >= most)
             break;
         sys_relax();
     }
+    /* Who closes a channel again and again, and removes nothing, is waited for once in all. */
+    peer->patience -= waited < peer->patience ? waited : peer->patience;
     return 0;
 }
 
@@ -555,8 +565,8 @@ static int wait_for_space(tram_node *node, struct peer *peer, uint64_t deadline,
     if (rc < 0 || out->tx.freed != seen)
         return 0;
     if (!node_sleep(node, true)) {
-        node_wake(node);
-        return 0;
+        node_wake(node); /* and who knocks without end does not make the wait endless */
+        return deadline != UINT64_MAX && sys_now() >= deadline ? -ETIMEDOUT : 0;
     }
     /* A receiver may die between freeing and ringing: look again after a while. */
     again = sys_now() + SYS_SECOND;
@@ -649,7 +659,7 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
         if (rc > 0)
             continue;
         end = out->tx.pos + span;
-        if (ring_tx_look(&out->tx) < 0)
+        if (ring_tx_look(&out->tx) < 0 || sys_map_torn(&out->head_map))
             return head_bad(node, out);
         if (out->old)
             out_reap_old(node, peer);

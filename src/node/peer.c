@@ -34,11 +34,24 @@ struct peer *peer_get(tram_node *node, tram_id id) {
     if (!peer)
         return NULL;
     peer->id = id;
+    peer->patience = REMOVER_WAIT;
     peer->bell = -1;
     peer->watch_fd = -1;
     peer->next = *bucket;
     *bucket = peer;
     return peer;
+}
+
+void peer_put(tram_node *node, struct peer *peer) {
+    struct peer **link = &node->peers[door_bit(peer->id)];
+
+    if (peer->in || peer->out || peer->watched || peer->event_listed)
+        return;
+    while (*link != peer)
+        link = &(*link)->next;
+    *link = peer->next;
+    peer_forget_door(peer);
+    free(peer);
 }
 
 /* ---- doors ----------------------------------------------------------------------------------- */
@@ -193,14 +206,15 @@ static void stop_watching(tram_node *node, struct peer *peer) {
     peer->watch_fd = -1;
 }
 
-void peer_check(tram_node *node, struct peer *peer) {
+/* True: its process ended this moment, look again. */
+static bool check(tram_node *node, struct peer *peer) {
     struct look look;
 
     if (!peer->watched)
-        return;
+        return false;
     if (look_at(node, peer->id, &look) < 0) {
         node->recheck = true;
-        return;
+        return false;
     }
     if (peer->up && (!look.up || look.door.opens != peer->opens)) {
         peer->up = false;
@@ -208,16 +222,21 @@ void peer_check(tram_node *node, struct peer *peer) {
         peer_event(node, peer, TRAM_EVENT_DOWN);
     }
     if (!look.up || peer->up)
-        return;
+        return false;
     peer->up = true;
     peer->opens = look.door.opens;
     peer->pid = (int32_t) look.door.pid;
     peer_event(node, peer, TRAM_EVENT_UP);
     peer->watch_fd = sys_process_watch(look.door.pid);
-    if (peer->watch_fd == -ESRCH)
-        peer_check(node, peer); /* it died this moment */
-    else if (peer->watch_fd >= 0)
+    if (peer->watch_fd >= 0)
         (void) sys_set_add(node->set, peer->watch_fd, peer->id); /* else the re-look notices */
+    return peer->watch_fd == -ESRCH;
+}
+
+/* Twice: who writes nonsense into its door may seem to have died, and come anew, for ever. */
+void peer_check(tram_node *node, struct peer *peer) {
+    if (check(node, peer))
+        (void) check(node, peer);
 }
 
 void peers_check(tram_node *node) {
@@ -302,23 +321,36 @@ int tram_unwatch(tram_node *node, tram_id id) {
     return node_leave(node, 0);
 }
 
+struct telling {
+    tram_node *node;
+    uint32_t told;
+};
+
+/* Whose directory is gone does not watch any more. */
 static int tell(void *context, const char *name, uint64_t inode) {
-    tram_node *node = context;
-    struct peer *peer;
+    struct telling *telling = context;
+    struct peer watcher = {.bell = -1, .watch_fd = -1};
+    tram_node *node = telling->node;
     uint64_t number;
-    tram_id id;
+    int dir;
 
     (void) inode;
-    if (files_parse(name, &id, &number) != FILE_WATCH)
+    if (files_parse(name, &watcher.id, &number) != FILE_WATCH)
         return 0;
-    peer = peer_get(node, id);
-    if (peer)
-        (void) peer_announce(node, peer); /* else it notices by its re-look */
-    return 0;
+    dir = files_node_dir(&node->bus, watcher.id, false);
+    if (dir == -ENOENT)
+        (void) sys_unlink(node->dir, name); /* or the next time */
+    else
+        (void) peer_announce(node, &watcher); /* else it notices by its re-look */
+    cleanup_fd(&dir);
+    peer_forget_door(&watcher);
+    return ++telling->told == WATCHERS_MAX;
 }
 
 void peers_tell_watchers(tram_node *node) {
-    (void) sys_dir_each(node->dir, tell, node); /* else their re-look notices */
+    struct telling telling = {.node = node};
+
+    (void) sys_dir_each(node->dir, tell, &telling); /* else their re-look notices */
 }
 
 /* ---- questions ------------------------------------------------------------------------------- */

@@ -13,9 +13,11 @@
 #include "node/node.h"
 #include "sys/clock.h"
 
+#define CUT_SHORT "somebody cut the channel's file short"
 #define AWAY_NS   20000u /* how long to look away */
 #define AWAY_FROM 16u    /* after so many messages in one look */
 #define DUE_AFTER 256u   /* looks between two readings of the clock */
+#define SLEEP_TRIES 16   /* who is kept awake by knocks with nothing behind them gives up */
 #define COOL_AFTER 256u  /* looks in vain, when others are hot, before a channel is made quiet */
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -125,8 +127,14 @@ static int take_again(tram_node *node, struct in *in, const struct ring_view *vi
         return view->seq <= in->unsure ? 2 : 1;
     if (word & WINDOW_RELEASED)
         return in_done(node, in, view->seq, view->end);
-    if (attempts >= node->attempts && aside_put(node, in, view, attempts) == 0)
-        return in_done(node, in, view->seq, view->end);
+    if (attempts >= node->attempts) {
+        int rc = aside_put(node, in, view, attempts);
+
+        if (rc == 0)
+            return in_done(node, in, view->seq, view->end);
+        if (rc == -EFAULT)
+            return in_break(node, in, CUT_SHORT);
+    }
     return (int) attempts + 1;
 }
 
@@ -372,6 +380,7 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
                    int64_t timeout_ns) {
     struct patience wait = {.timeout_ns = timeout_ns};
     bool hold = (flags & TRAM_HOLD) != 0;
+    int tries = 0;
     int rc;
 
     node->quick = NULL;
@@ -400,6 +409,8 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
             node_wake(node);
             if (node->events && !node_look(node) && !node_to_say(node))
                 return -EAGAIN; /* awake: the descriptor says that there is an event */
+            if (++tries == SLEEP_TRIES)
+                return -EAGAIN; /* somebody knocks without end: awake, and the loop comes again */
             continue;
         }
         rc = rest(node, &wait);
@@ -477,6 +488,14 @@ int tram_recv_batch(tram_node *node, struct tram_msg *ret_msgs, int max, uint32_
     return node_leave(node, rc);
 }
 
+/* What was copied may be zeros from behind the file's end. */
+static int break_torn(tram_node *node, struct in *in) {
+    int rc = in->broken ? 0 : in_break(node, in, CUT_SHORT);
+
+    in->untold = NULL; /* said now */
+    return rc;
+}
+
 int tram_recv_copy(tram_node *node, void *buffer, size_t capacity, struct tram_msg *ret_msg,
                    int64_t timeout_ns) {
     int rc = node_enter(node);
@@ -489,10 +508,14 @@ int tram_recv_copy(tram_node *node, void *buffer, size_t capacity, struct tram_m
     rc = receive(node, ret_msg, 1, 0, timeout_ns);
     node->size_limit = UINT64_MAX;
     if (rc > 0) {
+        struct peer *peer = peer_find(node, ret_msg->from);
+
         if (ret_msg->size > 0)
             memcpy(buffer, ret_msg->data, ret_msg->size);
         ret_msg->data = buffer;
         rc = 0;
+        if (unlikely(peer && peer->in && sys_map_torn(&peer->in->map)))
+            rc = break_torn(node, peer->in);
     }
     return node_leave(node, rc);
 }

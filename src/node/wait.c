@@ -21,17 +21,20 @@
 
 #define RELOOK_FIRST SYS_SECOND
 #define RELOOK_LAST  (30 * SYS_SECOND)
+#define RELOOK_RUNG  (100 * SYS_MILLISECOND) /* after a bell for nothing */
+#define SCAN_SHARE   5 /* of the time, if there is no end to reading the directory */
 
 /* ---- going to sleep -------------------------------------------------------------------------- */
 
 /* Arm every hot ring, then look at all of them. False: one has a message. */
 static bool arm_all(tram_node *node) {
-    struct in *in = node->hot;
+    struct in *in;
     bool quiet = true;
 
-    if (!in)
-        return true;
     ins_give(node);
+    in = node->hot;
+    if (!in)
+        return !node_to_say(node);
     do {
         if (!in_stuck(in))
             ring_rx_arm(&in->rx);
@@ -52,7 +55,7 @@ static bool arm_all(tram_node *node) {
         }
         in = next;
     }
-    return quiet;
+    return quiet && !node_to_say(node);
 }
 
 bool node_sleep(tram_node *node, bool space_only) {
@@ -62,8 +65,10 @@ bool node_sleep(tram_node *node, bool space_only) {
         if (node_to_say(node) || !arm_all(node))
             return false;
     }
+    if (node->scan_owed)
+        return false;
     if (node->lit) {
-        sys_bell_drain(node->bell);
+        (void) sys_bell_drain(node->bell);
         node->lit = false;
     }
     if (!door_sleep(node->door, node->attached)) {
@@ -87,6 +92,21 @@ static void peer_knocked(tram_node *node, struct peer *peer) {
         out_knocked(node, peer);
 }
 
+/* Something in the directory changed. Who says so without end must not keep us from everything
+ * else: it is put off until as much time was ours. */
+static void scan_owed(tram_node *node) {
+    uint64_t now = sys_now();
+
+    if (now < node->scan_at)
+        return; /* still owed */
+    node->scan_owed = false;
+    (void) ins_scan(node); /* if it fails, the next receive says so and tries again */
+    if (node->watches > 0)
+        peers_check(node);
+    node->scan_at = sys_now();
+    node->scan_at += (SCAN_SHARE - 1) * (node->scan_at - now);
+}
+
 void node_wake(tram_node *node) {
     uint32_t attached;
 
@@ -106,19 +126,29 @@ void node_wake(tram_node *node) {
     attached = load_acquire(&node->door->attached);
     if (attached != node->attached) {
         node->attached = attached;
-        (void) ins_scan(node); /* if it fails, the next receive says so and tries again */
-        if (node->watches > 0)
-            peers_check(node);
+        node->scan_owed = true;
     }
+    if (unlikely(node->scan_owed))
+        scan_owed(node);
+}
+
+/* The bell, but no bit: it came late; or somebody takes our bits. Everything is looked at soon. */
+static void rung_for_nothing(tram_node *node) {
+    if (node->relook_at > node->relooked_at + RELOOK_RUNG)
+        node->relook_at = node->relooked_at + RELOOK_RUNG;
 }
 
 /* A bell may come late, when what it rang for was found and dealt with already; left in the
  * descriptor it would wake its loop again and again. Emptied first, then the bits: what is set
  * after that look rings after it. */
 bool node_sleeps_on(tram_node *node) {
-    if (node->asleep && node->fd_given)
-        sys_bell_drain(node->bell);
-    return !node_knocked(node);
+    bool rung = node->asleep && node->fd_given && sys_bell_drain(node->bell);
+
+    if (node_knocked(node))
+        return false;
+    if (rung)
+        rung_for_nothing(node);
+    return true;
 }
 
 /* ---- what falls due -------------------------------------------------------------------------- */
@@ -127,6 +157,7 @@ bool node_sleeps_on(tram_node *node) {
 static bool relook(tram_node *node) {
     bool found = false;
 
+    node_mend(node);
     if (ins_scan(node) < 0)
         found = true; /* or will be: look again soon */
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
@@ -170,6 +201,7 @@ void node_due(tram_node *node, uint64_t now) {
         node->relook_gap = RELOOK_FIRST;
     else if (node->relook_gap < RELOOK_LAST)
         node->relook_gap = node->relook_gap * 2 < RELOOK_LAST ? node->relook_gap * 2 : RELOOK_LAST;
+    node->relooked_at = now;
     node->relook_at = now + node->relook_gap;
 }
 
@@ -213,6 +245,8 @@ int node_block(tram_node *node, uint64_t deadline) {
         if (now >= deadline)
             return 0;
         rc = wait_bell(node, due < deadline ? due : deadline);
+        if (rc > 0 && !node_knocked(node))
+            rung_for_nothing(node);
         if (rc != 0 || node_knocked(node))
             return rc < 0 ? error_set(&node->error, rc, "cannot wait: %s", strerror(-rc)) : 0;
         now = sys_now();

@@ -33,10 +33,15 @@
 
 #define LAYOUT_ALIGN   8u      /* of records, and so of positions */
 #define LAYOUT_DATA    65536u  /* offset of a stream's data: a page of 4, 16 and 64 KiB kernels */
+#define LAYOUT_DOOR    4096u   /* size of a door's file */
 #define LAYOUT_WINDOW  512u    /* messages in hand, per sender */
 #define LAYOUT_BITS    512u    /* bits of a door */
 #define STREAM_MIN     65536u  /* smallest capacity of a stream */
 #define STREAM_MAX     (UINT64_C(1) << 32)
+#define LAYOUT_END     (UINT64_C(1) << 63) /* positions and counts stay below */
+
+/* A successor is twice as large or more: from STREAM_MIN to STREAM_MAX there are so many. */
+#define LAYOUT_GENERATIONS 17u
 
 /* A message in a ring, followed by its body and padding to LAYOUT_ALIGN. The body is the payload;
  * with RECORD_WIDE, struct extension and then the payload. */

@@ -37,8 +37,10 @@ static struct bench *bench_new(uint64_t base, uint64_t base_seq) {
     bench->head.consumed[0] = base_seq;
     bench->head.handed = base;
     bench->head.head = base;
-    CHECK_OK(ring_tx_init(&bench->tx, &bench->words, bench->data, &bench->head));
-    CHECK(ring_rx_init(&bench->rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY, base));
+    CHECK_OK(ring_tx_init(&bench->tx, &bench->words, bench->data, &bench->head, CAPACITY, base,
+                          base_seq));
+    CHECK(ring_rx_init(&bench->rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY, base,
+                       base_seq));
     return bench;
 }
 
@@ -118,11 +120,13 @@ TEST(a_count_belongs_to_its_word) {
     (void) ring_tx_publish(&bench->tx);
     put(bench, "two");
     bench->words.accepted[(bench->words.tail & 1) ^ 1] = 2; /* died here, before the tail */
-    CHECK_OK(ring_tx_init(&successor, &bench->words, bench->data, &bench->head));
+    CHECK_OK(ring_tx_init(&successor, &bench->words, bench->data, &bench->head, CAPACITY, 0,
+                          0));
     CHECK_EQ(successor.seq, 1);
     CHECK_EQ(successor.pos, record_span(3));
     (void) ring_tx_publish(&bench->tx); /* died here, before the bell */
-    CHECK_OK(ring_tx_init(&successor, &bench->words, bench->data, &bench->head));
+    CHECK_OK(ring_tx_init(&successor, &bench->words, bench->data, &bench->head, CAPACITY, 0,
+                          0));
     CHECK_EQ(successor.seq, 2);
     bench_free(bench);
 }
@@ -210,7 +214,7 @@ TEST(recovery_counts_once) {
         expect(bench, i, "text");
     for (uint64_t life = 1; life <= 20; life++) {
         CHECK(ring_rx_init(&bench->rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY,
-                           0));
+                           0, 0));
         handed = WORD_POSITION(bench->head.handed);
         CHECK_EQ(ring_rx_recover(&bench->rx, handed, &more), 3);
         CHECK_EQ(ring_rx_recover(&bench->rx, handed, &more), 3); /* the first one died */

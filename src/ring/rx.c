@@ -17,7 +17,7 @@ bool ring_rx_unusual(const struct ring_rx *rx, const struct ring_view *view) {
 bool ring_rx_look(struct ring_rx *rx) {
     uint64_t tail = WORD_POSITION(load_acquire(&rx->words->tail)); /* T1 */
 
-    if (tail < rx->tail || tail - rx->base < rx->pos - rx->base)
+    if (tail < rx->tail || tail >= LAYOUT_END || tail - rx->base < rx->pos - rx->base)
         return false;
     /* The producer never runs further ahead of what we freed than the ring is long. */
     if (tail - (rx->freed > rx->base ? rx->freed : rx->base) > rx->mask + 1)
@@ -27,7 +27,8 @@ bool ring_rx_look(struct ring_rx *rx) {
 }
 
 bool ring_rx_init(struct ring_rx *rx, const struct stream *words, const uint8_t *data,
-                  struct head *head, uint32_t from, uint64_t capacity, uint64_t base) {
+                  struct head *head, uint32_t from, uint64_t capacity, uint64_t base,
+                  uint64_t base_seq) {
     uint64_t committed = load_relaxed(&head->committed);
     uint64_t handed = load_relaxed(&head->handed);
 
@@ -47,7 +48,8 @@ bool ring_rx_init(struct ring_rx *rx, const struct stream *words, const uint8_t 
         .base = base,
     };
     rx->free_at = rx->freed + rx->lag;
-    if (rx->freed > rx->pos || rx->freed % LAYOUT_ALIGN != 0 || rx->pos < base)
+    if (rx->freed > rx->pos || rx->freed % LAYOUT_ALIGN != 0 || rx->pos < base ||
+        rx->seq < base_seq || rx->seq >= LAYOUT_END)
         return false;
     return ring_rx_look(rx);
 }
@@ -83,7 +85,7 @@ uint64_t ring_rx_recover(struct ring_rx *rx, uint64_t handed, bool *ret_more) {
             *ret_more = walk.pos < handed;
             break;
         }
-        if (result != RX_MESSAGE || walk.pos > handed)
+        if (result != RX_MESSAGE || walk.pos > handed || walk.seq - rx->seq > LAYOUT_WINDOW)
             return UINT64_MAX;
         if (WINDOW_SEQ(old) == WINDOW_SEQ(walk.seq)) {
             attempts = WINDOW_ATTEMPTS(old);

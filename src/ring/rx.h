@@ -194,7 +194,8 @@ static inline void ring_rx_disarm(struct ring_rx *rx) {
 
 /* Start on the stream that holds the committed position. False: the words contradict each other. */
 bool ring_rx_init(struct ring_rx *rx, const struct stream *words, const uint8_t *data,
-                  struct head *head, uint32_t from, uint64_t capacity, uint64_t base);
+                  struct head *head, uint32_t from, uint64_t capacity, uint64_t base,
+                  uint64_t base_seq);
 
 /* Go on in the successor stream, whose base is pos. False: it does not fit on. */
 bool ring_rx_succeed(struct ring_rx *rx, const struct stream *words, const uint8_t *data,
@@ -202,7 +203,8 @@ bool ring_rx_succeed(struct ring_rx *rx, const struct stream *words, const uint8
 
 /* After a death: count the hand-outs of what lies in [committed, handed) into the window, which has
  * memory, and make it one recovery more. May be repeated from the start after a death in it: counts
- * each once. Returns the number of the last message that was in hand, or UINT64_MAX for nonsense.
+ * each once. Returns the number of the last message that was in hand, or UINT64_MAX for nonsense:
+ * what lies there is no record, or more than can be in hand.
  * pos is left where it was. Stops at a link: *ret_more says that the rest lies in the next
  * stream. */
 uint64_t ring_rx_recover(struct ring_rx *rx, uint64_t handed, bool *ret_more);

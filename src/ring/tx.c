@@ -9,24 +9,27 @@
 uint64_t fence_word; /* see ring/atomic.h */
 #endif
 
-int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const struct head *head) {
+int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const struct head *head,
+                 uint64_t capacity, uint64_t base, uint64_t base_seq) {
     uint64_t tail = load_relaxed(&words->tail);
 
     *tx = (struct ring_tx){
         .data = data,
-        .mask = words->capacity - 1,
+        .mask = capacity - 1,
         .pos = WORD_POSITION(tail),
         .seq = load_relaxed(&words->accepted[WORD_SLOT(tail)]),
         .tail = tail,
         .words = words,
         .head = head,
-        .freed = words->base,
-        .base = words->base,
+        .freed = base,
+        .base = base,
     };
     tx->room = tx->pos;
-    if (tx->pos < tx->base || tx->seq < words->base_seq)
+    if (tx->pos < base || tx->pos >= LAYOUT_END || tx->seq < base_seq || tx->seq >= LAYOUT_END)
         return -EBADMSG;
-    return ring_tx_look(tx);
+    if (ring_tx_look(tx) < 0 || tx->pos - tx->freed > capacity)
+        return -EBADMSG;
+    return 0;
 }
 
 void ring_tx_check(struct ring_tx *tx, uint64_t size) {

@@ -122,8 +122,10 @@ static inline bool ring_tx_must_ring(const struct ring_tx *tx, uint64_t armed) {
 }
 
 /* Start on a stream that is in place: continues where its published words stand. `words` and `head`
- * are mapped. -EBADMSG: they contradict each other. */
-int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const struct head *head);
+ * are mapped; what never changes in them was read once, checked, and comes as arguments. -EBADMSG:
+ * the words contradict each other. */
+int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const struct head *head,
+                 uint64_t capacity, uint64_t base, uint64_t base_seq);
 
 /* Look at the head again. 0, or -EBADMSG for nonsense; tx->freed is the result. */
 int ring_tx_look(struct ring_tx *tx);
