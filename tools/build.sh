@@ -2,6 +2,7 @@
 # Configures, when that wasn't done with these options, and builds.
 #
 #     tools/build.sh DIR [-DOPTION=VALUE…]        CC, or GCC, compiles if no option says what does
+#     TARGETS="…" tools/build.sh …                only these
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,4 +22,4 @@ fi
 
 quiet=--quiet # but not where somebody waits
 [ -t 1 ] && quiet=
-NINJA_STATUS='[%f/%t %es] ' ninja -C "$dir" ${quiet:+"$quiet"}
+NINJA_STATUS='[%f/%t %es] ' ninja -C "$dir" ${quiet:+"$quiet"} ${TARGETS:-}
