@@ -193,7 +193,8 @@ int layout_parse(char *text, const char *path, struct layout **ret_layout,
             *next++ = '\0';
         wrong = read_line(layout, line);
         if (wrong) {
-            rc = wrong == no_memory ? -ENOMEM : -EBADMSG;
+            int rc = wrong == no_memory ? -ENOMEM : -EBADMSG;
+
             (void) error_set(error, rc, "%s, line %d: %s", path, number, wrong);
             error->limit = (uint64_t) number;
             return rc;
