@@ -409,8 +409,8 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
             node_wake(node);
             if (node->events && !node_look(node) && !node_to_say(node))
                 return -EAGAIN; /* awake: the descriptor says that there is an event */
-            if (++tries == SLEEP_TRIES)
-                return -EAGAIN; /* somebody knocks without end: awake, and the loop comes again */
+            if (++tries == SLEEP_TRIES) /* knocked without end: awake, and the loop comes again */
+                return full ? node_too_many(node) : -EAGAIN;
             continue;
         }
         rc = rest(node, &wait);
