@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * test: timeout=60
  *
- * A bus on a file system that is full: a send says -ENOSPC and has accepted nothing, nobody dies
- * of a page that is not there, and all goes on when there is space again. Each test has a small
- * tmpfs of its own, in a mount namespace.
+ * A machine that is exhausted. A bus on a file system that is full: a send says -ENOSPC and has
+ * accepted nothing, nobody dies of a page that is not there, and all goes on when there is space
+ * again. Each of these tests has a small tmpfs of its own, in a mount namespace. And the limits of
+ * a process: descriptors, address space, mappings, locked memory, the size of files.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -49,8 +54,8 @@ static void enter_namespace(void) {
     write_text("/proc/self/gid_map", map);
 }
 
-/* A tmpfs of so many KiB, in which buses may lie. */
-static void make_place(unsigned kib) {
+/* A tmpfs in which buses may lie. */
+static void mount_place(const char *limit) {
     char options[64];
 
     snprintf(place, sizeof place, "%s/small", test_dir());
@@ -58,9 +63,17 @@ static void make_place(unsigned kib) {
     enter_namespace();
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         SKIP("no private mounts here");
-    snprintf(options, sizeof options, "size=%uk,mode=0700", kib);
+    snprintf(options, sizeof options, "%s,mode=0700", limit);
     if (mount("tram", place, "tmpfs", 0, options) < 0)
         SKIP("no mount of a tmpfs here");
+}
+
+/* One of so many KiB. */
+static void make_place(unsigned kib) {
+    char limit[32];
+
+    snprintf(limit, sizeof limit, "size=%uk", kib);
+    mount_place(limit);
 }
 
 static tram_node *open_here(tram_id id, uint64_t ring_size) {
@@ -240,6 +253,277 @@ TEST(every_way_to_send) {
         CHECK_OK(tram_recv(b, &msg, 0));
         CHECK_EQ(msg.seq, n);
     }
+    tram_close(a);
+    tram_close(b);
+}
+
+/* No inodes: whoever would make a file is refused, and leaves none behind that would need one. */
+TEST(no_inodes) {
+    tram_node *a, *b;
+    uint64_t refused = 0;
+
+    mount_place("nr_inodes=30");
+    a = open_here(A, 65536);
+    b = open_here(B, 65536);
+    CHECK_OK(send_number(a, B, 1, 100));
+    for (tram_id id = TRAM_ID(2, 0, 0, 1); id < TRAM_ID(2, 0, 0, 10); id++) {
+        int rc = tram_send(a, id, 0, "x", 1, TRAM_NOWAIT);
+        uint64_t count;
+
+        refused += rc < 0;
+        CHECK(rc == 0 || rc == -ENOSPC);
+        CHECK_OK(tram_accepted(a, id, &count));
+        CHECK_EQ(count, rc == 0);
+    }
+    CHECK(refused > 2 && refused < 9);
+    CHECK_EQ(kit_count_files(place, ".*"), 0);
+    /* Whoever has his files goes on. */
+    CHECK_OK(send_number(a, B, 2, 100));
+    CHECK_ERR(send_number(a, B, 3, 100000), -ENOSPC); /* a larger ring is a file */
+    check_number(b, 1);
+    check_number(b, 2);
+    CHECK_OK(tram_done(b));
+    tram_close(a); /* or its mappings keep what is unlinked */
+    for (tram_id id = TRAM_ID(2, 0, 0, 1); id < TRAM_ID(2, 0, 0, 10); id++) {
+        char path[300];
+
+        kit_remove_tree(kit_path(path, sizeof path, place, id, NULL));
+    }
+    a = open_here(A, 65536);
+    CHECK_OK(send_number(a, B, 3, 100000));
+    check_number(b, 3);
+    tram_close(a);
+    tram_close(b);
+}
+
+/* ---- limits of the process ------------------------------------------------------------------- */
+
+static int count_descriptors(void) {
+    int count = 0;
+
+    for (int fd = 0; fd < 200; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static struct rlimit set_limit(int which, rlim_t value) {
+    struct rlimit before, now;
+
+    CHECK_OK(getrlimit(which, &before));
+    now = (struct rlimit){ value, before.rlim_max };
+    CHECK_OK(setrlimit(which, &now));
+    return before;
+}
+
+/* Open two nodes, send, grow, receive, watch: 0, or the first error. *ret_sent: what was
+ * accepted. */
+static int try_everything(uint64_t *ret_sent) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *a = NULL, *b = NULL;
+    struct tram_msg msg;
+    int rc = tram_open(NULL, A, &options, &a);
+
+    if (rc == 0)
+        rc = tram_open(NULL, B, &options, &b);
+    if (rc == 0 && (rc = tram_fd(b)) >= 0)
+        rc = tram_watch(a, B);
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        size_t size = i == 0 ? 100 : 100000;
+
+        rc = send_number(a, B, *ret_sent + 1, size);
+        *ret_sent += rc == 0;
+    }
+    while (rc == 0 && (rc = tram_recv(b, &msg, 0)) == 0)
+        CHECK_EQ(pattern_check(msg.data, msg.size, msg.seq), -1);
+    tram_close(a);
+    tram_close(b);
+    return rc == -EAGAIN ? 0 : rc;
+}
+
+/* After it, with what it lacked: all that was accepted is there, once, and it goes on. */
+static void check_everything(uint64_t sent) {
+    tram_node *a = kit_open(NULL, A, NULL), *b = kit_open(NULL, B, NULL);
+    struct tram_msg msg;
+    uint64_t count;
+
+    CHECK_OK(tram_accepted(a, B, &count));
+    CHECK_EQ(count, sent);
+    CHECK_OK(send_number(a, B, sent + 1, 10));
+    do {
+        CHECK_OK(tram_recv(b, &msg, 0));
+        CHECK_EQ(pattern_check(msg.data, msg.size, msg.seq), -1);
+    } while (msg.seq <= sent);
+    CHECK_ERR(tram_recv(b, &msg, 0), -EAGAIN);
+    tram_close(a);
+    tram_close(b);
+}
+
+/* One descriptor more each time, until there are enough. */
+TEST(no_descriptors) {
+    int before = count_descriptors(), rc = -EMFILE;
+    uint64_t sent = 0;
+
+    for (rlim_t more = 0; rc < 0; more++) {
+        struct rlimit limit = set_limit(RLIMIT_NOFILE, (rlim_t) before + more);
+
+        CHECK(more < 40);
+        rc = try_everything(&sent);
+        CHECK(rc == 0 || rc == -EMFILE);
+        CHECK_OK(setrlimit(RLIMIT_NOFILE, &limit));
+        CHECK_EQ(count_descriptors(), before);
+        CHECK_EQ(kit_count_files(test_dir(), ".*"), 0);
+    }
+    check_everything(sent);
+}
+
+static uint64_t address_space(void) {
+    FILE *file = fopen("/proc/self/statm", "re");
+    unsigned long pages = 0;
+
+    CHECK(file && fscanf(file, "%lu", &pages) == 1);
+    fclose(file);
+    return (uint64_t) pages * (uint64_t) sysconf(_SC_PAGESIZE);
+}
+
+/* 16 KiB of addresses more each time. */
+TEST(no_address_space) {
+    uint64_t sent = 0, base;
+    int rc = -ENOMEM;
+
+    if (*test_sanitizer())
+        SKIP("sanitizers live on address space");
+    CHECK_OK(try_everything(&sent)); /* what the C library keeps is there from now on */
+    base = address_space();
+    for (rlim_t more = 0; rc < 0; more += 16384) {
+        struct rlimit limit = set_limit(RLIMIT_AS, base + more);
+
+        CHECK(more < 16 << 20);
+        rc = try_everything(&sent);
+        CHECK(rc == 0 || rc == -ENOMEM);
+        CHECK_OK(setrlimit(RLIMIT_AS, &limit));
+        CHECK(address_space() <= base + 4096 * 64);
+    }
+    check_everything(sent);
+}
+
+/* All the mappings that a process may have, but for so many. */
+static char *hoard_mappings(unsigned left, size_t *ret_size) {
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+    size_t page = (size_t) sysconf(_SC_PAGESIZE), most = 0, size, i = 0;
+    char *base;
+
+    CHECK(file && fscanf(file, "%zu", &most) == 1);
+    fclose(file);
+    if (most > 300000)
+        SKIP("this machine allows too many mappings");
+    size = most * page;
+    base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(base != MAP_FAILED);
+    /* Each second page readable: two mappings a time. */
+    while (i < most && mprotect(base + i * page, page, PROT_READ) == 0)
+        i += 2;
+    CHECK(i < most);
+    while (left-- > 0) {
+        i -= 2;
+        CHECK_OK(mprotect(base + i * page, page, PROT_NONE));
+    }
+    *ret_size = size;
+    return base;
+}
+
+TEST_TIMEOUT(no_mappings, 60) {
+    uint64_t sent = 0;
+    int rc = -ENOMEM;
+
+    if (*test_sanitizer())
+        SKIP("sanitizers map for themselves");
+    CHECK_OK(try_everything(&sent));
+    for (unsigned left = 0; rc < 0; left += 2) {
+        size_t size;
+        char *hoard = hoard_mappings(left, &size);
+
+        CHECK(left < 40);
+        rc = try_everything(&sent);
+        CHECK_OK(munmap(hoard, size));
+        CHECK(rc == 0 || rc == -ENOMEM);
+        CHECK_EQ(kit_count_files(test_dir(), ".*"), 0);
+    }
+    check_everything(sent);
+}
+
+/* A ring is cut short under a reader who may not have one more mapping. */
+TEST(cut_short_without_mappings) {
+    tram_node *a, *b;
+    struct tram_msg msg;
+    char path[300], *hoard;
+    size_t size;
+
+    if (*test_sanitizer())
+        SKIP("sanitizers map for themselves");
+    a = kit_open(NULL, A, NULL);
+    b = kit_open(NULL, B, NULL);
+    for (uint64_t n = 1; n <= 50; n++)
+        CHECK_OK(send_number(a, B, n, 10000));
+    CHECK_OK(tram_recv(b, &msg, 0));
+    CHECK_OK(truncate(kit_path(path, sizeof path, test_dir(), B, "from-1.1.1.1"), 65536 + 4096));
+    hoard = hoard_mappings(0, &size);
+    CHECK_ERR(tram_recv(b, &msg, 0), -EBADMSG);
+    CHECK_OK(munmap(hoard, size));
+    CHECK_OK(tram_send(b, A, 1, "x", 1, 0));
+    CHECK_OK(tram_recv(a, &msg, 0));
+    tram_close(a);
+    tram_close(b);
+}
+
+/* Root may lock what it likes: give that up. */
+static void drop_privilege_to_lock(void) {
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct data[2];
+
+    CHECK_OK(syscall(SYS_capget, &header, data));
+    data[0].effective &= ~(1u << CAP_IPC_LOCK);
+    CHECK_OK(syscall(SYS_capset, &header, data));
+}
+
+TEST(no_locked_memory) {
+    struct tram_options options = kit_options(65536, 0);
+    struct rlimit limit;
+    tram_node *a = NULL, *b;
+    uint64_t count;
+
+    if (*test_sanitizer())
+        SKIP("sanitizers make mlock() do nothing");
+    drop_privilege_to_lock();
+    options.flags = TRAM_OPEN_LOCK;
+    limit = set_limit(RLIMIT_MEMLOCK, 32768);
+    CHECK_OK(tram_open(NULL, A, &options, &a));
+    for (int i = 0; i < 2; i++) {
+        CHECK_ERR(send_number(a, B, 1, 100), -ENOMEM);
+        CHECK_OK(tram_accepted(a, B, &count));
+        CHECK_EQ(count, 0);
+    }
+    CHECK(strstr(tram_last_error(a)->text, "memory"));
+    if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ limit.rlim_max, limit.rlim_max }) == 0 &&
+        limit.rlim_max >= 1 << 20)
+        CHECK_OK(send_number(a, B, 1, 100));
+    tram_close(a);
+    b = kit_open(NULL, B, NULL);
+    tram_close(b);
+}
+
+/* The kernel would not only refuse, but kill with SIGXFSZ. */
+TEST(no_large_files) {
+    tram_node *a = kit_open(NULL, A, NULL), *b = kit_open(NULL, B, NULL);
+    struct rlimit limit = set_limit(RLIMIT_FSIZE, 1 << 20);
+    uint64_t count = 99;
+
+    CHECK_ERR(send_number(a, B, 1, 100), -EFBIG);
+    CHECK_OK(tram_accepted(a, B, &count));
+    CHECK_EQ(count, 0);
+    CHECK_EQ(kit_count_files(test_dir(), ".*"), 0);
+    CHECK_OK(setrlimit(RLIMIT_FSIZE, &limit));
+    CHECK_OK(send_number(a, B, 1, 100));
+    check_number(b, 1);
     tram_close(a);
     tram_close(b);
 }

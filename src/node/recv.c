@@ -279,8 +279,8 @@ static int take_now(tram_node *node, struct tram_msg *msgs, int max, bool hold) 
     if (unlikely(node->retries) && count == 0) {
         int rc = aside_take_retry(node, msgs, hold, true);
 
-        if (rc != 0)
-            return rc;
+        if (rc > 0)
+            return rc; /* what failed was told then, and is again at the next look */
     }
     return likely(!node->bad) || count > 0 ? count : ins_say_broken(node);
 }
@@ -389,8 +389,12 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
         (void) outs_flush(node, false); /* an error stays with its channel, for the next send */
     if (likely(node->autos || node->retries))
         autos_release(node);
-    if (unlikely(node->unscanned < 0))
-        (void) ins_scan(node); /* if it fails again, that is said where nothing else is there */
+    if (unlikely(node->unscanned < 0)) {
+        bool bad = node->bad;
+
+        if (ins_scan(node) < 0)
+            node->bad = bad; /* told already, and again after the next look: waits have to wait */
+    }
     for (;;) {
         rc = take_now(node, msgs, max, hold);
         if (rc > 0)

@@ -204,7 +204,7 @@ WRAP(int, mkfifoat, int dir, const char *name, mode_t mode) {
 }
 
 WRAP(int, renameat, int dir, const char *from, int to_dir, const char *to) {
-    if (FAILS("renameat", ENOSPC, ENOMEM, EACCES, EIO))
+    if (FAILS("renameat", ENOSPC, ENOMEM, EIO))
         return -1;
     return __real_renameat(dir, from, to_dir, to);
 }
