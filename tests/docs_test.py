@@ -110,6 +110,8 @@ LIMITS = (
     ("src/node/node.h", "INS_MAX 8192u", HEADER, "8192 nodes send to this one",
      "man/man3/tram_recv.3", "8192 nodes send to this one"),
     ("src/node/node.h", "WATCHERS_MAX 1024u", "docs/SEGMENT.md", "1024 watchers at most"),
+    ("src/node/node.h", "INS_MAX 8192u", HEADER, "8192 nodes send to this one", README,
+     "8192 nodes can send to one", "man/man3/tram_recv.3", "8192 nodes send"),
     ("src/ring/layout.h", "LAYOUT_WINDOW 512u", HEADER, "512 messages of a sender", README,
      "512 messages of one sender", "man/man3/tram_recv.3", "512 messages of a sender",
      "man/man1/tram-recv.1", "At most 512", "docs/TUTORIAL.md", "Up to 512"),
