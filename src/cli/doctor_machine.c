@@ -220,7 +220,7 @@ static void memory_overcommit(struct doctor *doctor, const char *text) {
  * version 1 one per controller. */
 static bool cgroup_limit(const struct doctor *doctor, const char *controller, const char *names[4],
                          uint64_t *ret_limit, uint64_t *ret_used) {
-    char text[4096], path[CLI_PATH], file[CLI_PATH + 64], mine[64];
+    char text[4096], path[CLI_PATH], file[CLI_PATH + 256], mine[64];
     uint64_t lowest = UINT64_MAX;
 
     if (doctor_read(doctor, "/proc/self/cgroup", text, sizeof(text)) < 0)

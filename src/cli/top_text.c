@@ -13,7 +13,7 @@
 
 /* ---- figures -------------------------------------------------------------------------------- */
 
-#define FIGURE 16
+#define FIGURE 24
 
 /* A figure in `width` columns, 4 or 5: 999, 1.2M … in steps of `step`, 1000 or 1024. */
 static const char *figure(char text[FIGURE], double value, double step, int width) {
