@@ -61,4 +61,14 @@ file(GLOB documents CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/*.md)
 install(FILES README.md README.zh-CN.md NEWS.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.c"
-        PATTERN "*.cpp")
+        PATTERN "*.cpp" PATTERN "*.py")
+
+# --- The Python binding ---------------------------------------------------------------------------
+
+set(TRAM_PYTHON_DIR "" CACHE STRING "where the Python binding goes, below the prefix; empty: where
+the prefix's python3 looks")
+install(CODE "
+set(python_package \"${CMAKE_SOURCE_DIR}/bindings/python/tram\")
+set(python_dir \"${TRAM_PYTHON_DIR}\")
+")
+install(SCRIPT cmake/python.cmake)

@@ -29,7 +29,7 @@ group()
             echo qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
         fi
         ;;
-    deb) echo build-essential debhelper dpkg-dev lintian mmdebstrap xz-utils ;;
+    deb) echo build-essential debhelper dh-python dpkg-dev lintian mmdebstrap python3 xz-utils ;;
     bench)
         echo python3 libzmq3-dev libnng-dev iceoryx libiceoryx-posh-dev libiceoryx-binding-c-dev
         ;;
