@@ -25,9 +25,9 @@ same 'tram --version' "$("$TRAM_BIN" --version)" "tram $version"
 same NEWS.md "$(sed -n 's/^## \([0-9.]*\).*/\1/p' NEWS.md | head -n 1)" "$version"
 same debian/changelog \
     "$(sed -n '1s/^tram (\(.*\)-0tram[0-9]*) .*/\1/p' debian/changelog)" "$version"
-same pyproject.toml "$(sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)" "$version"
-same tram.__version__ "$(sed -n 's/^__version__ = "\(.*\)"/\1/p' bindings/python/tram/__init__.py)" \
-    "$version"
+python=bindings/python
+same pyproject.toml "$(sed -n 's/^version = "\(.*\)"/\1/p' $python/pyproject.toml)" "$version"
+same __version__ "$(sed -n 's/^__version__ = "\(.*\)"/\1/p' $python/tram/__init__.py)" "$version"
 for page in man/man*/*; do
     [ -e "$page" ] || continue
     named=$(sed -n 's/^\.TH .*tram \([0-9][0-9.]*\).*/\1/p' "$page")
