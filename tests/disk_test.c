@@ -105,12 +105,16 @@ static void restart_machine(void) {
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
+static bool with_large; /* some that make the ring grow */
+
 static size_t size_of(uint64_t number) {
+    if (with_large && kit_mix(number, 5, 0) % 97 == 0)
+        return 70000 + (size_t) (kit_mix(number, 6, 0) % 30000);
     return (size_t) (kit_mix(number, 1, 0) % 700);
 }
 
 static void put(tram_node *node, uint64_t number, uint32_t flags) {
-    uint8_t data[4096];
+    static uint8_t data[100000];
 
     pattern_fill(data, size_of(number), number);
     CHECK_EQ(tram_send(node, D, (uint32_t) number, data, size_of(number), flags), 0);
@@ -153,6 +157,7 @@ static void nothing_more(tram_node *node) {
 struct life {
     uint64_t send, receive; /* up to these numbers */
     uint64_t sent, received;
+    uint64_t lag; /* how far the receiver is behind; 0: it begins when all is sent */
 };
 
 /* One process is both, and is killed with the last message it received in hand. */
@@ -162,9 +167,15 @@ static void live(void *argument) {
     tram_node *receiver = start(D);
     struct tram_msg msg;
 
-    put_many(sender, life->sent + 1, life->send);
-    for (uint64_t i = life->received + 1; i <= life->receive; i++)
-        CHECK_EQ(get(receiver, &msg), i);
+    uint64_t got = life->received;
+
+    for (uint64_t i = life->sent + 1; i <= life->send; i++) {
+        put(sender, i, 0);
+        while (life->lag > 0 && got < life->receive && i - got > life->lag)
+            CHECK_EQ(get(receiver, &msg), ++got);
+    }
+    while (got < life->receive)
+        CHECK_EQ(get(receiver, &msg), ++got);
     (void) kill(getpid(), SIGKILL);
 }
 
@@ -469,30 +480,66 @@ TEST(successor_lost) {
 
 /* ---- pages of two ages ----------------------------------------------------------------------- */
 
-static void read_file(const char *name, uint8_t *buffer, size_t size) {
-    int fd = CHECK_OK(file(name));
+static const char *const names[] = {STREAM, STREAM "+1", STREAM "+2", HEAD};
 
-    CHECK_EQ(pread(fd, buffer, size, 0), size);
-    close(fd);
-}
+#define NAMES (sizeof(names) / sizeof(names[0]))
 
+/* The channel's files as they were; NULL: not there. */
 struct ages {
-    uint8_t stream[2 * LAYOUT_DATA], head[sizeof(struct head)];
+    uint8_t *data[NAMES];
+    size_t size[NAMES];
 };
 
-static void remember(struct ages *ages) {
-    read_file(STREAM, ages->stream, sizeof(ages->stream));
-    read_file(HEAD, ages->head, sizeof(ages->head));
+static uint8_t *read_file(const char *name, size_t *ret_size) {
+    int fd = file(name);
+    uint8_t *data;
+    struct stat st;
+
+    if (fd < 0)
+        return NULL;
+    CHECK_OK(fstat(fd, &st));
+    *ret_size = (size_t) st.st_size;
+    data = malloc(*ret_size);
+    CHECK_EQ(pread(fd, data, *ret_size, 0), *ret_size);
+    close(fd);
+    return data;
 }
 
-/* The disk had some pages of then, some of now. */
-static void mix(const char *name, const uint8_t *then, size_t size, struct rng *rng) {
-    int fd = CHECK_OK(file(name));
+static void remember(struct ages *ages) {
+    for (size_t i = 0; i < NAMES; i++)
+        ages->data[i] = read_file(names[i], &ages->size[i]);
+}
 
-    for (size_t at = 0; at < size; at += 4096)
-        if (rng_chance(rng, 400))
-            CHECK_EQ(pwrite(fd, then + at, 4096, (off_t) at), 4096);
-    close(fd);
+/* A file's pages, each of now or of then. What is new since may have no data yet. */
+static void mix_file(int fd, const uint8_t *then, size_t size, struct rng *rng) {
+    static const uint8_t nothing[4096];
+    struct stat st;
+
+    CHECK_OK(fstat(fd, &st));
+    for (size_t at = then ? 0 : LAYOUT_DATA; at < (size_t) st.st_size; at += 4096)
+        if (rng_chance(rng, 300))
+            CHECK_EQ(pwrite(fd, then && at < size ? then + at : nothing, 4096, (off_t) at), 4096);
+}
+
+/* What the disk had. A name that was removed may still be there. */
+static void mix(struct ages *then, struct rng *rng) {
+    char path[256];
+
+    for (size_t i = 0; i < NAMES; i++) {
+        int fd = file(names[i]);
+
+        if (fd >= 0) {
+            mix_file(fd, then->data[i], then->size[i], rng);
+        } else if (then->data[i] && rng_chance(rng, 500)) {
+            fd = CHECK_OK(open(kit_path(path, sizeof(path), disk, D, names[i]),
+                               O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+            CHECK_EQ(pwrite(fd, then->data[i], then->size[i], 0), then->size[i]);
+        }
+        if (fd >= 0)
+            close(fd);
+        free(then->data[i]);
+        then->data[i] = NULL;
+    }
 }
 
 /* What comes after the restart is a run of what was sent, whole and in order. */
@@ -519,34 +566,50 @@ static void check_round(struct rng *rng, uint64_t sent) {
     (void) tram_close(sender);
 }
 
-TEST_TIMEOUT(pages_of_two_ages, 30) {
-    uint64_t seed = kit_env("DISK_SEED", (uint64_t) kit_now());
-    uint64_t rounds = kit_env("DISK_ROUNDS", 60);
-    struct rng rng = {seed};
-    struct ages *then = calloc(1, sizeof(*then));
+/* `most` messages in each of two lives, the second of which was caught in the middle. */
+static void two_ages(struct rng *rng, uint64_t most, uint64_t lag) {
+    uint64_t behind = lag ? lag : 60; /* not so far that the ring is full: nobody else receives */
+    struct life life = {.send = 20 + rng_below(rng, most), .lag = lag};
+    struct life more;
+    struct ages then;
 
-    need_disk();
+    life.receive = life.send - rng_below(rng, life.send < behind ? life.send : behind);
+    live_and_die(life);
+    remember(&then);
+    more = (struct life){.sent = life.send, .received = life.receive - 1, .lag = lag};
+    more.send = more.sent + rng_below(rng, most);
+    more.receive = more.send - rng_below(rng, more.send - life.receive < behind
+                                                  ? more.send - life.receive + 1
+                                                  : behind);
+    live_and_die(more);
+    mix(&then, rng);
+    restart_machine();
+    check_round(rng, more.send);
+    remove_disk();
+    CHECK_OK(mkdir(disk, 0700));
+}
+
+static void many_rounds(uint64_t rounds, uint64_t most, uint64_t lag) {
+    uint64_t seed = kit_env("DISK_SEED", (uint64_t) kit_now());
+    struct rng rng = {seed};
+
+    rounds = kit_env("DISK_ROUNDS", rounds);
     printf("    DISK_SEED=%llu DISK_ROUNDS=%llu\n", (unsigned long long) seed,
            (unsigned long long) rounds);
-    for (uint64_t round = 0; round < rounds; round++) {
-        struct life life = {.send = 20 + rng_below(&rng, 60)};
-        struct life more;
+    for (uint64_t round = 0; round < rounds; round++)
+        two_ages(&rng, most, lag);
+}
 
-        life.receive = 1 + rng_below(&rng, life.send);
-        live_and_die(life);
-        remember(then);
-        more = (struct life){.sent = life.send, .received = life.receive - 1};
-        more.send = more.sent + rng_below(&rng, 60);
-        more.receive = life.receive + rng_below(&rng, more.send - life.receive + 1);
-        live_and_die(more);
-        mix(STREAM, then->stream, sizeof(then->stream), &rng);
-        mix(HEAD, then->head, sizeof(then->head), &rng);
-        restart_machine();
-        check_round(&rng, more.send);
-        remove_disk();
-        CHECK_OK(mkdir(disk, 0700));
-    }
-    free(then);
+TEST_TIMEOUT(pages_of_two_ages, 30) {
+    need_disk();
+    many_rounds(60, 60, 0);
+}
+
+/* Rings that go round, and grow. */
+TEST_TIMEOUT(pages_of_two_ages_grown, 30) {
+    need_disk();
+    with_large = true;
+    many_rounds(30, 400, 5);
 }
 
 /* ---- durable sends --------------------------------------------------------------------------- */
