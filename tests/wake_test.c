@@ -366,6 +366,66 @@ TEST_TIMEOUT(space_of_four, 60) {
     space(4, BLOCKING, rounds());
 }
 
+/* The receiver knocks when it opens, for one before it may have died before it could: but there is
+ * no space yet. When there is, it has to knock again. */
+static void run_late_receiver(void *arg) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    uint64_t *woken = arg;
+    struct tram_msg msg;
+    tram_node *node = kit_open(NULL, HUB, &options);
+
+    while (!__atomic_load_n(woken, __ATOMIC_ACQUIRE))
+        kit_pause();
+    if (!kit_await_asleep(test_dir(), SPOKE(0)))
+        FAIL("the sender does not go back to sleep");
+    while (tram_recv(node, &msg, 0) == 0)
+        continue;
+    CHECK_OK(tram_done(node));
+    while (__atomic_load_n(woken, __ATOMIC_ACQUIRE))
+        kit_pause();
+    tram_close(node);
+}
+
+/* To sleep, whatever is due. */
+static void settle(tram_node *node) {
+    struct tram_event event;
+
+    while (tram_timeout(node) == 0)
+        CHECK_EQ(tram_dispatch(node, &event), 0);
+}
+
+TEST(space_after_a_knock_in_vain) {
+    uint64_t *woken = kit_shared(sizeof *woken);
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *node = kit_open(NULL, SPOKE(0), &options);
+    struct pollfd fd = { .fd = tram_fd(node), .events = POLLIN };
+    struct tram_event event = { .type = TRAM_EVENT_UP };
+    int64_t start = 0;
+    pid_t pid;
+
+    while (tram_send(node, HUB, 0, NULL, 0, TRAM_NOWAIT) == 0) /* full to the last byte */
+        continue;
+    settle(node);
+    pid = test_fork(run_late_receiver, woken);
+    CHECK_EQ(poll(&fd, 1, 20000), 1); /* in vain */
+    settle(node);
+    start = kit_now();
+    __atomic_store_n(woken, 1, __ATOMIC_RELEASE);
+    while (event.type != TRAM_EVENT_SPACE) {
+        int64_t ns = tram_timeout(node);
+
+        CHECK_OK(poll(&fd, 1, (int) ((ns + KIT_MS - 1) / KIT_MS)));
+        while (tram_dispatch(node, &event) > 0 && event.type != TRAM_EVENT_SPACE)
+            continue;
+    }
+    if (kit_now() - start >= LOST_NS)
+        FAIL("space came after %.0f ms: the re-look found it", (double) (kit_now() - start) / 1e6);
+    __atomic_store_n(woken, 0, __ATOMIC_RELEASE);
+    JOIN(pid);
+    tram_close(node);
+    munmap(woken, sizeof *woken);
+}
+
 /* ---- at the very moment -------------------------------------------------------------------- */
 
 /* Here one side does not sleep: it watches the other one begin to wait, and acts in the next few

@@ -22,8 +22,10 @@ struct custody {
 /* Unlocked, not only closed: a process that another thread forks this moment has a copy of the
  * descriptor, and would keep the lock. */
 static void custody_release(struct custody *custody) {
-    if (custody->lock >= 0)
+    if (custody->lock >= 0) {
+        (void) sys_unlock(custody->lock, LOCK_PROXY);
         (void) sys_unlock(custody->lock, LOCK_CUSTODY);
+    }
     cleanup_fd(&custody->lock);
     cleanup_fd(&custody->dir);
 }
@@ -51,6 +53,11 @@ static int custody_take(const struct bus *bus, tram_id id, bool make, struct cus
     rc = sys_stat_fd(custody.lock, &st);
     if (rc < 0 || st.links == 0)
         return rc < 0 ? rc : -ENOENT;
+    /* From here on an opener may take the identity, and wait: that we act is to be seen all the
+     * same. */
+    rc = sys_lock(custody.lock, LOCK_PROXY);
+    if (rc < 0)
+        return rc == -EAGAIN ? -EBUSY : rc;
     *ret_custody = custody;
     custody = (struct custody) NO_CUSTODY;
     return 0;

@@ -19,6 +19,7 @@
 /* The byte of the lock file that means … */
 #define LOCK_IDENTITY 0u /* I am this node */
 #define LOCK_CUSTODY  1u /* I act for it */
+#define LOCK_PROXY    2u /* I act for it, and am not it */
 
 struct bus {
     int dir;      /* -1: none */

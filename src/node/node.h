@@ -123,7 +123,6 @@ struct in {
 struct peer {
     struct peer *next;
     tram_id id;
-    bool fresh;        /* its channel was made while a remover may have been at work */
     bool watched;
     bool up;           /* as last told */
     uint32_t events;   /* owed, 1 << type */

@@ -60,7 +60,12 @@ static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity)
     char name[FILES_NAME];
     int rc = sys_random(&plan.id, sizeof(plan.id));
 
+    /* A remover may have found the head of an attempt before this one, and not yet its stream: with
+     * another head beside it, that would be a channel that is broken. */
+    files_stream_name(name, node->id, 0);
     if (rc == 0)
+        rc = sys_unlink(dir, name);
+    if (rc == 0 || rc == -ENOENT)
         rc = head_make(dir, &plan);
     if (rc < 0)
         return rc;
@@ -164,16 +169,14 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
     return open_old(node, dir, out, lowest, facts.base);
 }
 
-/* *ret_made: the channel is new. */
 static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64_t capacity,
-                  struct out **ret_out, bool *ret_made) {
+                  struct out **ret_out) {
     __attribute__((cleanup(out_free_p))) struct out *out = NULL;
     uint32_t lowest = 0;
     uint32_t highest = 0;
     int rc = files_generations(dir, node->id, &lowest, &highest);
 
-    *ret_made = rc == -ENOENT && make;
-    if (*ret_made)
+    if (rc == -ENOENT && make)
         rc = make_channel(node, dir, peer->id, capacity);
     else if (rc == 0 && on_disk(&node->bus)) {
         rc = disk_repair_streams(&node->bus, dir, node->id, peer->id);
@@ -239,23 +242,29 @@ static int still_there(tram_node *node, struct peer *peer) {
     return inode == peer->out->head_inode;
 }
 
+/* Is what we published still in a file that has its name? Asked without a new descriptor: there may
+ * be none. 1, 0 or a negative errno. */
+static int still_linked(tram_node *node, struct peer *peer) {
+    struct sys_stat st;
+    int rc = sys_stat_fd(peer->out->fd, &st);
+
+    return rc < 0 ? still_there(node, peer) : st.links > 0;
+}
+
 /* Does anybody act for the receiver who is not the receiver? (`itself`: or who may be, as an
  * ephemeral one removes itself.) 1, 0 or a negative errno; -ENOENT: it has no lock, for it never
  * ran, or the remover is through: the lock goes last. */
 static int look_for_remover(tram_node *node, const struct peer *peer, bool itself) {
     OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
     OWNS_FD int lock = dir < 0 ? dir : sys_file_open(dir, "lock", true);
-    int rc = lock < 0 ? lock : sys_lock_held(lock, LOCK_CUSTODY);
 
-    if (rc != 1 || itself)
-        return rc;
-    rc = sys_lock_held(lock, LOCK_IDENTITY);
-    return rc < 0 ? rc : !rc;
+    return lock < 0 ? lock : sys_lock_held(lock, itself ? LOCK_CUSTODY : LOCK_PROXY);
 }
 
-/* A remover that was at work while we made the files may have unlinked them by their names without
- * having closed this channel. So wait for his end, and look; whoever begins later finds them whole,
- * and closes them first. 0, or -ENOENT: to be made again. */
+/* A remover that was at work while the files were made may have unlinked them by their names
+ * without having closed this channel; or may be about to. So wait for his end, and look; whoever
+ * begins later finds them whole, and closes them first. Who made them, we or a process before us
+ * that died then, does not matter. 0, or -ENOENT: to be made again. */
 static int outlive_remover(tram_node *node, struct peer *peer) {
     uint64_t begin = sys_now();
     int rc;
@@ -269,6 +278,8 @@ static int outlive_remover(tram_node *node, struct peer *peer) {
     }
     if (rc == 0 || rc == -ENOENT)
         rc = still_there(node, peer);
+    if (rc > 0)
+        rc = still_linked(node, peer);
     return rc > 0 ? 0 : rc == 0 ? -ENOENT : rc;
 }
 
@@ -277,7 +288,6 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
                         struct peer **ret_peer) {
     OWNS_FD int dir = files_node_dir(&node->bus, to, make && !is_ephemeral(to));
     struct peer *peer;
-    bool made;
     int rc;
 
     if (dir == -ENOENT && is_ephemeral(to))
@@ -287,12 +297,9 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
     peer = peer_get(node, to);
     if (!peer)
         return -ENOMEM;
-    rc = attach(node, dir, peer, make, capacity, &peer->out, &made);
-    peer->fresh |= made; /* also if we learn only at the next attempt what became of it */
-    if (rc == 0 && peer->fresh) {
+    rc = attach(node, dir, peer, make, capacity, &peer->out);
+    if (rc == 0)
         rc = outlive_remover(node, peer);
-        peer->fresh = rc < 0 && rc != -ENOENT;
-    }
     if (rc < 0)
         peer->out = out_free(peer->out);
     else
@@ -355,15 +362,6 @@ void out_break(struct out *out, int why) {
 }
 
 /* ---- ringing --------------------------------------------------------------------------------- */
-
-/* Is what we published still in a file that has its name? Asked without a new descriptor: there may
- * be none. 1, 0 or a negative errno. */
-static int still_linked(tram_node *node, struct peer *peer) {
-    struct sys_stat st;
-    int rc = sys_stat_fd(peer->out->fd, &st);
-
-    return rc < 0 ? still_there(node, peer) : st.links > 0;
-}
 
 /* While we did not look, the remover may have left it to the receiver, who consumed what we
  * published, and the next remover found nothing that waited. */
@@ -681,6 +679,15 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
     }
 }
 
+/* Would a send that found no room get further now? */
+static bool may_go_on(struct out *out) {
+    uint64_t armed = load_relaxed(&out->tx.head->armed);
+
+    /* Closed, or nonsense: the next send says so. */
+    return (armed & (ARMED_CLOSED | ARMED_BROKEN)) || ring_tx_look(&out->tx) < 0 ||
+           out->tx.freed + out->capacity > out->tx.pos + LINK_SPAN;
+}
+
 /* The receiver knocked: there is space, or it wants something. */
 void out_knocked(tram_node *node, struct peer *peer) {
     struct out *out = peer->out;
@@ -690,13 +697,16 @@ void out_knocked(tram_node *node, struct peer *peer) {
         out_make_dirty(node, out, true);
         out->tx.rung = armed & ARMED_ON ? out->tx.rung : armed;
     }
-    /* Closed, or nonsense: the next send says so. */
-    if (out->blocked && ((armed & (ARMED_CLOSED | ARMED_BROKEN)) || ring_tx_look(&out->tx) < 0 ||
-                         out->tx.freed + out->capacity > out->tx.pos + LINK_SPAN)) {
-        ring_tx_unwant(&out->tx);
-        out->blocked = false;
-        peer_event(node, peer, TRAM_EVENT_SPACE);
+    if (!out->blocked)
+        return;
+    if (!may_go_on(out)) { /* in vain; and for this want we are not rung again */
+        (void) ring_tx_want(&out->tx);
+        if (!may_go_on(out))
+            return;
     }
+    ring_tx_unwant(&out->tx);
+    out->blocked = false;
+    peer_event(node, peer, TRAM_EVENT_SPACE);
 }
 
 /* ---- after a restart ------------------------------------------------------------------------- */
