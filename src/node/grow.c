@@ -85,6 +85,7 @@ void out_trim(struct out *out, uint64_t keep) {
     uint64_t head = out->tx.freed;
     uint64_t first = head > keep ? head - keep : 0;
     uint64_t end = round_up(out->tx.pos + LINK_SPAN, PAGE);
+    uint64_t told = load_relaxed(&out->tx.words->kept);
     bool empty = head == out->tx.pos;
     uint64_t kept;
 
@@ -96,6 +97,8 @@ void out_trim(struct out *out, uint64_t keep) {
     if (empty && keep < PAGE)
         first = end; /* nothing stays, not even the page at hand */
     kept = first < out->tx.pos ? first : out->tx.pos;
+    if (kept < told && told <= out->tx.pos)
+        kept = told; /* gone is gone, whoever punched it */
     if (first + out->capacity <= end)
         return; /* all of it is in use or kept */
     if (out->reserved != UINT64_MAX && out->kept >= first && out->reserved <= end && !out->asked)
@@ -105,8 +108,11 @@ void out_trim(struct out *out, uint64_t keep) {
     /* A file system without holes keeps it; and if half of it is gone before that fails, nobody may
      * count on the rest: so either way it is as if it were gone. */
     (void) each_range(out, end, first + out->capacity, sys_file_punch);
-    out->kept = first;
-    out->reserved = first < end ? end : out->tx.pos;
+    /* Beyond these nothing was reserved that we know of: a process before us may have punched. */
+    if (out->kept < first)
+        out->kept = first;
+    if (out->reserved > end)
+        out->reserved = end;
     if (first == end) {
         out->kept = out->tx.pos;
         out->reserved = out->tx.pos & ~(PAGE - 1);

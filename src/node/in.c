@@ -599,7 +599,9 @@ int ins_scan(tram_node *node) {
 
 void in_tidy(tram_node *node, struct in *in) {
     uint64_t tail = in->rx.tail;
-    uint64_t held = load_relaxed(&in->rx.words->reserved) - load_relaxed(&in->rx.words->kept);
+    uint64_t reserved = load_relaxed(&in->rx.words->reserved);
+    uint64_t kept = load_relaxed(&in->rx.words->kept);
+    uint64_t held = reserved > kept ? reserved - kept : 0; /* nothing, after an orderly end */
     struct head *head = in->head_map.base;
     tram_id from = in->peer->id;
     int rc;
