@@ -1,8 +1,9 @@
 #!/bin/bash
 # The long proof: `make soak`. For MINUTES (default 20) in the built tree TRAM_BUILD:
 #
-#   first   every stepping test with every state checked, 10,000 killed ephemeral nodes, 2,000
-#           restarts of the machine on a disk, and wake-ups by the hundred thousand
+#   first   the models in their large worlds (6 GB of memory at most), every stepping test with
+#           every state checked, 10,000 killed ephemeral nodes, 2,000 restarts of the machine on a
+#           disk, and wake-ups by the hundred thousand
 #   then    kill storms of ever new worlds in one process group and wake-ups in another, until the
 #           time is over
 #
@@ -43,6 +44,8 @@ sleeps()
 }
 
 echo "soak of $minutes minutes, storms from seed $seed"
+run model python3 tests/model_test.py --soak || failed=1
+LITMUS_ROUNDS=2000000 run litmus "$tests/litmus_test" || failed=1
 STEP_EVERY=1 run step "$tests/step_test" || failed=1
 STEP_EVERY=1 run step_recv "$tests/step_recv_test" || failed=1
 run bell "$tests/bell_test" || failed=1

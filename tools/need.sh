@@ -21,7 +21,7 @@ group()
     case $1 in
     build) echo gcc g++ libc6-dev linux-libc-dev binutils cmake ninja-build pkg-config ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh
-        echo python3 valgrind libuv1 libglib2.0-0 mandoc groff-base zsh
+        echo python3 spin valgrind libuv1 libglib2.0-0 mandoc groff-base zsh
         ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools
