@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * Both ends of a ring on plain memory: order, counts, wrapping, links, nonsense, recovery; and the
- * door.
+ * door. Two threads as ends, that sleep and are woken: it is here that the thread sanitizer sees
+ * all of it, in one mapping.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "ring/door.h"
@@ -270,6 +275,137 @@ TEST(doors) {
     CHECK(door_knock(&door, FROM)); /* a set bit is no reason not to ring */
     CHECK(door_announce(&door));
     CHECK_EQ(door.attached, 1);
+}
+
+/* ---- two threads ----------------------------------------------------------------------------- */
+
+/* An end's door, and the bell beside it. */
+struct end {
+    _Alignas(64) struct door door;
+    int bell[2];
+};
+
+struct pair {
+    struct bench *bench;
+    struct end producer, consumer;
+    uint64_t messages;
+    uint64_t sleeps[2];
+};
+
+static void ring_bell(struct end *end) {
+    CHECK(write(end->bell[1], "!", 1) == 1 || errno == EAGAIN);
+}
+
+/* As node_sleep(), node_block() and node_wake() do. What was knocked for is looked at by the
+ * caller, after this. */
+static bool sleep_until_knocked(struct end *end) {
+    struct pollfd bell = { .fd = end->bell[0], .events = POLLIN };
+    char bytes[64];
+    bool slept = door_sleep(&end->door, 0);
+
+    if (slept && poll(&bell, 1, 15000) <= 0)
+        FAIL("a wake-up was lost");
+    if (slept)
+        (void) !read(end->bell[0], bytes, sizeof(bytes));
+    door_wake(&end->door);
+    for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
+        (void) door_take(&end->door, i);
+    return slept;
+}
+
+static void *run_producer(void *arg) {
+    struct pair *pair = arg;
+    struct ring_tx *tx = &pair->bench->tx;
+
+    for (uint64_t i = 1; i <= pair->messages; i++) {
+        uint64_t size = 8 * (1 + i * 7919 % 1500), armed;
+        uint64_t *body;
+
+        CHECK_OK(ring_tx_look(tx));
+        while (tx->pos + record_span(size) + LINK_SPAN > tx->freed + CAPACITY) {
+            uint64_t seen = tx->freed;
+
+            CHECK_OK(ring_tx_want(tx));
+            if (tx->freed == seen)
+                pair->sleeps[0] += sleep_until_knocked(&pair->producer);
+            CHECK_OK(ring_tx_look(tx));
+        }
+        if (load_relaxed(&tx->words->want) & ARMED_ON)
+            ring_tx_unwant(tx);
+        /* What goes round the end lies behind it here, for both. */
+        body = ring_tx_header(tx, FROM, 1, 0, size);
+        for (uint64_t n = 0; n < size / 8; n++)
+            body[n] = i ^ n;
+        ring_tx_stage(tx, size);
+        armed = ring_tx_publish(tx);
+        if (ring_tx_must_ring(tx, armed)) {
+            tx->rung = armed;
+            if (door_knock(&pair->consumer.door, FROM))
+                ring_bell(&pair->consumer);
+        }
+    }
+    return NULL;
+}
+
+static void give(struct pair *pair) {
+    struct ring_rx *rx = &pair->bench->rx;
+    uint64_t want = ring_rx_free(rx);
+
+    if (!ring_rx_must_ring(rx, want))
+        return;
+    rx->rung = want;
+    if (door_knock(&pair->producer.door, FROM + 1))
+        ring_bell(&pair->producer);
+}
+
+static void consume(struct pair *pair) {
+    struct ring_rx *rx = &pair->bench->rx;
+
+    while (rx->seq < pair->messages) {
+        struct ring_view view;
+
+        CHECK(ring_rx_look(rx));
+        while (ring_rx_next(rx, &view) == RX_MESSAGE) {
+            const uint64_t *body = (const uint64_t *) (const void *) (view.record + 1);
+
+            ring_rx_handed(rx);
+            for (uint64_t n = 0; n < view.size / 8; n++)
+                CHECK(body[n] == (view.seq ^ n));
+            ring_rx_commit(rx, rx->pos, rx->seq);
+            if (ring_rx_should_free(rx))
+                give(pair);
+        }
+        give(pair);
+        if (rx->seq == pair->messages)
+            return;
+        ring_rx_arm(rx);
+        fence(); /* F2 */
+        CHECK(ring_rx_look(rx));
+        if (!ring_rx_ready(rx))
+            pair->sleeps[1] += sleep_until_knocked(&pair->consumer);
+        ring_rx_disarm(rx);
+    }
+}
+
+TEST_TIMEOUT(two_threads_wake_each_other, 60) {
+    struct pair *pair = aligned_alloc(64, sizeof(*pair));
+    pthread_t thread;
+
+    memset(pair, 0, sizeof(*pair));
+    pair->bench = bench_new(0, 0);
+    pair->messages = *test_sanitizer() ? 20000 : 100000;
+    CHECK_EQ(pipe2(pair->producer.bell, O_NONBLOCK | O_CLOEXEC), 0);
+    CHECK_EQ(pipe2(pair->consumer.bell, O_NONBLOCK | O_CLOEXEC), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, run_producer, pair), 0);
+    consume(pair);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK(pair->sleeps[0] + pair->sleeps[1] > 0);
+    for (int i = 0; i < 2; i++) {
+        (void) close(pair->producer.bell[i]);
+        (void) close(pair->consumer.bell[i]);
+    }
+    bench_free(pair->bench);
+    free(pair);
 }
 
 /* IDs that differ in one byte only do not share bits more than chance has it. */
