@@ -45,22 +45,3 @@ set(cxx_options
 function(cxx_program target)
     target_compile_options(${target} PRIVATE ${cxx_options})
 endfunction()
-
-# Each C++ header alone, twice, as C++17 and C++20.
-if(TRAM_CXX)
-    file(GLOB cxx_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/include/tram/*.hpp)
-    set(units "")
-    foreach(header ${cxx_headers})
-        cmake_path(GET header FILENAME name)
-        set(unit ${CMAKE_BINARY_DIR}/headers/${name}.cc)
-        file(CONFIGURE OUTPUT ${unit} CONTENT
-             "#include <tram/${name}>\n#include <tram/${name}>\nextern int tram_nothing;\n")
-        list(APPEND units ${unit})
-    endforeach()
-    foreach(standard 17 20)
-        add_library(headers_hpp${standard} OBJECT ${units})
-        set_target_properties(headers_hpp${standard} PROPERTIES CXX_STANDARD ${standard})
-        target_compile_options(headers_hpp${standard} PRIVATE -Wall -Wextra -Wpedantic -Wconversion
-                               -Wsign-conversion -Wold-style-cast)
-    endforeach()
-endif()

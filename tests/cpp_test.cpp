@@ -245,6 +245,7 @@ TEST(staged_and_flushed) {
     CHECK_EQ(*left.accepted(right_id), 2);
     CHECK(next(right) == "1");
     CHECK(!left.send(right_id, "3").staged());
+    CHECK(!left.send(right_id, "4", 0, tram::durable).staged()); /* in memory: no difference */
 }
 
 TEST(forwarded) {

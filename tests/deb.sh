@@ -68,6 +68,7 @@ programs()
     mkdir -p "$from"
     dpkg-deb -x "$dir"/libtram-dev_*.deb "$from"
     dpkg-deb -x "$dir"/libtram0_*.deb "$from"
+    dpkg-deb -x "$dir"/python3-tram_*.deb "$from"
     for name in hello_send hello_recv; do
         gcc -I "$from/usr/include" "examples/$name.c" \
             -L "$from/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)" -ltram \
@@ -124,6 +125,20 @@ for name in libtram0 libtram-dev tram; do
     same "$name needs" "$(dpkg-deb -f "$package" Depends | tr ',' '\n' |
         sed 's/ (.*//; s/^ *//' | grep -vx -e libc6 -e libtram0)" ''
 done
+
+# The binding is for all processors, and the minimal system has no python3: this one's reads it.
+package=$(echo "$dir/python3-tram_$version"-*_all.deb)
+same 'python3-tram needs' "$(dpkg-deb -f "$package" Depends | tr ',' '\n' |
+    sed 's/ (.*//; s/^ *//' | sort -u | xargs)" 'libtram0 python3'
+same 'python3-tram' "$(PYTHONPATH=$dir/programs/usr/lib/python3/dist-packages \
+    TRAM_DIR=$root/dev/shm/py \
+    TRAM_LIBRARY=$(echo "$dir"/programs/usr/lib/*/libtram.so.0) PYTHONDONTWRITEBYTECODE=1 \
+    python3 -c '
+import tram, tram.aio
+with tram.Node(None, "1.0.0.1") as node:
+    node.send("1.0.0.1", b"to itself")
+    print(node.recv().data.decode())' 2>&1)" 'to itself'
+rm -rf "$root/dev/shm/py"
 
 out=$(in_root dpkg --install "${packages[@]}" 2>&1)
 same "dpkg --install ($out)" $? 0

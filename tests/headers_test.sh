@@ -1,8 +1,8 @@
 #!/bin/bash
 # test: timeout=60 label=noasan,notsan,noO0,nomusl
-# Each installed header compiles alone, and twice, as C11 and as C++17, without a warning, in GCC
-# and in Clang where it is installed; its macros can be used. (Says nothing of how the library is
-# built: one build does it. Further dialects: cmake/headers.cmake, cmake/cxx.cmake.)
+# Each installed header compiles alone, and twice, as C11 and as C++17, the C++ header as C++20,
+# too, without a warning, in GCC and in Clang where it is installed; its macros can be used. (Says
+# nothing of how the library is built: one build does it. Further dialects: cmake/headers.cmake.)
 
 set -u
 passed=0 failed=0
@@ -11,8 +11,9 @@ mkdir -p "$folder"
 
 compile() # COMPILER STANDARD FILE
 {
-    local out
-    if out=$("$1" "-std=$2" -fsyntax-only -Wall -Wextra -Wpedantic -Werror \
+    local out more=()
+    [[ $3 == *.hpp.cc ]] && more=(-Wconversion -Wsign-conversion -Wold-style-cast)
+    if out=$("$1" "-std=$2" -fsyntax-only -Wall -Wextra -Wpedantic -Werror "${more[@]}" \
         -I "$TRAM_SRC/include" "$3" 2>&1); then
         passed=$((passed + 1))
     else
@@ -54,6 +55,7 @@ for pair in gcc:g++ clang:clang++; do
         if command -v "${pair#*:}" >/dev/null; then
             unit "$folder/$name.cc" "$name"
             compile "${pair#*:}" c++17 "$folder/$name.cc"
+            [ "$name" = tram.hpp ] && compile "${pair#*:}" c++20 "$folder/$name.cc"
         fi
     done
 done

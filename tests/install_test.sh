@@ -72,7 +72,8 @@ version=$("$TRAM_SRC/tools/version.sh")
 there "$tree" bin/tram include/tram/tram.h lib/libtram.so lib/libtram.so.0 \
     "lib/libtram.so.$version" lib/libtram.a lib/pkgconfig/tram.pc lib/cmake/tram/tram-config.cmake \
     share/doc/tram/LICENSE share/doc/tram/README.md \
-    share/bash-completion/completions/tram share/zsh/site-functions/_tram
+    share/bash-completion/completions/tram share/zsh/site-functions/_tram \
+    'lib/python3*/*-packages/tram/aio.py' 'lib/python3*/*-packages/tram/py.typed'
 same 'pages' "$(cd "$tree/share" && find man -type f | sort)" \
     "$(cd "$TRAM_SRC" && find man -name '*.[1-9]' | sort)"
 same 'headers' "$(cd "$tree/include" && find . -type f | sort)" \

@@ -210,6 +210,17 @@ class Messages(Case):
         self.assertEqual(left.accepted(RIGHT), 2)
         self.assertEqual(len(right.recv_batch()), 2)
 
+    def test_durable(self):
+        """On a bus in memory it says nothing; that it syncs is disk_test's to see."""
+        left, right = self.two()
+        self.assertTrue(left.send(RIGHT, b"1", durable=True))
+        self.assertTrue(left.sendv(RIGHT, [b"2"], durable=True))
+        with left.claim(RIGHT, 1) as claim:
+            claim.view[:] = b"3"
+            self.assertTrue(claim.commit(durable=True))
+        self.assertEqual([m.data for m in right.recv_batch()], [b"1", b"2", b"3"])
+        self.assertEqual(left.peer(RIGHT).to.lost, 0)
+
     def test_forwarded(self):
         left, right = self.two()
         third = self.open(THIRD)

@@ -43,6 +43,13 @@ sleeps()
     sed -n 's/.* \([0-9]*\) sleeps.*/\1/p' "$logs"/wake*.log | awk '{ n += $1 } END { print n + 0 }'
 }
 
+# A storm of the bindings, with 3000 kills.
+bindings()
+{
+    TRAM_SRC=$PWD TRAM_BUILD=$(realpath "$build") STORM_SEED=$seed STORM_KILLS=3000 \
+        bash tests/private_bus.sh python3 "tests/$1"
+}
+
 echo "soak of $minutes minutes, storms from seed $seed"
 run model python3 tests/model_test.py --soak || failed=1
 LITMUS_ROUNDS=2000000 run litmus "$tests/litmus_test" || failed=1
@@ -54,6 +61,8 @@ FAULT_ALL=1 run fault_recv "$tests/fault_recv_test" || failed=1
 EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundreds || failed=1
 DISK_SEED=$seed DISK_ROUNDS=1000 run disk "$tests/disk_test" "pages_*" || failed=1
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on /var/tmp || failed=1
+run cpp_storm bindings cpp_storm_test.py || failed=1
+run python_storm bindings python_storm_test.py || failed=1
 WAKE_SECONDS=600 WAKE_ROUNDS=100000 run wake "$tests/wake_test" || failed=1
 
 if [ $failed -eq 0 ]; then

@@ -156,7 +156,6 @@ def _bare(name):
 
 hot = SimpleNamespace(send=_bare("tram_send"), recv=_bare("tram_recv"),
                       recv_batch=_bare("tram_recv_batch"))
-INT_MAX = (1 << 31) - 1
 
 
 # ---- memory that belongs to others -------------------------------------------------------------

@@ -31,7 +31,7 @@ _unpack = _msg.unpack_from
 _Bytes = ctypes.POINTER(ctypes.c_char)
 
 _send, _recv, _recv_batch = _c.hot.send, _c.hot.recv, _c.hot.recv_batch
-_SMALL = _c.INT_MAX
+_SMALL = 65536  # what is larger is copied without Python's lock
 _new = tuple.__new__
 
 
@@ -224,7 +224,8 @@ class Node:
                 rc = _send(self._handle, to, tag & 0xFFFFFFFF, data, len(data), flags)
             else:
                 with _c.borrowed(data) as (address, size):
-                    rc = _c.quick.send(self._handle, to, tag, address, size, flags)
+                    send = _c.quick.send if size <= _SMALL else _c.free.send
+                    rc = send(self._handle, to, tag, address, size, flags)
             if rc >= 0:
                 return rc == 0
             if rc != _EAGAIN or nowait or timeout == 0:
