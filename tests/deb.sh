@@ -129,7 +129,7 @@ done
 # The binding is for all processors, and the minimal system has no python3: this one's reads it.
 package=$(echo "$dir/python3-tram_$version"-*_all.deb)
 same 'python3-tram needs' "$(dpkg-deb -f "$package" Depends | tr ',' '\n' |
-    sed 's/ (.*//; s/^ *//' | sort -u | xargs)" 'libtram0 python3'
+    sed 's/ (.*//; s/^ *//; s/:any//' | sort -u | xargs)" 'libtram0 python3'
 same 'python3-tram' "$(PYTHONPATH=$dir/programs/usr/lib/python3/dist-packages \
     TRAM_DIR=$root/dev/shm/py \
     TRAM_LIBRARY=$(echo "$dir"/programs/usr/lib/*/libtram.so.0) PYTHONDONTWRITEBYTECODE=1 \
