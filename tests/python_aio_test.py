@@ -206,7 +206,7 @@ class Aio(unittest.IsolatedAsyncioTestCase):
             pass
         began = time.monotonic()
         await asyncio.wait_for(send, 10 * SCALE)
-        self.assertLess(time.monotonic() - began, 0.2 * SCALE)
+        self.assertLess(time.monotonic() - began, SCALE)
         self.assertEqual((await left.recv()).data, b"not wanted yet")
 
     async def test_nobody_waits(self):

@@ -1,5 +1,5 @@
 #!/bin/bash
-# test: timeout=30 label=noasan,notsan,nomusl
+# test: timeout=60 label=noasan,notsan,nomusl
 # What README.md says of C++ and Python is true: its programs are those in examples/, word for word,
 # and talk to each other in all pairs of languages; its commands run. (No sanitizer: python would
 # have to load its run-time first; no musl: python is glibc's.)
