@@ -77,17 +77,31 @@ static int survey(struct repair *repair) {
     return 0;
 }
 
-/* Does the channel go on in that generation, at this place? 1, 0, or what the machine says. */
-static int goes_on(const struct repair *repair, uint32_t generation, const struct ring_rx *rx) {
-    struct stream words;
-    int rc = generation <= repair->highest ? read_words(repair, generation, &words) : -ENOENT;
+/* Where a generation begins, if there is one. 1, 0, or what the machine says. */
+static int look_at(const struct repair *repair, uint32_t generation, struct stream *ret_words) {
+    int rc = generation <= repair->highest ? read_words(repair, generation, ret_words) : -ENOENT;
 
-    if (rc < 0)
-        return files_is_machine(rc) ? rc : 0;
-    return words.base == rx->pos && words.base_seq == rx->seq;
+    return rc == 0 ? 1 : files_is_machine(rc) ? rc : 0;
 }
 
-/* Go over the records that are not consumed. rx->pos is left behind the last that holds. */
+/* Does the channel go on in that generation, at this place? */
+static int goes_on(const struct repair *repair, uint32_t generation, uint64_t pos, uint64_t seq) {
+    struct stream words;
+    int rc = look_at(repair, generation, &words);
+
+    return rc <= 0 ? rc : words.base == pos && words.base_seq == seq;
+}
+
+/* Is the receiver beyond this generation? Then it does not matter what its words say. */
+static int is_passed(const struct repair *repair, uint32_t generation) {
+    struct stream words;
+    int rc = look_at(repair, generation + 1, &words);
+
+    return rc <= 0 ? rc : words.base <= repair->committed;
+}
+
+/* Go over the records that are not consumed. rx->pos is left behind the last that holds. 1: the
+ * channel goes on in the next generation. */
 static int walk(const struct repair *repair, uint32_t generation, struct ring_rx *rx) {
     struct ring_view view;
 
@@ -99,18 +113,21 @@ static int walk(const struct repair *repair, uint32_t generation, struct ring_rx
         case RX_MESSAGE:
             continue;
         case RX_LINK:
-            rc = goes_on(repair, generation + 1, rx);
+            rc = goes_on(repair, generation + 1, rx->pos, rx->seq);
             if (rc == 0)
                 rx->pos = before;
-            return rc < 0 ? rc : 0;
+            return rc;
         default:
             rx->pos = before;
-            return 0;
+            /* The last one may be made and not linked yet: who takes the channel over does that. */
+            if (before != rx->tail || generation + 1 != repair->highest)
+                return 0;
+            return goes_on(repair, generation + 1, before + LINK_SPAN, rx->seq);
         }
     }
 }
 
-/* Begin where the receiver stands, or at the stream's start. False: it is through with it. */
+/* Begin where the receiver stands, or at the stream's start. False: it stands behind the tail. */
 static bool place(const struct repair *repair, const struct stream_facts *facts, uint64_t tail,
                   struct ring_rx *rx) {
     rx->tail = tail;
@@ -133,14 +150,23 @@ static void cut(struct stream *words, uint64_t tail, uint64_t pos, uint64_t seq)
     store_relaxed(&words->tail, pos | slot);
 }
 
-/* One generation. 1: the channel ends in it. */
+/* The words of the generation in which the channel ends. */
+static void end_channel(const struct repair *repair, struct stream *words, uint64_t tail,
+                        const struct ring_rx *rx) {
+    if (rx->pos != WORD_POSITION(tail))
+        cut(words, tail, rx->pos, rx->seq);
+    words->lost = repair->lost + (repair->accepted > rx->seq ? repair->accepted - rx->seq : 0);
+    words->life = repair->life + 1;
+}
+
+/* One generation. 1: the channel goes on behind it. */
 static int repair_stream(struct repair *repair, uint32_t generation) {
     struct stream_facts facts;
     struct sys_map map;
     struct stream *words;
     struct ring_rx rx = {.from = repair->from, .usual = RX_ON_DISK};
-    bool last = generation == repair->highest;
     uint64_t tail;
+    int on;
     int rc = stream_open(repair->dir, repair->from, repair->to, generation,
                          SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts, NULL);
 
@@ -150,26 +176,22 @@ static int repair_stream(struct repair *repair, uint32_t generation) {
     rx.data = stream_data(&map);
     rx.mask = facts.capacity - 1;
     tail = load_relaxed(&words->tail);
-    if (place(repair, &facts, WORD_POSITION(tail), &rx)) {
+    on = is_passed(repair, generation);
+    if (on == 0 && place(repair, &facts, WORD_POSITION(tail), &rx)) {
         if (rx.tail - rx.pos > facts.capacity)
             rx.tail = rx.pos; /* it can't have been so far ahead */
-        rc = walk(repair, generation, &rx);
-        last |= rx.pos != WORD_POSITION(tail);
+        on = walk(repair, generation, &rx);
     }
-    if (rc == 0 && last) {
-        if (rx.pos != WORD_POSITION(tail))
-            cut(words, tail, rx.pos, rx.seq);
-        words->lost = repair->lost + (repair->accepted > rx.seq ? repair->accepted - rx.seq : 0);
-        words->life = repair->life + 1;
-    }
-    if (rc == 0)
+    if (on == 0)
+        end_channel(repair, words, tail, &rx);
+    if (on >= 0)
         rc = sys_map_sync(&map, LAYOUT_DATA + facts.capacity);
-    if (rc == 0) {
+    if (on >= 0 && rc == 0) {
         words->boot = repair->bus->boot;
         rc = sys_map_sync(&map, LAYOUT_DATA);
     }
     sys_unmap(&map);
-    return rc < 0 ? rc : last;
+    return rc < 0 ? rc : on;
 }
 
 int disk_repair_streams(const struct bus *bus, int dir, tram_id from, tram_id to) {
@@ -185,8 +207,12 @@ int disk_repair_streams(const struct bus *bus, int dir, tram_id from, tram_id to
     if (rc < 0 || !repair.stale)
         return rc;
     rc = read_head(&repair);
-    for (generation = repair.lowest; rc == 0 && generation <= repair.highest; generation++)
-        rc = repair_stream(&repair, generation);
+    if (rc < 0)
+        return rc;
+    generation = repair.lowest;
+    do
+        rc = repair_stream(&repair, generation++);
+    while (rc > 0);
     if (rc < 0)
         return rc;
     for (; generation <= highest; generation++) {
@@ -224,23 +250,53 @@ int disk_take_stream(const struct bus *bus, struct out *out) {
 
 /* ---- heads ----------------------------------------------------------------------------------- */
 
-int disk_take_head(const struct bus *bus, const struct sys_map *map, uint64_t accepted) {
-    struct head *head = map->base;
+/* After a restart: the words may be older than what was done. */
+static int doubt_head(struct head *head, int dir, uint32_t lowest, uint32_t highest) {
+    struct stream first;
+    struct stream last;
+    uint64_t committed = WORD_POSITION(head->committed);
+    uint64_t size;
+    int fd = -1;
+    int rc = stream_read(dir, head->from, head->to, lowest, &first, &size, &fd);
+
+    if (rc == 0) {
+        cleanup_fd(&fd);
+        rc = stream_read(dir, head->from, head->to, highest, &last, &size, &fd);
+    }
+    if (rc < 0)
+        return rc;
+    cleanup_fd(&fd);
+    if (committed < first.base) { /* what is removed was consumed */
+        uint64_t slot = WORD_SLOT(head->committed) ^ 1u;
+
+        committed = first.base;
+        head->consumed[slot] = first.base_seq;
+        journal_order();
+        head->committed = committed | slot;
+        journal_order();
+    }
+    /* What was released out of order may bear numbers that are used again now. */
+    memset(head->window, 0, sizeof(head->window));
+    head->handed = committed | (head->handed & 7u);
+    if (head->head > committed)
+        head->head = committed;
+    head->unsure = last.accepted[WORD_SLOT(last.tail)];
+    return 0;
+}
+
+int disk_take_head(const struct bus *bus, int dir, struct in *in, uint32_t lowest,
+                   uint32_t highest) {
+    struct head *head = in->head_map.base;
+    int rc = 0;
 
     if (head->boot == bus->boot)
         return 0;
-    if (is_stale(bus, head->boot)) {
-        uint64_t committed = WORD_POSITION(head->committed);
-
-        /* What was released out of order may bear numbers that are used again now. */
-        memset(head->window, 0, sizeof(head->window));
-        head->handed = committed | (head->handed & 7u);
-        if (head->head > committed)
-            head->head = committed;
-        head->unsure = accepted;
-    }
+    if (is_stale(bus, head->boot))
+        rc = doubt_head(head, dir, lowest, highest);
+    if (rc < 0)
+        return rc;
     head->boot = bus->boot;
-    return sys_map_sync(map, sizeof(*head));
+    return sys_map_sync(&in->head_map, sizeof(*head));
 }
 
 /* ---- syncing --------------------------------------------------------------------------------- */

@@ -34,9 +34,10 @@ int disk_repair_streams(const struct bus *bus, int dir, tram_id from, tram_id to
  * -ENOENT: it does, and will. */
 int disk_check_sender(const struct bus *bus, int dir, tram_id from, tram_id to);
 
-/* As holder of the destination: what the words in a head are worth, now that the streams are
- * repaired. */
-int disk_take_head(const struct bus *bus, const struct sys_map *head, uint64_t accepted);
+/* As holder of the destination: what the words in the head of a channel are worth, now that its
+ * streams are repaired. */
+int disk_take_head(const struct bus *bus, int dir, struct in *in, uint32_t lowest,
+                   uint32_t highest);
 
 /* As custodian of the source: from now on it is written. Sets out->marks. */
 int disk_take_stream(const struct bus *bus, struct out *out);

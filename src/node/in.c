@@ -330,18 +330,6 @@ static int recover_earlier(tram_node *node, struct in *in) {
     return in->plain ? 0 : in_need_hands(node, in);
 }
 
-/* On a disk: as many messages as its last stream has accepted may have been handed out. */
-static int take_head(tram_node *node, struct in *in, uint32_t highest) {
-    struct stream words;
-    OWNS_FD int fd = -1;
-    uint64_t size;
-    int rc = stream_read(node->dir, in->peer->id, node->id, highest, &words, &size, &fd);
-
-    return rc < 0 ? rc
-                  : disk_take_head(&node->bus, &in->head_map,
-                                   words.accepted[WORD_SLOT(words.tail)]);
-}
-
 static int in_map(tram_node *node, struct in *in) {
     struct stream_facts facts;
     struct head_facts head;
@@ -356,6 +344,8 @@ static int in_map(tram_node *node, struct in *in) {
     if (rc == 0)
         rc = head_open(node->dir, in->peer->id, node->id, SYS_MAP_WRITE | node->map_flags,
                        &in->head_map, &head);
+    if (rc == 0 && on_disk(&node->bus))
+        rc = disk_take_head(&node->bus, node->dir, in, lowest, highest);
     if (rc == 0)
         rc = find_generation(node, in, lowest, highest, &facts);
     if (rc < 0)
@@ -364,10 +354,6 @@ static int in_map(tram_node *node, struct in *in) {
         return -EBADMSG;
     in->id = head.id;
     in->head_inode = head.inode;
-    if (on_disk(&node->bus))
-        rc = take_head(node, in, highest);
-    if (rc < 0)
-        return rc;
     if (!ring_rx_init(&in->rx, stream_words(&in->map), stream_data(&in->map), in->head_map.base,
                       in->peer->id, facts.capacity, facts.base, facts.base_seq))
         return -EBADMSG;
