@@ -230,6 +230,25 @@ def test_a_node_that_runs():
     none(findings, "namespace")
 
 
+def test_another_namespace():
+    """For real: a node that is pid 1 of its own namespace."""
+    fresh()
+    space = ["unshare", "-pf"] if os.geteuid() == 0 else ["unshare", "-rpf"]
+    receiver = subprocess.Popen([*space, "--mount-proc", "--kill-child", TRAM, "recv", "--id", B],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while "(1 up)" not in str(look()[0]):
+        assert time.monotonic() < end
+        if receiver.poll() is not None:
+            raise Skip(f"no PID namespace here: {receiver.communicate()[1]}")
+    findings, code = look()
+    receiver.kill()  # unshare takes no other signal while its child runs
+    receiver.communicate()
+    assert code == 0
+    says(only(findings, "namespace", "note"), what=f"node {B} is up in another PID namespace, as "
+         "pid 1 there (tram)")
+
+
 # --- channels -------------------------------------------------------------------------------------
 
 def one_channel(waiting=0, **head):
@@ -519,6 +538,11 @@ def test_places():
         findings, code = look("--dir", place)
         assert code == 0
         says(only(findings, "tmpfiles", "warning"), why="look old", do=f"echo 'x {place}'")
+        findings, _ = look("--dir", os.path.basename(place), cwd="/tmp")  # wherever it leads
+        only(findings, "tmpfiles", "warning")
+        os.symlink(place, os.path.join(DIR, "link"))
+        only(look("--dir", os.path.join(DIR, "link", "more"))[0], "tmpfiles", "warning")
+        os.unlink(os.path.join(DIR, "link"))
     findings, _ = look("--dir", "/run/user/4242")
     says(only(findings, "logind", "warning"), what="below /run/user")
 

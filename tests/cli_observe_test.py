@@ -387,7 +387,8 @@ def test_noise():
                 del octets[dice.randrange(len(octets)):]
             bus.write(B, name, bytes(octets))
         for args in (("ls",), ("dump", "--from", A, "--to", B, "--json"),
-                     ("dump", "--to", B, "--aside")):
+                     ("dump", "--to", B, "--aside"), ("doctor", "--json"),
+                     ("top", "--json", "--count", "1", "--interval", "0.1"))[:4 + (turn % 8 == 0)]:
             try:
                 _, out, _ = tram(*args)
             except BaseException:

@@ -143,7 +143,7 @@ static void space_kind(struct doctor *doctor, const struct machine_mount *mount)
 
 void doctor_space(struct doctor *doctor) {
     struct machine_mount mount = { .point = "/", .type = "?" };
-    char mounts[CLI_PATH];
+    char mounts[CLI_PATH], place[CLI_PATH];
     int rc = machine_space(cli_bus_path(), &doctor->space);
 
     if (rc < 0) {
@@ -152,7 +152,7 @@ void doctor_space(struct doctor *doctor) {
         return;
     }
     doctor_path(doctor, "/proc/self/mounts", mounts, sizeof(mounts));
-    if (machine_mount(mounts, cli_bus_path(), &mount) < 0) /* the defaults above will do */
+    if (machine_place(cli_bus_path(), place) < 0 || machine_mount(mounts, place, &mount) < 0)
         (void) snprintf(mount.type, sizeof(mount.type), "%s", doctor->space.tmpfs ? "tmpfs" : "?");
     space_bytes(doctor, mount.point);
     space_inodes(doctor, mount.point);

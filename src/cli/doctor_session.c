@@ -156,8 +156,10 @@ static void session_logind(struct doctor *doctor) {
 }
 
 void doctor_session(struct doctor *doctor) {
-    const char *path = cli_bus_path();
+    char path[CLI_PATH];
 
+    if (machine_place(cli_bus_path(), path) < 0)
+        return; /* doctor_bus() and doctor_space() have said why */
     if (strncmp(path, "/dev/shm/", 9) == 0) {
         session_logind(doctor);
     } else if (strncmp(path, "/run/user/", 10) == 0) {

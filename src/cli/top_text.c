@@ -50,7 +50,9 @@ static const char *rate_text(char text[FIGURE], bool rated, double rate, double 
 
 /* Four columns: 45ms, 3.2s, 59s, 59m, 23h, 364d; >3s if it is at least that. */
 static const char *age_text(char text[FIGURE], const struct top_age *age) {
-    uint64_t seconds = age->ns / 1000000000, days = seconds / 86400;
+    uint64_t half = age->at_least ? 0 : 500000000;
+    uint64_t seconds = (age->ns < UINT64_MAX - half ? age->ns + half : age->ns) / 1000000000;
+    uint64_t days = seconds / 86400;
     uint64_t most = age->at_least ? 99 : 999;
     const char *more = age->at_least ? ">" : "";
 

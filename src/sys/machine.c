@@ -24,28 +24,58 @@
 
 /* ---- file systems --------------------------------------------------------------------------- */
 
-/* Cut a path to its parent. False: there is none. */
-static bool to_parent(char *path) {
-    char *slash = strrchr(path, '/');
+/* The part of a path that is there: its length, 0 for a relative one of which nothing is. Leaves it
+ * in full and without symlinks in *ret_real, to be freed. */
+static int find_there(const char *path, size_t *ret_used, char **ret_real) {
+    size_t used = strlen(path);
+    char there[4096];
 
-    if (!slash || strcmp(path, "/") == 0)
-        return false;
-    slash[slash == path] = '\0';
-    return true;
+    if (used >= sizeof(there))
+        return -ENAMETOOLONG;
+    for (;;) {
+        (void) snprintf(there, sizeof(there), "%.*s", (int) used, path);
+        *ret_real = realpath(used > 0 ? there : ".", NULL);
+        if (*ret_real)
+            break;
+        if (errno != ENOENT || used == 0 || strcmp(there, "/") == 0)
+            return -errno;
+        while (used > 0 && path[used - 1] != '/')
+            used--;
+        while (used > 1 && path[used - 1] == '/')
+            used--;
+    }
+    *ret_used = used;
+    return 0;
+}
+
+int machine_place(const char *path, char buffer[4096]) {
+    char *real;
+    size_t used;
+    int size, rc = find_there(path, &used, &real);
+
+    if (rc < 0)
+        return rc;
+    path += used;
+    path += strspn(path, "/");
+    size = snprintf(buffer, 4096, "%s%s%s", strcmp(real, "/") == 0 && *path ? "" : real,
+                    *path ? "/" : "", path);
+    free(real);
+    return size < 4096 ? 0 : -ENAMETOOLONG;
 }
 
 int machine_space(const char *path, struct machine_space *ret_space) {
-    char there[4096];
     struct statvfs vfs;
     struct statfs fs;
+    size_t used;
+    char *real;
+    int rc = find_there(path, &used, &real);
 
-    if ((size_t) snprintf(there, sizeof(there), "%s", path) >= sizeof(there))
-        return -ENAMETOOLONG;
-    while (statvfs(there, &vfs) < 0)
-        if (errno != ENOENT || !to_parent(there))
-            return -errno;
-    if (statfs(there, &fs) < 0)
-        return -errno;
+    if (rc < 0)
+        return rc;
+    rc = statvfs(real, &vfs) < 0 || statfs(real, &fs) < 0 ? -errno : 0;
+    free(real);
+    if (rc < 0)
+        return rc;
     *ret_space = (struct machine_space){
         .total = (uint64_t) vfs.f_blocks * vfs.f_frsize,
         .free = (uint64_t) vfs.f_bavail * vfs.f_frsize,

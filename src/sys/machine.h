@@ -22,6 +22,10 @@ struct machine_space {
     bool read_only;
 };
 
+/* Where a path leads, in full and without symlinks: that of its last directory which is there, and
+ * the rest behind it. */
+int machine_place(const char *path, char buffer[4096]);
+
 /* Of the file system that `path`, or what there is of it, lies on. */
 int machine_space(const char *path, struct machine_space *ret_space);
 
@@ -29,7 +33,7 @@ struct machine_mount {
     char point[256], type[32], options[512];
 };
 
-/* The mount that a path lies on, by the table in `file` (as /proc/self/mounts). */
+/* The mount that a place lies on, by the table in `file` (as /proc/self/mounts). */
 int machine_mount(const char *file, const char *path, struct machine_mount *ret_mount);
 
 struct machine_file {
