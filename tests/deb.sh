@@ -3,7 +3,8 @@
 # installed there, two programs talk, the tool sends and receives, for root and for another user;
 # then they are removed, and the system is as it was. Run by tests/matrix.sh.
 #
-#     tests/deb.sh DIR       DIR has the packages (make deb), and keeps the minimal Debian: base.tar
+#     tests/deb.sh DIR     DIR has the packages (make deb), and keeps the minimal Debian, base.tar,
+#                          and one with Python for python3-tram, python.tar
 #
 # Needs to be root, or a user with sub-IDs (/etc/subuid); says so, and exits with 77, where it can't
 # be had. The last line is 'N passed, N failed, N skipped'.
@@ -45,19 +46,22 @@ mirror()
         }'
 }
 
+# base NAME OPTION…
 base()
 {
-    [ -s "$dir/base.tar" ] && return
-    local line
+    local line name=$1
+    shift
+    [ -s "$dir/$name.tar" ] && return
     line=$(mirror)
     [ -n "$line" ] || skip "apt knows no Debian of this machine's own release"
-    rm -f "$dir/base.new.tar"
-    mmdebstrap --quiet --variant=minbase "$(. /etc/os-release && echo "$VERSION_CODENAME")" \
-        "$dir/base.new.tar" "$line" >"$dir/base.log" 2>&1 || {
-        tail -n 5 "$dir/base.log"
-        skip "the minimal system could not be made; $dir/base.log says why"
+    rm -f "$dir/new.tar"
+    mmdebstrap --quiet --variant=minbase "$@" \
+        "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$dir/new.tar" "$line" \
+        >"$dir/$name.log" 2>&1 || {
+        tail -n 5 "$dir/$name.log"
+        skip "the minimal system could not be made; $dir/$name.log says why"
     }
-    mv "$dir/base.new.tar" "$dir/base.tar"
+    mv "$dir/new.tar" "$dir/$name.tar"
 }
 
 # What the user of these packages would compile: elsewhere, with what libtram-dev holds.
@@ -68,7 +72,6 @@ programs()
     mkdir -p "$from"
     dpkg-deb -x "$dir"/libtram-dev_*.deb "$from"
     dpkg-deb -x "$dir"/libtram0_*.deb "$from"
-    dpkg-deb -x "$dir"/python3-tram_*.deb "$from"
     for name in hello_send hello_recv; do
         gcc -I "$from/usr/include" "examples/$name.c" \
             -L "$from/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)" -ltram \
@@ -85,23 +88,30 @@ if [ "${2-}" != --inside ]; then
         skip "that needs root, or sub-IDs of this user in /etc/subuid"
     fi
     "${enter[@]}" true 2>/dev/null || skip "this machine does not let us have mounts of our own"
-    base
+    base base
+    base python --include=python3
     programs
     exec "${enter[@]}" "$0" "$dir" --inside
 fi
 
 # --- Inside: mounts and processes of our own ------------------------------------------------------
 
-root=$dir/root
-rm -rf --one-file-system "$root"
-mkdir -p "$root"
-mount -t tmpfs -o mode=755 tram "$root" || exit 1
-tar -xf "$dir/base.tar" -C "$root" --exclude='./dev/*' || exit 1
-mount -t proc proc "$root/proc" || exit 1
-mkdir -p "$root/dev/shm" "$root/packages"
-touch "$root/dev/null" && mount --bind /dev/null "$root/dev/null" || exit 1
-mount -t tmpfs -o mode=1777 shm "$root/dev/shm" || exit 1
-cp "$dir"/hello_send "$dir"/hello_recv "$root/packages"
+# system NAME: from now on $root is a new one of that base.
+system()
+{
+    root=$dir/root-$1
+    rm -rf --one-file-system "$root"
+    mkdir -p "$root"
+    mount -t tmpfs -o mode=755 tram "$root" || exit 1
+    tar -xf "$dir/$1.tar" -C "$root" --exclude='./dev/*' || exit 1
+    mount -t proc proc "$root/proc" || exit 1
+    mkdir -p "$root/dev/shm" "$root/packages"
+    touch "$root/dev/null" && mount --bind /dev/null "$root/dev/null" || exit 1
+    mount -t tmpfs -o mode=1777 shm "$root/dev/shm" || exit 1
+    cp "$dir"/hello_send "$dir"/hello_recv examples/*.py "$dir"/*.deb "$root/packages"
+    before=$(files)
+    dpkg_before=$(in_root dpkg --get-selections)
+}
 
 in_root()
 {
@@ -115,33 +125,49 @@ files()
         ! -path './var/cache/ldconfig/*' ! -path './packages/*' -printf '%P %y %m %l\n' | sort)
 }
 
-before=$(files)
-dpkg_before=$(in_root dpkg --get-selections)
-packages=()
+installs() # NAME…
+{
+    local name out packages=()
+    for name in "$@"; do
+        packages+=("packages/$(cd "$root/packages" && echo "${name}_$version"-*.deb)")
+    done
+    out=$(in_root dpkg --install "${packages[@]}" 2>&1)
+    same "dpkg --install $* ($out)" $? 0
+}
+
+# What is removed, and then purged, leaves the system as it was.
+leaves_nothing() # NAME…
+{
+    local out
+    out=$(in_root dpkg --remove "$@" 2>&1)
+    same "dpkg --remove ($out)" $? 0
+    out=$(in_root dpkg --purge "$@" 2>&1)
+    same "dpkg --purge ($out)" $? 0
+    same 'files left' "$(diff <(echo "$before") <(files))" ''
+    same 'packages left' "$(in_root dpkg --get-selections)" "$dpkg_before"
+}
+
+# hears USER PROGRAM…: that is a hello_recv.
+hears()
+{
+    local user=$1 line=''
+    shift
+    exec 3< <(in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
+        timeout 20 "$@" 2>&1)
+    read -r -t 20 line <&3
+    same "$user: $*" "$line" 'hello, world'
+    exec 3<&-
+}
+
 for name in libtram0 libtram-dev tram; do
-    package=$(echo "$dir/${name}_$version"-*.deb)
-    packages+=("packages/$(basename "$package")")
-    cp "$package" "$root/packages"
-    same "$name needs" "$(dpkg-deb -f "$package" Depends | tr ',' '\n' |
+    same "$name needs" "$(dpkg-deb -f "$dir/${name}_$version"-*.deb Depends | tr ',' '\n' |
         sed 's/ (.*//; s/^ *//' | grep -vx -e libc6 -e libtram0)" ''
 done
+same 'python3-tram needs' "$(dpkg-deb -f "$dir/python3-tram_$version"-*_all.deb Depends |
+    tr ',' '\n' | sed 's/ (.*//; s/^ *//; s/:any//' | sort -u | xargs)" 'libtram0 python3'
 
-# The binding is for all processors, and the minimal system has no python3: this one's reads it.
-package=$(echo "$dir/python3-tram_$version"-*_all.deb)
-same 'python3-tram needs' "$(dpkg-deb -f "$package" Depends | tr ',' '\n' |
-    sed 's/ (.*//; s/^ *//; s/:any//' | sort -u | xargs)" 'libtram0 python3'
-same 'python3-tram' "$(PYTHONPATH=$dir/programs/usr/lib/python3/dist-packages \
-    TRAM_DIR=$root/dev/shm/py \
-    TRAM_LIBRARY=$(echo "$dir"/programs/usr/lib/*/libtram.so.0) PYTHONDONTWRITEBYTECODE=1 \
-    python3 -c '
-import tram, tram.aio
-with tram.Node(None, "1.0.0.1") as node:
-    node.send("1.0.0.1", b"to itself")
-    print(node.recv().data.decode())' 2>&1)" 'to itself'
-rm -rf "$root/dev/shm/py"
-
-out=$(in_root dpkg --install "${packages[@]}" 2>&1)
-same "dpkg --install ($out)" $? 0
+system base
+installs libtram0 libtram-dev tram
 same 'tram --version' "$(in_root tram --version)" "tram $version"
 same 'nothing else was installed' "$(diff <(echo "$dpkg_before") <(in_root dpkg --get-selections) |
     sed -n 's/^> \([a-z0-9-]*\).*/\1/p' | xargs)" 'libtram-dev libtram0 tram'
@@ -151,14 +177,10 @@ same 'pages and completions' "$(in_root dpkg -L tram libtram-dev | grep -c -e '/
 # talk USER PROGRAM…: two programs, then the tool, one to the other.
 talk()
 {
-    local user=$1 line='' out
+    local user=$1 out
     in_root setpriv --reuid "$user" --regid "$user" --clear-groups /packages/hello_send
     same "$user: hello_send" $? 0
-    exec 3< <(in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
-        timeout 20 /packages/hello_recv 2>&1)
-    read -r -t 20 line <&3
-    same "$user: hello_recv" "$line" 'hello, world'
-    exec 3<&-
+    hears "$user" /packages/hello_recv
     out=$(echo packed | in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
         tram send --from 1.0.0.1 --to 1.0.0.3 2>&1)
     same "$user: tram send ($out)" $? 0
@@ -169,12 +191,17 @@ talk()
 talk 0
 talk 65534
 
-out=$(in_root dpkg --remove tram libtram-dev libtram0 2>&1)
-same "dpkg --remove ($out)" $? 0
-out=$(in_root dpkg --purge tram libtram-dev libtram0 2>&1)
-same "dpkg --purge ($out)" $? 0
-same 'files left' "$(diff <(echo "$before") <(files))" ''
-same 'packages left' "$(in_root dpkg --get-selections)" "$dpkg_before"
+leaves_nothing tram libtram-dev libtram0
+
+# Python: from it to C, and to it from C. (The receivers are other users: the first one still runs.)
+system python
+installs libtram0 python3-tram
+in_root python3 /packages/hello_send.py
+same 'hello_send.py' $? 0
+hears 0 /packages/hello_recv
+in_root setpriv --reuid 65534 --regid 65534 --clear-groups /packages/hello_send
+hears 65534 python3 /packages/hello_recv.py
+leaves_nothing python3-tram libtram0
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]

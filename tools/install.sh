@@ -43,6 +43,11 @@ rm -f "$stage.log"
 
 (cd "$stage" && find . ! -type d -printf '%P\0') | while IFS= read -r -d '' file; do
     rm -f -- "$target/$file" && echo "removed $target/$file"
+    if [[ $file == *.py ]]; then # and what Python made of it
+        module=$(basename "$file" .py)
+        rm -f -- "$target/$(dirname "$file")/__pycache__/$module".*.pyc
+        rmdir -- "$target/$(dirname "$file")/__pycache__" 2>/dev/null || true
+    fi
 done
 (cd "$stage" && find . -depth -mindepth 1 -type d -printf '%P\0') |
     while IFS= read -r -d '' folder; do
