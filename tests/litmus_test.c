@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test: timeout=60 cpus=2
+ * test: timeout=120 cpus=2
  *
  * Each labelled pair of orders, raced: two threads on two processors take the two sides of it some
  * hundred thousand times, with a little random delay, and count how often neither saw the other's
@@ -25,7 +25,7 @@
 
 #define FROM 0x01020304u
 #define LONGEST (400 * KIT_MS) /* a race with its fences, on a machine that is busy; … */
-#define PATIENCE (4 * KIT_S)   /* … and until something is seen that must be */
+#define PATIENCE (12 * KIT_S)  /* … and until something is seen that must be */
 
 typedef bool (*side)(struct litmus *litmus);
 
@@ -153,32 +153,32 @@ static void with(side one, side other) {
 #define OK litmus_fenced
 #define NO litmus_unfenced
 
-TEST_TIMEOUT(tail_and_armed, 30) {
+TEST_TIMEOUT(tail_and_armed, 60) {
     with(OK.publish, OK.arm);
     without("F1", NO.publish, OK.arm, true);
     without("F2", OK.publish, NO.arm, true);
 }
 
-TEST_TIMEOUT(tail_and_closed, 30) {
+TEST_TIMEOUT(tail_and_closed, 60) {
     with(OK.publish, OK.shut);
     without("F1", NO.publish, OK.shut, true);
     without("F2", OK.publish, NO.shut, true);
 }
 
-TEST_TIMEOUT(want_and_head, 30) {
+TEST_TIMEOUT(want_and_head, 60) {
     with(OK.want, OK.give);
     without("F3", NO.want, OK.give, true);
     without("F4", OK.want, NO.give, true);
 }
 
 /* The bit and attached are changed by instructions that are a fence themselves on x86-64. */
-TEST_TIMEOUT(bit_and_asleep, 30) {
+TEST_TIMEOUT(bit_and_asleep, 60) {
     with(OK.knock, OK.sleep);
     without("D1", NO.knock, OK.sleep, false);
     without("D2", OK.knock, NO.sleep, true);
 }
 
-TEST_TIMEOUT(attached_and_asleep, 30) {
+TEST_TIMEOUT(attached_and_asleep, 60) {
     with(OK.announce, OK.sleep);
     without("D1", NO.announce, OK.sleep, false);
     without("D2", OK.announce, NO.sleep, true);

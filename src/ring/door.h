@@ -20,7 +20,7 @@
  *   D1 and D2 are a Dekker pair: the peer sees asleep and rings, or the owner sees the bit and does
  *   not sleep. The owner takes the bits before it looks at the rings, never after: a bit set in
  *   between stays for the next look. A hostile peer that clears bits delays wake-ups to the
- *   re-look, no more. Checked exhaustively with deaths of both sides (docs/RATIONALE.md).
+ *   re-look, no more. Checked exhaustively with deaths of both sides (tests/model/wake.pml).
  */
 #pragma once
 

@@ -393,7 +393,7 @@ TEST_TIMEOUT(two_threads_wake_each_other, 60) {
 
     memset(pair, 0, sizeof(*pair));
     pair->bench = bench_new(0, 0);
-    pair->messages = *test_sanitizer() ? 20000 : 100000;
+    pair->messages = *test_sanitizer() ? 20000 : 50000;
     CHECK_EQ(pipe2(pair->producer.bell, O_NONBLOCK | O_CLOEXEC), 0);
     CHECK_EQ(pipe2(pair->consumer.bell, O_NONBLOCK | O_CLOEXEC), 0);
     CHECK_EQ(pthread_create(&thread, NULL, run_producer, pair), 0);

@@ -21,6 +21,9 @@
  * Properties. MUST(name, condition) fails as "assertion violated name": so a test can tell what was
  * broken from what was meant to be. What must hold in the end is asked when nothing moves any more
  * (`timeout`), by process `judge`.
+ *
+ * A trap of spin's: a[f(a)] = x, where the index depends on what is changed, is undone at another
+ * index, for that is found anew. So no such assignment.
  */
 c_code {
     static int world(const char *name, int otherwise) {
