@@ -40,6 +40,33 @@ static bool readable(tram_node *node) {
     return CHECK_OK(poll(&fd, 1, 0)) == 1;
 }
 
+/* ---- the truth ------------------------------------------------------------------------------- */
+
+/* However fast new senders come: who accepted a message before the call has it received by it. */
+static void first_messages(tram_node *right, int64_t timeout_ns, tram_id first) {
+    struct tram_msg msg;
+
+    for (tram_id id = first; id < first + 60; id++) {
+        tram_node *left = kit_open(NULL, id, NULL);
+
+        CHECK_OK(tram_send(left, RIGHT, 0, "x", 1, 0));
+        CHECK_OK(tram_recv(right, &msg, timeout_ns));
+        CHECK_EQ(msg.from, id);
+        CHECK_ERR(tram_recv(right, &msg, timeout_ns), timeout_ns ? -ETIMEDOUT : -EAGAIN);
+        tram_close(left);
+    }
+}
+
+TEST(nothing_there_is_the_truth) {
+    tram_node *right = kit_open(NULL, RIGHT, NULL);
+
+    first_messages(right, 0, TRAM_ID(2, 0, 0, 1));
+    first_messages(right, 1, TRAM_ID(3, 0, 0, 1));
+    CHECK_OK(tram_fd(right));
+    first_messages(right, 0, TRAM_ID(4, 0, 0, 1));
+    tram_close(right);
+}
+
 /* ---- held messages --------------------------------------------------------------------------- */
 
 /* With 512 in hand the next one is no work, until one is released; others' messages are. */

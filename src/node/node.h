@@ -175,7 +175,7 @@ struct tram_node {
     uint64_t door_inode, bell_inode;
     uint32_t attached; /* of the door, as last seen */
     bool scan_owed;    /* it changed, and the directory was not read since */
-    uint64_t scan_at;  /* when it may be read again; see wait.c */
+    uint64_t scan_at;  /* when it may be read again; see node_scan() */
     uint32_t ins;      /* channels in, also closed ones */
     tram_id refused;   /* a sender whose channel is one too many, to be said */
     bool refused_told;
@@ -389,6 +389,9 @@ struct retry *retry_free(struct retry *retry);
 bool node_sleep(tram_node *node, bool space_only);
 /* Woken, or not? Empties the bell if the node is asleep. False: somebody knocked. */
 bool node_sleeps_on(tram_node *node);
+/* Read the directory, in which something changed: at once, because "nothing there" is to be said
+ * and has to be true; or when enough time was ours since the last one. */
+void node_scan(tram_node *node, bool at_once);
 /* Wake: take the bits, make their channels hot. */
 void node_wake(tram_node *node);
 /* Is there a bit, or something new in the directory? */

@@ -329,9 +329,19 @@ int node_too_many(tram_node *node) {
 
 /* How far a wait has come. */
 struct patience {
+    bool scanned; /* the directory, before nothing is said to be there */
     int64_t timeout_ns;
     uint64_t deadline, spin_until; /* 0: the clock was not read yet */
 };
+
+/* Somebody may have made a channel, and sent, before this call. True: look again. */
+static bool scan_last(tram_node *node, struct patience *wait) {
+    if (likely(!node->scan_owed) || wait->scanned)
+        return false;
+    wait->scanned = true;
+    node_scan(node, true);
+    return true;
+}
 
 /* Nothing there: spin for a while, then sleep. 0: look again. */
 static int rest(tram_node *node, struct patience *wait) {
@@ -356,7 +366,7 @@ static int rest(tram_node *node, struct patience *wait) {
     if (node_all_in_hand(node))
         return node_too_many(node); /* "nothing came" has to be the truth */
     if (now >= wait->deadline)
-        return -ETIMEDOUT;
+        return scan_last(node, wait) ? 0 : -ETIMEDOUT;
     if (!node_sleep(node, false)) {
         node_wake(node);
         return 0;
@@ -401,6 +411,8 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
             remember_quick(node);
         if (rc != 0)
             return rc;
+        if (timeout_ns == 0 && unlikely(scan_last(node, &wait)))
+            continue;
         if (timeout_ns == 0) {
             bool full = node_all_in_hand(node);
 

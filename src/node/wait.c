@@ -94,10 +94,10 @@ static void peer_knocked(tram_node *node, struct peer *peer) {
 
 /* Something in the directory changed. Who says so without end must not keep us from everything
  * else: it is put off until as much time was ours. */
-static void scan_owed(tram_node *node) {
+void node_scan(tram_node *node, bool at_once) {
     uint64_t now = sys_now();
 
-    if (now < node->scan_at)
+    if (now < node->scan_at && !at_once)
         return; /* still owed */
     node->scan_owed = false;
     (void) ins_scan(node); /* if it fails, the next receive says so and tries again */
@@ -129,7 +129,7 @@ void node_wake(tram_node *node) {
         node->scan_owed = true;
     }
     if (unlikely(node->scan_owed))
-        scan_owed(node);
+        node_scan(node, false);
 }
 
 /* The bell, but no bit: it came late; or somebody takes our bits. Everything is looked at soon. */
@@ -383,6 +383,7 @@ static int wait_for_work(tram_node *node, int64_t timeout_ns) {
     uint64_t deadline = sys_deadline(timeout_ns);
     uint64_t spin_until =
         node->spin_ns < 0 ? UINT64_MAX : sys_now() + (uint64_t) node->spin_ns;
+    bool scanned = false;
 
     for (;;) {
         uint64_t now = sys_now();
@@ -395,6 +396,11 @@ static int wait_for_work(tram_node *node, int64_t timeout_ns) {
         if (now < deadline && now < spin_until) {
             node_due(node, now);
             sys_relax();
+            continue;
+        }
+        if (unlikely(node->scan_owed) && now >= deadline && !scanned) {
+            scanned = true;
+            node_scan(node, true);
             continue;
         }
         if (node_all_in_hand(node))
