@@ -171,19 +171,15 @@ static int stream_id(tram_node *node, tram_id from, uint64_t *ret_id) {
     return 0;
 }
 
-int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold, bool failed) {
+/* 1; 0: it was none, and is on the list no more; or a negative errno. */
+static int take_retry(tram_node *node, struct retry *retry, struct tram_msg *ret_msg, bool hold) {
     char asked[FILES_NAME];
     char name[FILES_NAME];
-    struct retry *retry = node->retries;
     struct record record;
     uint64_t stream = 0;
     uint32_t size;
     int rc;
 
-    while (retry && (retry->in_hand || (retry->failed && !failed)))
-        retry = retry->next;
-    if (!retry)
-        return 0;
     files_aside_name(asked, "retry", retry->from, retry->seq);
     files_aside_name(name, "aside", retry->from, retry->seq);
     rc = read_aside(node->dir, asked, retry->from, retry->seq, &record, &retry->data);
@@ -237,6 +233,19 @@ int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold, bool 
         memcpy(ret_msg->layer, extension->layer, sizeof(ret_msg->layer));
     }
     return 1;
+}
+
+int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold, bool failed) {
+    for (;;) {
+        struct retry *retry = node->retries;
+        int rc;
+
+        while (retry && (retry->in_hand || (retry->failed && !failed)))
+            retry = retry->next;
+        rc = retry ? take_retry(node, retry, ret_msg, hold) : 0;
+        if (!retry || rc != 0)
+            return rc;
+    }
 }
 
 int aside_release(tram_node *node, tram_id from, uint64_t seq, bool automatic) {

@@ -64,7 +64,7 @@ static int custody_take(const struct bus *bus, tram_id id, bool make, struct cus
 }
 
 static int bus_from_path(const char *path, struct bus *ret_bus) {
-    *ret_bus = (struct bus){.mode = 0600};
+    *ret_bus = (struct bus){.dir = -1, .mode = 0600};
     if (snprintf(ret_bus->path, sizeof(ret_bus->path), "%s", path) >= (int) sizeof(ret_bus->path))
         return -ENAMETOOLONG;
     ret_bus->dir = sys_dir_open(AT_FDCWD, path);
