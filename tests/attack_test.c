@@ -606,3 +606,33 @@ TEST(retried_and_held) {
     (void) tram_close(a);
     (void) tram_close(b);
 }
+
+/* A sender died between making its larger stream and linking to it: the next one links. */
+TEST(larger_stream_without_a_link) {
+    struct stream_plan plan = { .from = A, .to = B, .generation = 1, .mode = 0600 };
+    tram_node *a = open_small(A);
+    struct channel_look look;
+    char path[512];
+    int dir;
+
+    CHECK_OK(tram_send(a, B, 0, "one", 3, 0));
+    (void) tram_close(a);
+    dir = CHECK_OK(open(kit_path(path, sizeof(path), test_dir(), B, NULL), O_RDONLY));
+    CHECK_OK(channel_look(dir, A, B, &look));
+    plan.id = look.id;
+    plan.base = look.tail + LINK_SPAN;
+    plan.base_seq = look.accepted;
+    plan.capacity = 2 * look.capacity;
+    CHECK_OK(stream_make(dir, &plan));
+    a = open_small(A);
+    CHECK_OK(tram_send(a, B, 0, "two", 3, 0));
+    tram_node *b = open_small(B);
+    take_and_check(b, 1, 1);
+    take_and_check(b, 2, 1);
+    (void) tram_close(a);
+    (void) tram_close(b);
+    CHECK_OK(channel_look(dir, A, B, &look));
+    CHECK_EQ(look.highest, 1);
+    CHECK_EQ(look.accepted, 2);
+    close(dir);
+}

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "tram/tram.h"
@@ -128,6 +129,57 @@ TEST(light_traffic_gives_back_behind_it) {
         CHECK_ERR(tram_recv(b, &msg, 11000000), -ETIMEDOUT);
     }
     CHECK(held("from-1.1.1.1") <= PAGE + KEEP + 8 * 65536);
+    (void) tram_close(a);
+    (void) tram_close(b);
+}
+
+static void fill_and_die(void *arg) {
+    static uint8_t block[65536];
+    tram_node *a = open_node(A);
+
+    (void) arg;
+    for (int i = 0; i < 16; i++)
+        CHECK_EQ(tram_send(a, B, 0, block, sizeof(block), 0), 0);
+    _exit(0);
+}
+
+/* Nobody is left who could give it back but the receiver, which looks after a second or two. */
+TEST(a_receiver_gives_back_for_a_dead_sender) {
+    tram_node *b = open_node(B);
+    struct tram_msg msg;
+
+    JOIN(test_fork(fill_and_die, NULL));
+    for (int i = 0; i < 16; i++)
+        CHECK_OK(tram_recv(b, &msg, 0));
+    CHECK_OK(tram_done(b));
+    CHECK(held("from-1.1.1.1") >= 16 * 65536);
+    for (int i = 0; i < 100 && held("from-1.1.1.1") > 3 * KEEP; i++)
+        CHECK_ERR(tram_recv(b, &msg, 100000000), -ETIMEDOUT);
+    CHECK(held("from-1.1.1.1") <= 2 * KEEP + 4 * PAGE);
+    (void) tram_close(b);
+}
+
+/* One that runs, and does nothing, is asked; it does when it next calls. */
+TEST(a_receiver_asks_a_sender_that_idles) {
+    static uint8_t block[65536];
+    struct tram_event event;
+    tram_node *a = open_node(A);
+    tram_node *b = open_node(B);
+    struct tram_msg msg;
+
+    CHECK_OK(tram_fd(a));
+    for (int i = 0; i < 16; i++)
+        CHECK_EQ(tram_send(a, B, 0, block, sizeof(block), 0), 0);
+    for (int i = 0; i < 16; i++)
+        CHECK_OK(tram_recv(b, &msg, 0));
+    for (int i = 0; i < 40; i++)
+        CHECK_ERR(tram_recv(b, &msg, 100000000), -ETIMEDOUT);
+    CHECK(held("from-1.1.1.1") >= 16 * 65536);
+    for (int i = 0; i < 100 && held("from-1.1.1.1") > 3 * KEEP; i++) {
+        CHECK_ERR(tram_recv(b, &msg, 10000000), -ETIMEDOUT);
+        CHECK_EQ(tram_dispatch(a, &event), 0);
+    }
+    CHECK(held("from-1.1.1.1") <= 2 * KEEP + 4 * PAGE);
     (void) tram_close(a);
     (void) tram_close(b);
 }
