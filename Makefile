@@ -10,7 +10,7 @@ SEED ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all build demo check matrix bench soak install uninstall install-built uninstall-built \
+.PHONY: all build demo check coverage matrix bench soak install uninstall install-built uninstall-built \
 	dist deb clean help
 .NOTPARALLEL:
 
@@ -32,6 +32,10 @@ check:
 matrix:
 	@tools/need.sh build check matrix
 	@ONLY="$(ONLY)" tests/matrix.sh
+
+coverage:
+	@tools/need.sh build check coverage
+	@tools/coverage.sh
 
 bench:
 	@tools/need.sh build bench
@@ -71,6 +75,7 @@ help:
 	@echo 'make                        programs in build/bin, libraries in build/lib'
 	@echo 'make demo [FILE=…]          send a file while both ends are killed dozens of times'
 	@echo 'make check                  all tests, as they are and with ASan and UBSan'
+	@echo 'make coverage               lines and branches of the library that the tests run'
 	@echo 'make matrix [ONLY=musl]     clang, tsan, O0, musl, arm64, dist, deb'
 	@echo 'make bench                  the figures, beside other buses in the same run'
 	@echo 'make soak [MINUTES=20] [SEED=…]   the kill storm, long'

@@ -2,7 +2,7 @@
 # Sees to the Debian packages that a task needs: names those that are missing and installs them.
 # Quick and silent when all are there.
 #
-#     tools/need.sh GROUP…        groups: build check matrix deb bench
+#     tools/need.sh GROUP…        groups: build check coverage matrix deb bench
 #     tools/need.sh --list GROUP…
 
 set -u
@@ -29,6 +29,7 @@ group()
             echo qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
         fi
         ;;
+    coverage) echo gcovr ;;
     deb) echo build-essential debhelper dh-python dpkg-dev lintian mmdebstrap python3 xz-utils ;;
     bench)
         echo python3 libzmq3-dev libnng-dev iceoryx libiceoryx-posh-dev libiceoryx-binding-c-dev

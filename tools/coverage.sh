@@ -1,0 +1,28 @@
+#!/bin/bash
+# Which lines and branches of src/ring and src/node the tests run: a build of its own, all tests but
+# those that measure, single-step or look at packages, and a table of the files. Exit code 0 only if
+# every line was run, or is listed in docs/COVERAGE.md, and as many branches as were reached once.
+#
+#     tools/coverage.sh [CTEST_OPTION…]       build-coverage/report/ has it line by line
+
+set -u
+cd "$(dirname "$0")/.." || exit
+dir=build-coverage
+skip='^(step|storm|cli_bench|cli_kill|scale|instructions|deb|dist|install|tidy|readme|tutorial'
+skip+='|headers|man_|python|cpp|completion|docs|library|version|model|spin|harness|glib)'
+
+tools/build.sh "$dir" -DTRAM_COVERAGE=ON -DCMAKE_BUILD_TYPE=Debug || exit 1
+find "$dir" -name '*.gcda' -delete
+read -r passed failed skipped _ < <(TRAM_TIME_SCALE=4 tools/test.sh "$dir" -LE '^soak$' \
+    -E "$skip" --timeout 600 "$@" 2>"$dir/tests.log")
+echo "$passed passed, $failed failed, $skipped skipped; $dir/tests.log"
+
+mkdir -p "$dir/report"
+gcovr --root . --filter src/ring/ --filter src/node/ --exclude '.*_test\.c' \
+    --exclude-unreachable-branches --gcov-ignore-parse-errors \
+    --txt "$dir/report/lines.txt" --json-summary "$dir/report/summary.json" \
+    --html-details "$dir/report/index.html" "$dir" || exit 1
+gcovr --root . --filter src/ring/ --filter src/node/ --exclude '.*_test\.c' \
+    --exclude-unreachable-branches --gcov-ignore-parse-errors --branches \
+    --txt "$dir/report/branches.txt" "$dir" || exit 1
+python3 tools/coverage.py "$dir/report/summary.json"
