@@ -386,7 +386,8 @@ def test_noise():
             if dice.random() < 0.1:
                 del octets[dice.randrange(len(octets)):]
             bus.write(B, name, bytes(octets))
-        verbs = [("ls",), ("dump", "--from", A, "--to", B, "--json"), ("dump", "--to", B, "--aside")]
+        verbs = [("ls",), ("dump", "--from", A, "--to", B, "--json"),
+                 ("dump", "--to", B, "--aside")]
         if turn % 8 == 0:
             verbs += [("doctor", "--json"),
                       ("top", "--json", "--count", "1", "--interval", "0.1")]
