@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test: timeout=120 wrap
+ * test: timeout=120 wrap label=notsan
  *
  * Receiving, waiting, asking and tidying while one call after the other fails; see
  * fault_send_test.c and support/fault_world.h.

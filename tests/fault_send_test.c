@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test: timeout=120 wrap
+ * test: timeout=120 wrap label=notsan
  *
  * Opening, sending and closing while one call after the other fails (support/fault_world.h). Each
  * test is a group of scenarios; FAULT_ALL=1 tries every way in which each call can fail.
