@@ -1,5 +1,5 @@
 #!/bin/bash
-# test: timeout=60 label=noasan,notsan
+# test: timeout=120 label=noasan,notsan
 # What is installed can be used by others: into a DESTDIR; from there the examples are built, in C
 # and C++, through pkg-config and through CMake, with the shared and the static library, and talk to
 # each other; the tree is moved, and does it again; and removing leaves nothing. (A sanitizer would
