@@ -189,7 +189,7 @@ def test_other_users():
 # --- nodes ----------------------------------------------------------------------------------------
 
 def hold(path):
-    file = open(path, "r+b")
+    file = os.fdopen(os.open(path, os.O_RDWR), "rb", buffering=0)
     lock = struct.pack("hhlli", fcntl.F_WRLCK, 0, 0, 1, 0)  # type, whence, start, length, pid
     fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock.ljust(32, b"\0"))
     return file
@@ -201,7 +201,7 @@ def test_nodes():
     bus.node(B)
     bus.write(B, "door", b"nonsense")
     bus.node(E, flags=1, opened_ns=time.time_ns() - 5 * HOUR, program=b"worker")
-    bus.node(C, pid=2**22 + 1, start=12345, program=b"elsewhere")
+    bus.node(C, pid=2**22 + 1, pid_namespace=12345, program=b"elsewhere")
     with hold(os.path.join(BUS, C, "lock")):
         findings, code = look()
     assert code == 1
@@ -211,7 +211,7 @@ def test_nodes():
     says(only(findings, "ephemeral", "note"), what=f"{E} died (worker, opened 5 h ago)",
          do=f"tram rm --force {E}")
     says(only(findings, "namespace", "note"), what=f"node {C} is up in another PID namespace",
-         why="after a second")
+         why="told at once")
     done = subprocess.run([TRAM, "rm", "--force", E])
     assert done.returncode == 0
     none(look()[0], "ephemeral")
@@ -351,7 +351,7 @@ def test_leftovers():
 
 def test_other_buses():
     one_channel(waiting=2)
-    shutil.copytree(BUS, os.path.join(DIR, "second"))
+    subprocess.run(["cp", "-a", "--", BUS, os.path.join(DIR, "second")], check=True)
     findings, code = look()
     assert code == 0
     mine = [f for f in findings if f["check"] == "other" and DIR in f["what"]]
@@ -364,7 +364,7 @@ def test_other_buses():
     shutil.rmtree(theirs, ignore_errors=True)
     try:
         os.mkdir(theirs, 0o700)
-        shutil.copytree(BUS, os.path.join(theirs, "game"))
+        subprocess.run(["cp", "-a", "--", BUS, os.path.join(theirs, "game")], check=True)
         os.chown(theirs, 54321, 54321)
         findings, _ = look()
         found = [f for f in findings if f["check"] == "other" and theirs in f["what"]]

@@ -78,11 +78,12 @@ def test_nodes():
 def test_up_is_told_by_the_lock():
     bus = fresh()
     bus.node(A, pid=4242)
-    with open(os.path.join(bus.path, A, "lock"), "r+b") as file:
-        # struct flock: type, whence, start, length, pid
-        one_byte = struct.pack("hhlli", fcntl.F_WRLCK, 0, 0, 1, 0)
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, one_byte.ljust(32, b"\0"))
-        is_like(ls()["nodes"][0], state="up", pid=4242)
+    file = os.open(os.path.join(bus.path, A, "lock"), os.O_RDWR)
+    # struct flock: type, whence, start, length, pid
+    one_byte = struct.pack("hhlli", fcntl.F_WRLCK, 0, 0, 1, 0)
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, one_byte.ljust(32, b"\0"))
+    is_like(ls()["nodes"][0], state="up", pid=4242)
+    os.close(file)
     is_like(ls()["nodes"][0], state="down", pid=4242)
 
 
@@ -249,7 +250,7 @@ def test_nothing_is_changed():
             for name in files + ["."]:
                 path = os.path.join(folder, name)
                 stat = os.stat(path)
-                octets = open(path, "rb").read() if name != "." else b""
+                octets = open(path, "rb").read() if name not in (".", "lock") else b""
                 seen[path] = (octets, stat.st_mtime_ns, stat.st_blocks, stat.st_size, stat.st_mode)
         return seen
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "node/custody.h"
 #include "support/kit.h"
 
 #define WATCHER TRAM_ID(1, 0, 0, 1)
@@ -129,6 +130,28 @@ TEST(told_of_orderly_ends) {
         munmap((void *) (uintptr_t) go, 4096);
     }
     CHECK_EQ(tram_dispatch(node, &event), 0);
+    tram_close(node);
+}
+
+/* `tram rm` takes the watch files with the rest: the watcher puts its own back. */
+TEST(told_of_who_comes_back_after_rm) {
+    tram_node *node = kit_open(NULL, WATCHER, NULL);
+    struct tram_error error;
+    struct tram_event event;
+
+    CHECK_OK(tram_watch(node, TARGET));
+    for (int i = 0; i < 5; i++) {
+        pid_t pid = test_fork(open_and_stay, NULL);
+        int64_t start = kit_now();
+
+        CHECK_EQ(next_event(node, &event), TRAM_EVENT_UP);
+        if (kit_now() - start > 900 * KIT_MS)
+            FAIL("told by a re-look");
+        test_kill(pid);
+        CHECK_EQ(next_event(node, &event), TRAM_EVENT_DOWN);
+        CHECK_OK(custody_rm(tram_bus_path(node), TARGET, false, &error));
+        CHECK_EQ(tram_dispatch(node, &event), 0);
+    }
     tram_close(node);
 }
 

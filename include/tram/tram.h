@@ -323,7 +323,7 @@ enum tram_event_type {
 struct tram_event {
     enum tram_event_type type;
     tram_id peer;
-    int32_t pid;          /* of `peer`, where it is known; else 0 */
+    int32_t pid;          /* of `peer`, where it is known; else 0, as of another pid namespace */
     uint32_t reserved;
 };
 
@@ -368,7 +368,7 @@ struct tram_peer {
     tram_id id;
     enum tram_peer_state state;
     int32_t pid;           /* of the holder if up, else of the last one */
-    uint32_t reserved;
+    int32_t foreign_pid;   /* of it, if it runs in another pid namespace (then pid is 0) */
     uint64_t since_ns;     /* CLOCK_REALTIME of its last open or, if it ended orderly, close */
     char program[32];
     uint64_t gone;         /* messages it sent that went with a receiver: ephemeral, or by force */
@@ -380,9 +380,9 @@ struct tram_peer {
 TRAM_API int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer);
 
 /* Events when `id` comes up or goes down; the first one at once if it is up. Idempotent. `id` need
- * not have run ever. Survives nothing: a new process watches anew. A descriptor per watched process
- * tells of its end; when there is none left (or before Linux 5.3), the end is noticed by looking,
- * which takes a second, and up to thirty in a bus that is quiet.
+ * not have run ever. Survives nothing: a new process watches anew. A descriptor per watched node
+ * tells of its end; when there is none left, the end is noticed by looking, which takes a second,
+ * and up to thirty in a bus that is quiet.
  *   -ENOENT  `id` is an ephemeral node that is gone */
 TRAM_API int tram_watch(tram_node *node, tram_id id);
 
@@ -394,7 +394,7 @@ TRAM_API int tram_unwatch(tram_node *node, tram_id id);
 struct tram_error {
     int code;              /* the negative errno that was returned */
     tram_id from, to;      /* the channel, or 0 */
-    int32_t pid;           /* of a holder, or 0 */
+    int32_t pid;           /* of a holder; 0: none, or of another pid namespace (see text) */
     uint64_t limit;        /* the limit that was hit, or 0 */
     char text[240];        /* what was wrong, and what to do */
 };

@@ -121,12 +121,13 @@ static void check_node(struct doctor *doctor, const struct observe_node *node) {
         doctor_do(doctor, "end its process, then chown -R %" PRIu32 " %s/%s (as root)",
                   machine_user(), cli_bus_path(), id);
     }
-    if (node->up && node->pid > 0 && machine_start_time((uint32_t) node->pid) != node->start) {
+    if (node->up && node->foreign) {
         doctor_say(doctor, DOCTOR_NOTE, "namespace", "node %s is up in another PID namespace, as "
                    "pid %" PRId32 " there (%s)", id, node->pid, node->program);
-        doctor_why(doctor, "messages go as they should; its end is noticed after a second of "
-                           "silence, not at once, and the pid means nothing here");
-        doctor_do(doctor, "docker run --pid=host (or --pid=container:NAME), if that matters");
+        doctor_why(doctor, "messages go as they should, and its end is told at once; but here the "
+                           "pid means nothing: ps, kill and gdb find somebody else, or nobody");
+        doctor_do(doctor, "look for it there; docker run --pid=host (or --pid=container:NAME), if "
+                          "that matters");
     }
     if (node->ephemeral && !node->up && node->note[0] == '\0') {
         doctor_say(doctor, DOCTOR_NOTE, "ephemeral", "ephemeral node %s died (%s, opened %s ago)",

@@ -420,7 +420,7 @@ static void kernel_clock(struct doctor *doctor) {
 void doctor_kernel(struct doctor *doctor) {
     char release[65] = "?", text[128];
     unsigned major = 0, minor = 0;
-    bool pidfd = machine_has_pidfd(), locks = machine_has_locks(cli_bus_path());
+    bool locks = machine_has_locks(cli_bus_path());
 
     if (machine_kernel(release, &major, &minor) == 0 && doctor->root[0] &&
         doctor_read(doctor, "/proc/sys/kernel/osrelease", text, sizeof(text)) == 0)
@@ -431,14 +431,7 @@ void doctor_kernel(struct doctor *doctor) {
         doctor_why(doctor, "a node's ID is such a lock: no node can open");
         doctor_do(doctor, "Linux 3.15 or later, and a local file system");
     }
-    if (!pidfd) {
-        doctor_say(doctor, DOCTOR_WARNING, "kernel", "%s: no pidfd_open(2)", release);
-        doctor_why(doctor, "the end of a watched process is then noticed after a second, or up to "
-                           "thirty in a quiet bus, not at once");
-        doctor_do(doctor, "Linux 5.3 or later; or in a container, a runtime whose seccomp profile "
-                          "has pidfd_open (Docker 20.10)");
-    }
-    if (locks && pidfd)
-        doctor_say(doctor, DOCTOR_OK, "kernel", "%s: pidfd, OFD locks", release);
+    if (locks)
+        doctor_say(doctor, DOCTOR_OK, "kernel", "%s: OFD locks", release);
     kernel_clock(doctor);
 }

@@ -29,7 +29,9 @@ const char verb_ls_help[] =
     "             for each change: {\"event\":\"node\"|\"channel\"|\"gone\", …}\n"
     "\n"
     "States of a node: up (its ID is held; pid and program are the holder's), down, or never\n"
-    "(others sent to it, but it was not opened yet). States of a channel:\n"
+    "(others sent to it, but it was not opened yet). The pid of a holder in another pid\n"
+    "namespace (\"foreign\" in JSON; another container) means nothing here. States of a\n"
+    "channel:\n"
     "\n"
     "  idle      everything was consumed\n"
     "  sleeping  the same, and the receiver sleeps until the next message\n"
@@ -106,6 +108,7 @@ static void json_node(struct buf *buf, bool first, const struct observe_node *no
     json_member_id(buf, &first, "id", node->id);
     json_member_text(buf, &first, "state", node_state(node));
     json_member_number(buf, &first, "pid", node->pid > 0 ? (uint64_t) node->pid : 0);
+    json_member_bool(buf, &first, "foreign", node->foreign);
     json_member_text(buf, &first, "program", node->program);
     json_member_bool(buf, &first, "ephemeral", node->ephemeral);
     json_member_number(buf, &first, "opens", node->opens);
@@ -198,6 +201,8 @@ static void text_node(struct buf *buf, const struct observe_node *node) {
                    time_text(node->closed_ns > 0 ? node->closed_ns : node->opened_ns, text));
     if (node->gone > 0)
         buf_format(buf, "  (%" PRIu64 " of its messages went with removed nodes)", node->gone);
+    if (node->up && node->foreign)
+        buf_text(buf, "  (in another pid namespace)");
     if (node->note[0])
         buf_format(buf, "  (%s)", node->note);
     buf_char(buf, '\n');

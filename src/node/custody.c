@@ -41,7 +41,9 @@ static int custody_take(const struct bus *bus, tram_id id, bool make, struct cus
     custody.dir = files_node_dir(bus, id, make);
     if (custody.dir < 0)
         return custody.dir;
-    custody.lock = sys_file_open_or_make(custody.dir, "lock", bus->mode);
+    if (files_held(custody.dir))
+        return -EBUSY;
+    custody.lock = sys_lock_open(custody.dir, "lock", bus->mode);
     if (custody.lock < 0)
         return custody.lock;
     rc = sys_lock(custody.lock, LOCK_CUSTODY);
@@ -339,16 +341,13 @@ static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, s
 
 static int busy(const struct bus *bus, tram_id id, struct tram_error *error) {
     OWNS_FD int dir = files_node_dir(bus, id, false);
-    OWNS_FD int file = dir < 0 ? -1 : sys_file_open(dir, "door", false);
-    struct door door = {0};
+    struct holder holder;
     char text[TRAM_ID_TEXT];
 
-    if (file >= 0)
-        (void) sys_file_read(file, &door, sizeof(door), 0); /* who it is, is a courtesy */
-    door.program[sizeof(door.program) - 1] = '\0';
-    (void) error_set(error, -EBUSY, "node %s is held by process %u (%s); end that first",
-                     tram_id_format(id, text), door.pid, door.program);
-    error->pid = (int32_t) door.pid;
+    files_holder(dir, &holder);
+    (void) error_set(error, -EBUSY, "node %s is held by %s; end that first",
+                     tram_id_format(id, text), holder.text);
+    error->pid = holder.pid;
     return -EBUSY;
 }
 

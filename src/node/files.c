@@ -13,6 +13,8 @@
 #include "sys/cleanup.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/lock.h"
+#include "sys/process.h"
 
 uint32_t files_dir_mode(uint32_t mode) {
     return mode | (mode & 0444u) >> 2;
@@ -305,6 +307,25 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
     if (found.id != id)
         return -EBADMSG;
     return sys_map(fd, LAYOUT_DOOR, 0, SYS_MAP_WRITE | flags, ret_map);
+}
+
+bool files_held(int dir) {
+    OWNS_FD int lock = sys_lock_look(dir, "lock");
+
+    return lock >= 0 && sys_lock_held(lock, LOCK_IDENTITY) == 1;
+}
+
+void files_holder(int dir, struct holder *ret_holder) {
+    OWNS_FD int file = dir < 0 ? -1 : sys_file_open(dir, "door", false);
+    struct door door = {0};
+
+    if (file >= 0)
+        (void) sys_file_read(file, &door, sizeof(door), 0); /* what cannot be read is 0 */
+    door.program[sizeof(door.program) - 1] = '\0';
+    ret_holder->pid = files_pid(&door, sys_pid_namespace());
+    (void) snprintf(ret_holder->text, sizeof(ret_holder->text), "process %u%s (%s)", door.pid,
+                    ret_holder->pid == 0 && door.pid != 0 ? " of another pid namespace" : "",
+                    door.program);
 }
 
 int stream_make(int dir, const struct stream_plan *plan) {

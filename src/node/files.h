@@ -66,6 +66,22 @@ int door_make(int dir, const struct door *words, uint32_t mode);
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
               struct sys_map *ret_map);
 
+/* Is the node of this directory open? Asked before anybody opens its lock to take it: as long as he
+ * has it open, the end of its holder is told to nobody. */
+bool files_held(int dir);
+
+/* Who has the node of this directory open, as its door says: a courtesy, for texts. */
+struct holder {
+    int32_t pid;    /* 0: not known, or a number of another pid namespace */
+    char text[112]; /* "process 17 (program)" */
+};
+void files_holder(int dir, struct holder *ret_holder);
+
+/* The pid of a door as it is meant in `pid_namespace`: 0 if it is one of another. */
+static inline int32_t files_pid(const struct door *door, uint64_t pid_namespace) {
+    return door->pid_namespace == pid_namespace ? (int32_t) door->pid : 0;
+}
+
 /* Make a stream (its data has no memory yet) and put it in place under its name. */
 struct stream_plan {
     tram_id from, to;

@@ -128,7 +128,7 @@ struct peer {
     uint32_t events;   /* owed, 1 << type */
     bool event_listed;
     struct peer *event_next;
-    int watch_fd;      /* readable when its process ends; -1 */
+    int watch_fd;      /* its lock, which hangs up at the end of its process; -1 */
     int32_t pid;
     uint64_t opens;    /* which life of it was last seen up */
     int bell;          /* -1: not open */
@@ -156,6 +156,7 @@ struct tram_node {
     bool ephemeral;
     bool fd_given;     /* tram_fd() was called: leave the bell lit while there is work */
     tram_id id;
+    uint64_t pid_namespace;
     uint32_t flags, mode, attempts;
     uint64_t ring_size, ring_max, keep;
     int64_t spin_ns;

@@ -76,17 +76,14 @@ static int options_read(const struct tram_options *given, struct tram_options *r
 /* ---- identity -------------------------------------------------------------------------------- */
 
 static int id_held(struct tram_error *error, int dir, tram_id id) {
-    OWNS_FD int file = sys_file_open(dir, "door", false);
-    struct door door = {0};
+    struct holder holder;
     char text[TRAM_ID_TEXT];
 
-    if (file >= 0)
-        (void) sys_file_read(file, &door, sizeof(door), 0); /* who it is, is a courtesy */
-    door.program[sizeof(door.program) - 1] = '\0';
+    files_holder(dir, &holder);
     (void) error_set(error, -EADDRINUSE,
-                     "node %s is open in process %u (%s); end that one, or use another ID",
-                     tram_id_format(id, text), door.pid, door.program);
-    error->pid = (int32_t) door.pid;
+                     "node %s is open in %s; end that one, or use another ID",
+                     tram_id_format(id, text), holder.text);
+    error->pid = holder.pid;
     error->from = id;
     return -EADDRINUSE;
 }
@@ -119,7 +116,9 @@ static int take_identity(tram_node *node, struct tram_error *error) {
         if (node->dir < 0)
             return error_set(error, node->dir, "cannot make the node's directory: %s",
                              strerror(-node->dir));
-        node->lock = sys_file_open_or_make(node->dir, "lock", node->mode);
+        if (files_held(node->dir))
+            return id_held(error, node->dir, node->id);
+        node->lock = sys_lock_open(node->dir, "lock", node->mode);
         if (node->lock >= 0) {
             rc = sys_lock(node->lock, LOCK_IDENTITY);
             if (rc == -EAGAIN)
@@ -210,7 +209,8 @@ static int open_door(tram_node *node, struct tram_error *error) {
     for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
         (void) door_take(door, i);
     door->pid = sys_pid();
-    door->start = sys_start_time(door->pid);
+    door->pid_namespace = node->pid_namespace = sys_pid_namespace();
+    door->start = sys_start_time();
     door->flags = node->ephemeral ? DOOR_EPHEMERAL : 0;
     door->opened_ns = sys_wall();
     door->closed_ns = 0;

@@ -256,7 +256,7 @@ static int still_linked(tram_node *node, struct peer *peer) {
  * ran, or the remover is through: the lock goes last. */
 static int look_for_remover(tram_node *node, const struct peer *peer, bool itself) {
     OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
-    OWNS_FD int lock = dir < 0 ? dir : sys_file_open(dir, "lock", true);
+    OWNS_FD int lock = dir < 0 ? dir : sys_lock_look(dir, "lock");
 
     return lock < 0 ? lock : sys_lock_held(lock, itself ? LOCK_CUSTODY : LOCK_PROXY);
 }

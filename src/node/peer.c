@@ -2,9 +2,10 @@
  *
  * Peers: their doors, and whether they are there.
  *
- * A node is up while byte 0 of its lock file is held: the kernel drops that when the process dies,
- * and a descriptor of the process (pidfd) that turns readable tells when to look. A node that opens
- * tells those who left a watch file in its directory.
+ * A node is up while byte 0 of its lock file is held: the kernel drops that when the process dies.
+ * The file is a FIFO that only holders have open for writing, so that at the same moment it hangs
+ * up at those who watch (sys/lock.h). A node that opens tells those who left a watch file in its
+ * directory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -171,8 +172,9 @@ struct look {
     struct door door;
 };
 
-/* The state of any node, from its files. */
-static int look_at(tram_node *node, tram_id id, struct look *ret_look) {
+/* The state of any node, from its files. ret_lock may be NULL: else it gets the caller a descriptor
+ * that hangs up at the end of who holds the node now; -1 if it is not up. */
+static int look_at(tram_node *node, tram_id id, struct look *ret_look, int *ret_lock) {
     OWNS_FD int dir = files_node_dir(&node->bus, id, false);
     OWNS_FD int lock = -1;
     OWNS_FD int file = -ENOENT;
@@ -189,13 +191,15 @@ static int look_at(tram_node *node, tram_id id, struct look *ret_look) {
     look.known = rc == 0 && look.door.magic == DOOR_MAGIC && look.door.id == id &&
                  look.door.opens > 0;
     if (look.known) {
-        lock = sys_file_open(dir, "lock", true);
+        lock = sys_lock_look(dir, "lock");
         rc = lock < 0 ? lock : sys_lock_held(lock, LOCK_IDENTITY);
         if (rc < 0 && rc != -ENOENT)
             return rc;
         look.up = rc == 1;
     }
     *ret_look = look;
+    if (ret_lock)
+        *ret_lock = look.up ? take_fd(&lock) : -1;
     return 0;
 }
 
@@ -206,37 +210,46 @@ static void stop_watching(tram_node *node, struct peer *peer) {
     peer->watch_fd = -1;
 }
 
-/* True: its process ended this moment, look again. */
-static bool check(tram_node *node, struct peer *peer) {
+/* The file that asks the peer to tell us: `tram rm` takes it away with the rest. */
+static int watch_file_put(tram_node *node, tram_id id) {
+    OWNS_FD int dir = files_node_dir(&node->bus, id, !is_ephemeral(id));
+    OWNS_FD int file = -1;
+    char name[FILES_NAME];
+
+    if (dir < 0)
+        return dir;
+    files_watch_name(name, node->id);
+    file = sys_file_open_or_make(dir, name, node->mode);
+    return file < 0 ? file : 0;
+}
+
+void peer_check(tram_node *node, struct peer *peer) {
+    OWNS_FD int lock = -1;
     struct look look;
 
     if (!peer->watched)
-        return false;
-    if (look_at(node, peer->id, &look) < 0) {
+        return;
+    /* First: who opens between this and the look tells us. */
+    (void) watch_file_put(node, peer->id);
+    if (look_at(node, peer->id, &look, &lock) < 0) {
         node->recheck = true;
-        return false;
+        return;
     }
     if (peer->up && (!look.up || look.door.opens != peer->opens)) {
         peer->up = false;
         stop_watching(node, peer);
         peer_event(node, peer, TRAM_EVENT_DOWN);
     }
-    if (!look.up || peer->up)
-        return false;
-    peer->up = true;
-    peer->opens = look.door.opens;
-    peer->pid = (int32_t) look.door.pid;
-    peer_event(node, peer, TRAM_EVENT_UP);
-    peer->watch_fd = sys_process_watch(look.door.pid);
-    if (peer->watch_fd >= 0)
-        (void) sys_set_add(node->set, peer->watch_fd, peer->id); /* else the re-look notices */
-    return peer->watch_fd == -ESRCH;
-}
-
-/* Twice: who writes nonsense into its door may seem to have died, and come anew, for ever. */
-void peer_check(tram_node *node, struct peer *peer) {
-    if (check(node, peer))
-        (void) check(node, peer);
+    if (look.up && !peer->up) {
+        peer->up = true;
+        peer->opens = look.door.opens;
+        peer->pid = files_pid(&look.door, node->pid_namespace);
+        peer_event(node, peer, TRAM_EVENT_UP);
+    }
+    if (look.up && peer->watch_fd < 0) {
+        peer->watch_fd = take_fd(&lock);
+        (void) sys_set_add_end(node->set, peer->watch_fd, peer->id); /* else the re-look notices */
+    }
 }
 
 void peers_check(tram_node *node) {
@@ -266,9 +279,6 @@ void peers_check_ended(tram_node *node) {
 }
 
 int tram_watch(tram_node *node, tram_id id) {
-    char name[FILES_NAME];
-    OWNS_FD int dir = -1;
-    OWNS_FD int file = -1;
     struct peer *peer;
     int rc = node_enter(node);
 
@@ -279,11 +289,7 @@ int tram_watch(tram_node *node, tram_id id) {
     peer = peer_get(node, id);
     rc = !peer ? -ENOMEM : node->set < 0 ? node_make_set(node) : 0;
     if (rc == 0)
-        rc = dir = files_node_dir(&node->bus, id, id >> 28 != 0xf);
-    if (rc >= 0) {
-        files_watch_name(name, node->id);
-        rc = file = sys_file_open_or_make(dir, name, node->mode);
-    }
+        rc = watch_file_put(node, id);
     if (rc < 0)
         return node_leave(node, error_set(&node->error, rc, "cannot watch: %s", strerror(-rc)));
     if (!peer->watched) {
@@ -382,13 +388,14 @@ int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer) {
         return rc;
     if (!ret_peer || id == 0 || id == UINT32_MAX)
         return node_leave(node, error_set(&node->error, -EINVAL, "not an ID, or no ret_peer"));
-    rc = look_at(node, id, &look);
+    rc = look_at(node, id, &look, NULL);
     if (rc < 0)
         return node_leave(node, error_set(&node->error, rc, "cannot look at the peer: %s",
                                           strerror(-rc)));
     if (look.known) {
         peer.state = look.up ? TRAM_PEER_UP : TRAM_PEER_DOWN;
-        peer.pid = (int32_t) look.door.pid;
+        peer.pid = files_pid(&look.door, node->pid_namespace);
+        peer.foreign_pid = peer.pid == 0 ? (int32_t) look.door.pid : 0;
         peer.since_ns = !look.up && look.door.closed_ns ? look.door.closed_ns
                                                         : look.door.opened_ns;
         memcpy(peer.program, look.door.program, sizeof(peer.program));

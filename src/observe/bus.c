@@ -13,6 +13,7 @@
 #include "sys/cleanup.h"
 #include "sys/file.h"
 #include "sys/lock.h"
+#include "sys/process.h"
 
 int observe_open(const char *path, struct observe **ret_observe) {
     OWNS_FD int dir = sys_dir_open(AT_FDCWD, path);
@@ -29,6 +30,7 @@ int observe_open(const char *path, struct observe **ret_observe) {
         return -ENOMEM;
     }
     observe->dir = take_fd(&dir);
+    observe->pid_namespace = sys_pid_namespace();
     *ret_observe = observe;
     return 0;
 }
@@ -144,7 +146,7 @@ int observe_buses(const char *path, char ***ret_names, size_t *ret_count) {
 #define LOCK_CUSTODY 1
 
 static void look_at_lock(int dir, struct observe_node *node) {
-    OWNS_FD int file = sys_file_open(dir, "lock", false);
+    OWNS_FD int file = sys_lock_look(dir, "lock");
 
     if (file < 0)
         return; /* nobody can hold what is not there */
@@ -167,7 +169,7 @@ int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_n
     rc = look_door(dir, id, &door, node.note);
     if (rc == 0) {
         node.pid = (int32_t) door.pid;
-        node.start = door.start;
+        node.foreign = door.pid != 0 && door.pid_namespace != observe->pid_namespace;
         node.ephemeral = (door.flags & DOOR_EPHEMERAL) != 0;
         node.asleep = node.up && door.asleep;
         node.opens = door.opens;

@@ -80,8 +80,8 @@ int look_door(int dir, tram_id id, struct door_view *ret_door, char note[OBSERVE
         return bad(note, "door is that of another node (%08" PRIx32 ")", door.id);
     *ret_door = (struct door_view){
         .pid = door.pid <= INT32_MAX ? door.pid : 0,
+        .pid_namespace = door.pid_namespace,
         .flags = door.flags,
-        .start = door.start,
         .opens = door.opens,
         .opened_ns = door.opened_ns,
         .closed_ns = door.closed_ns,

@@ -15,6 +15,7 @@
 struct observe {
     int dir;
     char *path;
+    uint64_t pid_namespace; /* ours */
 };
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -53,7 +54,7 @@ int look_names(int dir, tram_id peer, struct file_name **ret_names, size_t *ret_
 struct door_view {
     uint32_t pid;
     uint32_t flags;
-    uint64_t start;
+    uint64_t pid_namespace;
     uint64_t opens, opened_ns, closed_ns, gone;
     bool asleep;
     char program[33];

@@ -38,13 +38,13 @@ int observe_buses(const char *path, char ***ret_names, size_t *ret_count);
 struct observe_node {
     tram_id id;
     int32_t pid;  /* of the holder if up, else of the last one; 0: never opened */
+    bool foreign; /* pid is a number of another pid namespace than ours */
     bool up;      /* byte 0 of the lock is held: the node runs */
     bool custody; /* byte 1 is held: somebody acts for it (the node itself, when up) */
     bool asleep;  /* it waits for its bell, as it says itself */
     bool ephemeral;
     uint32_t owner;     /* user whose directory it is */
     bool other_layout;  /* another version of it than this program reads, as the note says */
-    uint64_t start;     /* of that process, in clock ticks since boot, which tells it from others */
     uint64_t opens;     /* how often it was opened; 0: others sent to it, it never ran */
     uint64_t opened_ns; /* CLOCK_REALTIME of the last open, or 0 */
     uint64_t gone;      /* messages that it sent and that went with removed nodes */

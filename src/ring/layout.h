@@ -4,7 +4,8 @@
  *
  * A node D is a directory named by its ID. In it lie
  *
- *   lock           bytes 0 (identity) and 1 (custody), OFD locks; empty; never handed to peers
+ *   lock           bytes 0 (identity) and 1 (custody), OFD locks of a FIFO that stays empty; only
+ *                  who takes one of them opens it for writing
  *   door           struct door: who D is, and the words by which it is woken
  *   bell           a FIFO: one byte wakes
  *   from-S         a stream S -> D: struct stream, written by the custodian of S only
@@ -202,7 +203,8 @@ struct door {
     uint64_t closed_ns; /* of an orderly close, else 0 */
     uint64_t opens;    /* how often the node was opened: tells one life from the next */
     char program[32];
-    uint64_t zero[21];
+    uint64_t pid_namespace; /* in which pid is meant: inode of /proc/self/ns/pid; 0: not known */
+    uint64_t zero[20];
 
     uint32_t asleep;
     uint32_t zero1[15];
@@ -226,6 +228,7 @@ static_assert(offsetof(struct door, opened_ns) == 32, "layout");
 static_assert(offsetof(struct door, closed_ns) == 40, "layout");
 static_assert(offsetof(struct door, opens) == 48, "layout");
 static_assert(offsetof(struct door, program) == 56, "layout");
+static_assert(offsetof(struct door, pid_namespace) == 88, "layout");
 static_assert(offsetof(struct door, asleep) == 256, "layout");
 static_assert(offsetof(struct door, attached) == 320, "layout");
 static_assert(offsetof(struct door, gone) == 328, "layout");

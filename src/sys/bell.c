@@ -91,6 +91,12 @@ int sys_set_add(int set, int fd, uint32_t id) {
     return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+int sys_set_add_end(int set, int fd, uint32_t id) {
+    struct epoll_event event = {.events = 0, .data.u32 = id}; /* EPOLLHUP is always told */
+
+    return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
 int sys_set_remove(int set, int fd) {
     struct epoll_event event = {0};
 

@@ -26,6 +26,8 @@ int sys_wait_readable(int fd, uint64_t deadline);
 int sys_set_new(void);
 /* `id` says which one it is. */
 int sys_set_add(int set, int fd, uint32_t id);
+/* The same for a FIFO opened for reading, of which only the end of its last writer counts. */
+int sys_set_add_end(int set, int fd, uint32_t id);
 int sys_set_remove(int set, int fd);
 /* Which ones are readable now. Returns how many, at most `max`. */
 int sys_set_ready(int set, uint32_t *ret_ids, int max);

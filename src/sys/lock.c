@@ -4,6 +4,19 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "sys/bell.h"
+#include "sys/file.h"
+
+int sys_lock_open(int dir, const char *name, uint32_t mode) {
+    int rc = sys_bell_make(dir, name, mode);
+
+    return rc < 0 ? rc : sys_bell_open(dir, name);
+}
+
+int sys_lock_look(int dir, const char *name) {
+    return sys_file_open(dir, name, false);
+}
+
 static int lock_call(int fd, int command, short type, uint64_t byte, struct flock *lock) {
     int rc;
 

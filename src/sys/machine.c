@@ -20,7 +20,6 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
-#include "sys/process.h"
 
 /* ---- file systems --------------------------------------------------------------------------- */
 
@@ -202,12 +201,6 @@ int machine_kernel(char release[65], unsigned *ret_major, unsigned *ret_minor) {
     return 0;
 }
 
-bool machine_has_pidfd(void) {
-    OWNS_FD int fd = sys_process_watch(sys_pid());
-
-    return fd >= 0;
-}
-
 bool machine_has_locks(const char *folder) {
     OWNS_FD int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -226,16 +219,6 @@ uint64_t machine_clock_cost(void) {
         best = took < best ? took : best;
     }
     return best;
-}
-
-uint64_t machine_pid_namespace(void) {
-    struct stat st;
-
-    return stat("/proc/self/ns/pid", &st) < 0 ? 0 : (uint64_t) st.st_ino;
-}
-
-uint64_t machine_start_time(uint32_t pid) {
-    return sys_start_time(pid);
 }
 
 /* ---- limits and users ----------------------------------------------------------------------- */

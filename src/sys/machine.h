@@ -55,17 +55,10 @@ int machine_read(const char *path, char *buffer, size_t size);
 /* "6.1.0-18-amd64", and 6 and 1 of it. */
 int machine_kernel(char release[65], unsigned *ret_major, unsigned *ret_minor);
 
-bool machine_has_pidfd(void);               /* pidfd_open(2) works here */
 bool machine_has_locks(const char *folder); /* OFD locks work on files there */
 
 /* What a read of CLOCK_REALTIME takes here and now, nanoseconds: the best of some rounds. */
 uint64_t machine_clock_cost(void);
-
-/* The inode of our PID namespace; 0: unknown. */
-uint64_t machine_pid_namespace(void);
-
-/* Start time of a process, as sys_start_time(). */
-uint64_t machine_start_time(uint32_t pid);
 
 /* ---- limits and users ----------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys/cleanup.h"
@@ -17,16 +17,21 @@ uint32_t sys_pid(void) {
     return (uint32_t) getpid();
 }
 
-/* Field 22 of /proc/PID/stat; the second field is the name in parentheses and may hold anything. */
-uint64_t sys_start_time(uint32_t pid) {
-    char path[32];
+uint64_t sys_pid_namespace(void) {
+    struct stat st;
+
+    return fstatat(AT_FDCWD, "/proc/self/ns/pid", &st, 0) < 0 ? 0 : (uint64_t) st.st_ino;
+}
+
+/* Field 22 of /proc/self/stat; the second field is the name in parentheses and may hold anything.
+ * Not by number: /proc may be that of another pid namespace. */
+uint64_t sys_start_time(void) {
     char text[1024];
     char *at;
     ssize_t got;
     OWNS_FD int fd = -1;
 
-    (void) snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     got = read(fd, text, sizeof(text) - 1);
@@ -41,15 +46,6 @@ uint64_t sys_start_time(uint32_t pid) {
 
 void sys_program(char *buffer, size_t size) {
     (void) snprintf(buffer, size, "%s", program_invocation_short_name);
-}
-
-int sys_process_watch(uint32_t pid) {
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-    int fd = (int) syscall(SYS_pidfd_open, (pid_t) pid, 0);
-
-    return fd < 0 ? -errno : fd;
 }
 
 int sys_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {

@@ -344,7 +344,7 @@ WRAP(int, pthread_atfork, void (*prepare)(void), void (*parent)(void), void (*ch
                                            : __real_pthread_atfork(prepare, parent, child);
 }
 
-/* pidfd_open() and membarrier(). */
+/* membarrier(). */
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...) {

@@ -101,6 +101,7 @@ def head(sender, receiver, ident=0x1234, committed=0, consumed=0, handed=None, f
 
 def door(node, pid=0, opens=1, opened_ns=1, closed_ns=0, program=b"forged", flags=0, **words):
     page = bytearray(448)
+    struct.pack_into("<Q", page, 88, words.get("pid_namespace", 0))
     struct.pack_into("<Q", page, 328, words.get("gone", 0))
     struct.pack_into("<QIIIIQQQQ32s", page, 0, words.get("magic", DOOR_MAGIC),
                      words.get("version", 1), words.get("id", number(node)), pid, flags,
@@ -125,7 +126,10 @@ class Bus:
             file.write(octets)
 
     def node(self, node, **words):
-        self.write(node, "lock", b"")
+        folder = os.path.join(self.path, node)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not os.path.exists(os.path.join(folder, "lock")):
+            os.mkfifo(os.path.join(folder, "lock"), 0o600)
         self.write(node, "door", door(node, **words))
 
     def stream(self, stream):

@@ -66,7 +66,7 @@ class tram_way(Structure):
 
 
 class tram_peer(Structure):
-    _fields_ = [("id", c_uint32), ("state", c_int), ("pid", c_int32), ("reserved", c_uint32),
+    _fields_ = [("id", c_uint32), ("state", c_int), ("pid", c_int32), ("foreign_pid", c_int32),
                 ("since_ns", c_uint64), ("program", c_char * 32), ("gone", c_uint64),
                 ("to", tram_way), ("from", tram_way)]
 
