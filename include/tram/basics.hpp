@@ -342,6 +342,7 @@ public:
     options &lock() noexcept { return flag(TRAM_OPEN_LOCK); }
     options &no_sigbus() noexcept { return flag(TRAM_OPEN_NO_SIGBUS); }
     options &stamp() noexcept { return flag(TRAM_OPEN_STAMP); }
+    options &dump() noexcept { return flag(TRAM_OPEN_DUMP); }
     options &flag(std::uint32_t flags) noexcept { return raw_.flags |= flags, *this; }
 
     tram_options &raw() noexcept { return raw_; }

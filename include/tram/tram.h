@@ -91,6 +91,8 @@ typedef struct tram_node tram_node;
 #define TRAM_OPEN_NO_SIGBUS 0x04u /* no SIGBUS handler: a file cut short by a peer kills us */
 #define TRAM_OPEN_STAMP     0x08u /* a time stamp in each message sent: a clock read, some 20 ns,
                                      and 24 bytes more in the ring */
+#define TRAM_OPEN_DUMP      0x10u /* rings and doors may be in core dumps of this process; they are
+                                     only if bit 3 of /proc/self/coredump_filter is set as well */
 
 struct tram_options {
     size_t struct_size;   /* sizeof(struct tram_options); set by TRAM_OPTIONS_INIT */
@@ -129,7 +131,7 @@ struct tram_options {
  *                   within two seconds
  *   -EPERM          the bus directory, or the one it lies in, is a symlink, another user's, or
  *                   open to others than `mode` says
- *   -EPROTO         the node's door has another layout version
+ *   -EPROTO         the node's door has another layout version; the text names both
  *   -EACCES         the static layout has no such node
  *   -EBADMSG        the layout file has a mistake; the error names its line
  *   -ENOSPC         no memory for the node's files, or for a channel of the static layout
@@ -182,7 +184,7 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
  *   -ENOTRECOVERABLE  the channel is closed: one end wrote nonsense, or somebody cut its file
  *                     short; other channels go on, and `tram purge` makes this one usable again
  *                     (its receiver has to end for that; who sends need not)
- *   -EPROTO           the channel's files have another layout version
+ *   -EPROTO           the door of `to`, or the channel's files, have another layout version
  *   -ENOMEM, -EPERM   also: TRAM_OPEN_LOCK, and RLIMIT_MEMLOCK is too low
  *   -EIO              TRAM_DURABLE: accepted, this time, but the disk failed */
 TRAM_API int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
@@ -376,14 +378,16 @@ struct tram_peer {
 };
 
 /* About a peer, from the files: no round trip, and true at the moment of the look. A channel that
- * does not exist, or whose files make no sense, is all zeros. */
+ * does not exist, or whose files make no sense, is all zeros.
+ *   -EPROTO  the peer's door has another layout version */
 TRAM_API int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer);
 
 /* Events when `id` comes up or goes down; the first one at once if it is up. Idempotent. `id` need
  * not have run ever. Survives nothing: a new process watches anew. A descriptor per watched node
  * tells of its end; when there is none left, the end is noticed by looking, which takes a second,
  * and up to thirty in a bus that is quiet.
- *   -ENOENT  `id` is an ephemeral node that is gone */
+ *   -ENOENT  `id` is an ephemeral node that is gone
+ *   -EPROTO  its door has another layout version */
 TRAM_API int tram_watch(tram_node *node, tram_id id);
 
 /* No more of these events, also of those not yet handed out. */

@@ -43,6 +43,8 @@ static int custody_take(const struct bus *bus, tram_id id, bool make, struct cus
         return custody.dir;
     if (files_held(custody.dir))
         return -EBUSY;
+    if (files_door_version(custody.dir) != LAYOUT_VERSION)
+        return -EPROTO; /* what it means is not known here */
     custody.lock = sys_lock_open(custody.dir, "lock", bus->mode);
     if (custody.lock < 0)
         return custody.lock;
@@ -124,9 +126,10 @@ static void tell_sender(const struct bus *bus, tram_id sender, tram_id id, uint6
 /* ---- removing -------------------------------------------------------------------------------- */
 
 /* What lies there is nonsense or no more: it goes, or does not count. Else what the machine refused
- * is passed on: what was not seen must not be removed. */
+ * (or another layout version, of which nothing is known) is passed on: what was not seen must not
+ * be removed. */
 static int unless_machine(int rc) {
-    return files_is_machine(rc) ? rc : 0;
+    return files_is_machine(rc) || rc == -EPROTO ? rc : 0;
 }
 
 struct walk {
@@ -197,7 +200,7 @@ static int remove_in(void *context, const char *name, uint64_t inode) {
     rc = unless_machine(set_armed(walk->dir, from, walk->id, 0, ARMED_CLOSED));
     if (rc == 0)
         rc = channel_look(walk->dir, from, walk->id, &look);
-    if (files_is_machine(rc))
+    if (files_is_machine(rc) || rc == -EPROTO)
         return rc;
     if (rc == 0 && look.accepted != look.consumed && !walk->force)
         return -ENOTEMPTY;
@@ -356,6 +359,11 @@ static int failed(struct tram_error *error, int rc, tram_id id, const char *what
 
     if (rc == -ENOENT)
         return error_set(error, rc, "there is no node %s on this bus", tram_id_format(id, text));
+    if (rc == -EPROTO)
+        return error_set(error, rc,
+                         "cannot %s node %s: there are files of another layout version than %u, "
+                         "this program's (see tram ls); do it with the tram that made them",
+                         what, tram_id_format(id, text), LAYOUT_VERSION);
     return error_set(error, rc, "cannot %s node %s: %s", what, tram_id_format(id, text),
                      strerror(-rc));
 }
@@ -576,7 +584,7 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
         rc = drop_waiting(custody.dir, from, to, &look);
         if (rc == 0)
             tell_sender(&bus, from, to, 0);
-    } else if (!files_is_machine(rc)) {
+    } else if (!files_is_machine(rc) && rc != -EPROTO) {
         /* Nothing in it can be believed: it goes, if nobody writes it. */
         rc = custody_take(&bus, from, true, &sender);
         if (rc == -EBUSY)

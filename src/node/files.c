@@ -309,6 +309,37 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
     return sys_map(fd, LAYOUT_DOOR, 0, SYS_MAP_WRITE | flags, ret_map);
 }
 
+static uint32_t version_of(int dir, const char *name) {
+    OWNS_FD int file = dir < 0 ? -1 : sys_file_open(dir, name, false);
+    struct {
+        uint64_t magic;
+        uint32_t version, other;
+    } first;
+
+    if (file < 0 || sys_file_read(file, &first, sizeof(first), 0) < 0)
+        return LAYOUT_VERSION;
+    if (first.magic != DOOR_MAGIC && first.magic != HEAD_MAGIC && first.magic != STREAM_MAGIC)
+        return LAYOUT_VERSION;
+    return first.version;
+}
+
+uint32_t files_door_version(int dir) {
+    return version_of(dir, "door");
+}
+
+uint32_t files_channel_version(int dir, tram_id from) {
+    char name[FILES_NAME];
+    uint32_t version;
+
+    files_head_name(name, from);
+    version = version_of(dir, name);
+    for (uint32_t i = 0; i < LAYOUT_GENERATIONS && version == LAYOUT_VERSION; i++) {
+        files_stream_name(name, from, i);
+        version = version_of(dir, name);
+    }
+    return version;
+}
+
 bool files_held(int dir) {
     OWNS_FD int lock = sys_lock_look(dir, "lock");
 

@@ -66,6 +66,11 @@ int door_make(int dir, const struct door *words, uint32_t mode);
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
               struct sys_map *ret_map);
 
+/* The layout version of a door; or of the channel's files from `from`, the first that is not ours.
+ * LAYOUT_VERSION also if there is no such file, or one that makes no sense. */
+uint32_t files_door_version(int dir);
+uint32_t files_channel_version(int dir, tram_id from);
+
 /* Is the node of this directory open? Asked before anybody opens its lock to take it: as long as he
  * has it open, the end of its holder is told to nobody. */
 bool files_held(int dir);

@@ -79,6 +79,13 @@ static void in_free_p(struct in **in) {
 }
 
 static int say_broken(tram_node *node, const struct in *in, const char *what) {
+    uint32_t version = files_channel_version(node->dir, in->peer->id);
+
+    if (version != LAYOUT_VERSION)
+        return error_channel(&node->error, -EBADMSG, in->peer->id, node->id,
+                             "the channel's files have layout version %u, this tram has %u; it is "
+                             "closed: receive them with the tram that made them", version,
+                             LAYOUT_VERSION);
     return error_channel(&node->error, -EBADMSG, in->peer->id, node->id,
                          "%s; this channel is closed, `tram purge` makes it usable again", what);
 }

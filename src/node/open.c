@@ -66,7 +66,7 @@ static int options_read(const struct tram_options *given, struct tram_options *r
     if (options.spin_ns < TRAM_NO_SPIN || options.attempts > 254 || (options.mode & ~0666u) ||
         (options.mode & 0600u) != 0600u || options.reserved ||
         (options.flags & ~(TRAM_OPEN_PREFAULT | TRAM_OPEN_LOCK | TRAM_OPEN_NO_SIGBUS |
-                           TRAM_OPEN_STAMP)))
+                           TRAM_OPEN_STAMP | TRAM_OPEN_DUMP)))
         return error_set(error, -EINVAL,
                          "spin_ns, attempts (at most 254), mode (0600 and more) or flags");
     *ret_options = options;
@@ -189,8 +189,9 @@ static int open_door(tram_node *node, struct tram_error *error) {
 
     if (rc == -EPROTO)
         return error_set(error, rc,
-                         "node %s was made by a tram with another layout version than %u",
-                         node->bus.path, LAYOUT_VERSION);
+                         "the node was opened by a tram with layout version %u, this one has %u: "
+                         "use that one, or remove the node with it",
+                         files_door_version(node->dir), LAYOUT_VERSION);
     if (rc == -EBADMSG || rc == -EISDIR || rc == -ELOOP || rc == -ENXIO) {
         discard_door(node->dir); /* ours to make: nobody else's words are in it */
         rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
@@ -245,7 +246,8 @@ static tram_node *node_new(const struct tram_options *options) {
     node->trim_at = UINT64_MAX;
     node->last_to = UINT64_MAX;
     node->relook_at = sys_now() + SYS_SECOND;
-    node->map_flags = (options->flags & TRAM_OPEN_NO_SIGBUS) ? 0 : SYS_MAP_GUARD;
+    node->map_flags = ((options->flags & TRAM_OPEN_NO_SIGBUS) ? 0 : SYS_MAP_GUARD) |
+                      ((options->flags & TRAM_OPEN_DUMP) ? SYS_MAP_DUMP : 0);
     return node;
 }
 

@@ -199,15 +199,26 @@ static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64
     return 0;
 }
 
+/* Of the receiver, or of what lies at it from an earlier process of ours. */
+static int other_layout(tram_node *node, tram_id to) {
+    OWNS_FD int dir = files_node_dir(&node->bus, to, false);
+    uint32_t version = files_door_version(dir);
+
+    if (version == LAYOUT_VERSION)
+        version = files_channel_version(dir, node->id);
+    return error_channel(&node->error, -EPROTO, node->id, to,
+                         "the files there are of a tram with layout version %u, this one has %u; "
+                         "end what uses them, and remove them with the tram that made them",
+                         version, LAYOUT_VERSION);
+}
+
 static int attach_failed(tram_node *node, tram_id to, int rc) {
     if (rc == -EBADMSG)
         return error_channel(&node->error, -ENOTRECOVERABLE, node->id, to,
                              "the channel's files contradict each other; `tram purge` makes it "
                              "usable again");
     if (rc == -EPROTO)
-        return error_channel(&node->error, rc, node->id, to,
-                             "the channel's files have another layout version than %u; remove them "
-                             "with the tram that made them", LAYOUT_VERSION);
+        return other_layout(node, to);
     if (rc == -ENOENT)
         return rc;
     return error_channel(&node->error, rc, node->id, to, "cannot make or map the channel: %s%s",
@@ -294,6 +305,8 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
         return -EHOSTUNREACH;
     if (dir < 0)
         return dir;
+    if (files_door_version(dir) != LAYOUT_VERSION)
+        return -EPROTO; /* it would not look at what we make */
     peer = peer_get(node, to);
     if (!peer)
         return -ENOMEM;

@@ -188,6 +188,8 @@ static int look_at(tram_node *node, tram_id id, struct look *ret_look, int *ret_
     rc = file < 0 ? file : sys_file_read(file, &look.door, sizeof(look.door), 0);
     if (files_is_machine(rc))
         return rc; /* to say that it is down would be no truth */
+    if (rc == 0 && look.door.magic == DOOR_MAGIC && look.door.version != LAYOUT_VERSION)
+        return -EPROTO;
     look.known = rc == 0 && look.door.magic == DOOR_MAGIC && look.door.id == id &&
                  look.door.opens > 0;
     if (look.known) {
@@ -218,6 +220,8 @@ static int watch_file_put(tram_node *node, tram_id id) {
 
     if (dir < 0)
         return dir;
+    if (files_door_version(dir) != LAYOUT_VERSION)
+        return -EPROTO; /* it may call something else a watch */
     files_watch_name(name, node->id);
     file = sys_file_open_or_make(dir, name, node->mode);
     return file < 0 ? file : 0;
@@ -226,13 +230,15 @@ static int watch_file_put(tram_node *node, tram_id id) {
 void peer_check(tram_node *node, struct peer *peer) {
     OWNS_FD int lock = -1;
     struct look look;
+    int rc;
 
     if (!peer->watched)
         return;
     /* First: who opens between this and the look tells us. */
     (void) watch_file_put(node, peer->id);
-    if (look_at(node, peer->id, &look, &lock) < 0) {
-        node->recheck = true;
+    rc = look_at(node, peer->id, &look, &lock);
+    if (rc < 0) {
+        node->recheck |= rc != -EPROTO;
         return;
     }
     if (peer->up && (!look.up || look.door.opens != peer->opens)) {
@@ -278,6 +284,16 @@ void peers_check_ended(tram_node *node) {
     }
 }
 
+static int refused(tram_node *node, tram_id id, int rc, const char *what) {
+    OWNS_FD int dir = files_node_dir(&node->bus, id, false);
+
+    if (rc == -EPROTO)
+        return error_set(&node->error, rc,
+                         "cannot %s the peer: it is one of layout version %u, this tram has %u",
+                         what, files_door_version(dir), LAYOUT_VERSION);
+    return error_set(&node->error, rc, "cannot %s the peer: %s", what, strerror(-rc));
+}
+
 int tram_watch(tram_node *node, tram_id id) {
     struct peer *peer;
     int rc = node_enter(node);
@@ -291,7 +307,7 @@ int tram_watch(tram_node *node, tram_id id) {
     if (rc == 0)
         rc = watch_file_put(node, id);
     if (rc < 0)
-        return node_leave(node, error_set(&node->error, rc, "cannot watch: %s", strerror(-rc)));
+        return node_leave(node, refused(node, id, rc, "watch"));
     if (!peer->watched) {
         peer->watched = true;
         node->watches++;
@@ -390,8 +406,7 @@ int tram_peer(tram_node *node, tram_id id, struct tram_peer *ret_peer) {
         return node_leave(node, error_set(&node->error, -EINVAL, "not an ID, or no ret_peer"));
     rc = look_at(node, id, &look, NULL);
     if (rc < 0)
-        return node_leave(node, error_set(&node->error, rc, "cannot look at the peer: %s",
-                                          strerror(-rc)));
+        return node_leave(node, refused(node, id, rc, "look at"));
     if (look.known) {
         peer.state = look.up ? TRAM_PEER_UP : TRAM_PEER_DOWN;
         peer.pid = files_pid(&look.door, node->pid_namespace);

@@ -49,7 +49,8 @@ int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_
         (void) munmap(map.base, map.length);
         return rc;
     }
-    (void) madvise(map.base, map.length, MADV_DONTDUMP); /* a refusal costs disk space only */
+    if (!(flags & SYS_MAP_DUMP)) /* a refusal costs disk space only */
+        (void) madvise(map.base, map.length, MADV_DONTDUMP);
     *ret_map = map;
     return 0;
 }

@@ -19,9 +19,11 @@ struct sys_map {
 #define SYS_MAP_GUARD    2u
 #define SYS_MAP_PREFAULT 4u
 #define SYS_MAP_LOCK     8u
+#define SYS_MAP_DUMP     16u
 
 /* Map the first `length` bytes of a file, and again the last `twice` of them behind (0: not). Both
- * multiples of the page size if `twice` is not 0. Kept out of core dumps. */
+ * multiples of the page size if `twice` is not 0. Kept out of core dumps without
+ * SYS_MAP_DUMP. */
 int sys_map(int fd, uint64_t length, uint64_t twice, uint32_t flags, struct sys_map *ret_map);
 
 /* Takes an empty map. */

@@ -67,7 +67,7 @@ class Node:
                  layout: "Union[str, os.PathLike, None]" = None, ring_size: int = 0,
                  ring_max: int = 0, keep: int = 0, spin: Optional[float] = None, attempts: int = 0,
                  mode: int = 0, prefault: bool = False, lock: bool = False, sigbus: bool = True,
-                 stamp: bool = False) -> None:
+                 stamp: bool = False, dump: bool = False) -> None:
         """Open the node `id` (EPHEMERAL: any free one) on a bus (None: $TRAM_BUS, else "default").
 
         dir        where buses lie; None: $TRAM_DIR, else /dev/shm/tram-UID
@@ -80,7 +80,8 @@ class Node:
         mode       permissions of files made; 0: 0o600
         prefault, lock   rings that this node sends into have all of their memory, locked
         sigbus     False: no SIGBUS handler; a file cut short by a peer kills the process
-        stamp      a time stamp in each message sent"""
+        stamp      a time stamp in each message sent
+        dump       rings may be in core dumps: tram_open(3)"""
         self._handle: Optional[c_void_p] = None
         spin_ns = 0 if spin is None else _ns(None if spin == math.inf else spin) or _c.NO_SPIN
         options = _c.tram_options(
@@ -88,7 +89,8 @@ class Node:
             ring_size=ring_size, ring_max=ring_max, keep=keep, spin_ns=spin_ns,
             attempts=attempts, mode=mode,
             flags=_c.OPEN_PREFAULT * prefault | _c.OPEN_LOCK * lock
-            | _c.OPEN_NO_SIGBUS * (not sigbus) | _c.OPEN_STAMP * stamp)
+            | _c.OPEN_NO_SIGBUS * (not sigbus) | _c.OPEN_STAMP * stamp
+            | _c.OPEN_DUMP * dump)
         handle = c_void_p()
         rc = _c.free.open(None if bus is None else bus.encode(), ID(id), byref(options),
                           byref(handle))
