@@ -28,6 +28,7 @@ struct world {
     uint32_t ready, heard, done, failed, rest;
     uint64_t messages;
     uint32_t fds, maps; /* of the first node's process */
+    uint64_t rss, pss;  /* the same, bytes */
 };
 
 static tram_id id_of(uint32_t number) {
@@ -69,6 +70,21 @@ static uint32_t count_lines(const char *path) {
     if (file)
         (void) fclose(file);
     return count;
+}
+
+/* A figure of /proc/self/smaps_rollup, bytes; 0: not known. */
+static uint64_t memory_figure(const char *name) {
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    unsigned long long kib = 0;
+    char line[200];
+
+    while (file && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, name, strlen(name)) == 0)
+            kib = strtoull(line + strlen(name), NULL, 10);
+    }
+    if (file)
+        (void) fclose(file);
+    return kib * 1024;
 }
 
 static void fail(struct world *world, tram_node *node, uint32_t me, const char *what, int rc) {
@@ -120,6 +136,8 @@ static void node_main(struct world *world, uint32_t me) {
     if (me == 0) {
         world->fds = count_entries("/proc/self/fd");
         world->maps = count_lines("/proc/self/maps");
+        world->rss = memory_figure("Rss:");
+        world->pss = memory_figure("Pss:");
     }
     add(&world->done);
     while (!get(&world->rest)) /* idle: this wait gives memory back */
@@ -199,12 +217,13 @@ static int report(struct world *world, double start) {
     (void) printf("{\"mode\":\"%s\",\"nodes\":%u,\"channels\":%llu,\"messages\":%llu,"
                   "\"open_s\":%.3f,\"first_round_s\":%.3f,\"other_rounds_s\":%.3f,"
                   "\"loaded_bytes_per_channel\":%llu,\"rest_bytes_per_channel\":%llu,"
-                  "\"files\":%llu,\"descriptors\":%u,\"mappings\":%u}\n",
+                  "\"files\":%llu,\"descriptors\":%u,\"mappings\":%u,"
+                  "\"rss_bytes\":%llu,\"pss_bytes\":%llu}\n",
                   world->one ? "one" : "all", world->nodes, (unsigned long long) channels,
                   (unsigned long long) world->messages, opened - start, heard - opened,
                   done - heard, (unsigned long long) (loaded / channels),
                   (unsigned long long) (rested / channels), (unsigned long long) files, world->fds,
-                  world->maps);
+                  world->maps, (unsigned long long) world->rss, (unsigned long long) world->pss);
     return world->messages == channels * ROUNDS ? 0 : -1;
 }
 

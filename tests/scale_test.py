@@ -36,6 +36,15 @@ def main():
         if result["mappings"] > 8 * nodes + 60:
             print("more mappings than the channels need")
             bad = True
+        # of a process: what its library and stacks hold, and 32 KiB for each end of a channel
+        ends = 2 * nodes if mode == "all" else nodes
+        if result["pss_bytes"] > (8 << 20) + ends * (32 << 10):
+            print("more memory than the channels need")
+            bad = True
+        # one for each channel that it sends into, one for the bell of a peer that slept
+        if result["descriptors"] > 2 * nodes + 20:
+            print("more descriptors than the channels need")
+            bad = True
     return 1 if bad else 0
 
 

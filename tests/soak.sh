@@ -63,6 +63,7 @@ DISK_SEED=$seed DISK_ROUNDS=1000 run disk "$tests/disk_test" "pages_*" || failed
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
+STOP_MS=3000 STOP_ROUNDS=12 STOP_SEED=$seed run stop "$tests/stop_test" || failed=1
 WAKE_SECONDS=600 WAKE_ROUNDS=100000 run wake "$tests/wake_test" || failed=1
 
 if [ $failed -eq 0 ]; then
