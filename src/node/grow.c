@@ -290,7 +290,9 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
     }
     if (rc == -ENOENT)
         rc = -ESTALE; /* the directory was removed this moment */
-    if (rc == -ESTALE)
+    if (rc == -EBADMSG) /* somebody spoilt what we made, or the receiver's words are nonsense */
+        rc = -ENOTRECOVERABLE;
+    if (rc == -ESTALE || rc == -ENOTRECOVERABLE)
         out_break(out, rc);
     if (rc < 0)
         return error_channel(&node->error, rc, node->id, peer->id,

@@ -59,6 +59,10 @@ static void put_words_back(tram_node *node) {
     }
 }
 
+bool node_is_no_bell(int rc) {
+    return rc == -EPROTO || rc == -EISDIR || rc == -ELOOP || rc == -ENXIO;
+}
+
 int node_make_bell(tram_node *node) {
     OWNS_FD int fd = -1;
     struct sys_stat st;
@@ -68,7 +72,7 @@ int node_make_bell(tram_node *node) {
         rc = sys_bell_make(node->dir, "bell", node->mode);
         if (rc == 0)
             rc = fd = sys_bell_open(node->dir, "bell");
-        if (rc != -EPROTO && rc != -EISDIR && rc != -ELOOP && rc != -ENXIO)
+        if (!node_is_no_bell(rc))
             break;
         (void) sys_remove(node->dir, "bell"); /* whatever it is, it is no bell */
     }

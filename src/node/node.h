@@ -37,6 +37,7 @@
 #define INS_MAX          8192u /* senders of a node: more would let a peer use up the mappings */
 #define WATCHERS_MAX     1024u /* who is told at once that a node opens; the others re-look */
 #define REMAINS_MAX      16u   /* remains of dead ephemeral nodes that one look clears */
+#define DOOR_LOOK        (SYS_SECOND / 2) /* between two looks whether a door is still in place */
 #define REMOVER_WAIT     (5 * SYS_SECOND)
 #define TURN_BYTES       65536 /* a sender's turn, when others wait; … */
 #define TURN_MESSAGE     1024  /* … and each message counts as so many more */
@@ -132,6 +133,7 @@ struct peer {
     int32_t pid;
     uint64_t opens;    /* which life of it was last seen up */
     int bell;          /* -1: not open */
+    uint64_t door_inode, door_seen_at; /* when it was last compared */
     uint64_t patience; /* ns that are left of REMOVER_WAIT, if it is being removed */
     struct sys_map door;
     struct out *out;
@@ -309,6 +311,8 @@ int outs_resume(tram_node *node);
 
 /* Look after the lock, the door and the bell: mend what can be mended. */
 void node_mend(tram_node *node);
+/* Did opening the bell fail because something else lies there? */
+bool node_is_no_bell(int rc);
 /* Open the bell; made if it is missing, or is none. */
 int node_make_bell(tram_node *node);
 

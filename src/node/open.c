@@ -182,11 +182,25 @@ static void discard_door(int dir) {
     (void) sys_remove(dir, "door");
 }
 
+/* Whoever has the door mapped may have the bell open, too: a new bell needs a new door. */
+static bool needs_new_bell(int dir) {
+    OWNS_FD int fd = sys_bell_open(dir, "bell");
+
+    return fd == -ENOENT || node_is_no_bell(fd);
+}
+
 static int open_door(tram_node *node, struct tram_error *error) {
     struct sys_stat st;
     struct door *door;
-    int rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
+    int rc = door_open(node->dir, node->id, node->mode, false, node->map_flags, &node->door_map);
 
+    if (rc == 0 && needs_new_bell(node->dir)) {
+        sys_unmap(&node->door_map);
+        discard_door(node->dir);
+        rc = -ENOENT;
+    }
+    if (rc == -ENOENT)
+        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
     if (rc == -EPROTO)
         return error_set(error, rc,
                          "the node was opened by a tram with layout version %u, this one has %u: "

@@ -103,11 +103,31 @@ static int open_its_bell(tram_node *node, struct peer *peer, int dir) {
     return 0;
 }
 
+/* Who took it away did not have to say so in its magic: now and then, look. */
+static bool door_is_old(const tram_node *node, struct peer *peer) {
+    char path[TRAM_ID_TEXT + sizeof("/door")];
+    uint64_t now = sys_now();
+    struct sys_stat st;
+
+    if (now - peer->door_seen_at < DOOR_LOOK)
+        return false;
+    peer->door_seen_at = now;
+    (void) tram_id_format(peer->id, path);
+    (void) strcat(path, "/door");
+    if (sys_stat_at(node->bus.dir, path, &st) < 0)
+        return false; /* there is no other one */
+    if (peer->door_inode == 0)
+        peer->door_inode = st.inode;
+    return st.inode != peer->door_inode;
+}
+
 int peer_door(tram_node *node, struct peer *peer, struct door **ret_door) {
     const struct door *door = peer->door.base;
     int rc = 0;
 
-    if (!door || unlikely(load_relaxed(&door->magic) != DOOR_MAGIC)) {
+    if (!door || unlikely(load_relaxed(&door->magic) != DOOR_MAGIC) || door_is_old(node, peer)) {
+        peer->door_inode = 0;
+        peer->door_seen_at = 0;
         peer_forget_door(peer); /* it was removed: perhaps there is another one */
         rc = open_at(node, peer, open_its_door);
     }
