@@ -83,7 +83,7 @@ bool look_name_parse(const char *text, struct file_name *ret_name) {
         struct file_name name = { .kind = file_kinds[i].kind };
         size_t skip = strlen(file_kinds[i].prefix);
         const char *at = text + skip;
-        uint64_t max = name.kind == FILE_STREAM ? UINT32_MAX : UINT64_MAX;
+        uint64_t max = name.kind == FILE_STREAM ? LAYOUT_GENERATIONS - 1 : UINT64_MAX;
 
         if (strncmp(text, file_kinds[i].prefix, skip) != 0)
             continue;

@@ -26,7 +26,8 @@
 #include "sys/file.h"
 
 #define KEPT_MAX (UINT64_C(1) << 20) /* records behind the head that are looked for */
-#define SCAN_MAX (UINT64_C(1) << 26) /* bytes that are searched for the start of one */
+#define SCAN_MAX (UINT64_C(1) << 26) /* bytes that are searched for the starts of some */
+#define SCAN_FIRST 4096u             /* at once, at first; then twice as many, up to … */
 #define SCAN_STEP 65536u
 
 struct place {
@@ -53,6 +54,7 @@ struct observe_reader {
     size_t aside_count, aside_at;
 
     uint64_t missed;
+    uint64_t scanned; /* bytes, in search of starts */
     void *data;
     char note[OBSERVE_NOTE];
 };
@@ -162,26 +164,30 @@ static bool scan_step(const struct observe_reader *reader, const uint8_t *bytes,
 }
 
 /* Find where the record `seq` starts that ends at `end`. */
-static bool scan(const struct observe_reader *reader, const struct stream_view *stream,
-                 uint64_t end, uint64_t seq, uint64_t *ret_position) {
+static bool scan(struct observe_reader *reader, const struct stream_view *stream, uint64_t end,
+                 uint64_t seq, uint64_t *ret_position) {
+    uint64_t left = SCAN_MAX - reader->scanned;
+    uint64_t step = SCAN_FIRST;
     uint64_t floor = stream_floor(stream);
     OWNS_MEMORY uint8_t *bytes = malloc(SCAN_STEP + sizeof(struct record));
     uint64_t high;
 
     if (!bytes || end < floor + sizeof(struct record) || end > stream->tail)
         return false;
-    if (end - floor > SCAN_MAX)
-        floor = end - SCAN_MAX;
+    if (end - floor > left)
+        floor = end - left;
     high = end - sizeof(struct record) + LAYOUT_ALIGN;
     while (high > floor) {
-        uint64_t low = high - floor > SCAN_STEP ? high - SCAN_STEP : floor;
+        uint64_t low = high - floor > step ? high - step : floor;
         size_t size = high - low + sizeof(struct record) - LAYOUT_ALIGN;
 
         if (look_stream_read(stream, low, bytes, size) < 0)
             return false;
+        reader->scanned += high - low;
         if (scan_step(reader, bytes, low, high, end, seq, ret_position))
             return true;
         high = low;
+        step = step < SCAN_STEP ? 2 * step : SCAN_STEP;
     }
     return false;
 }
@@ -214,7 +220,7 @@ static int walk_back(struct observe_reader *reader, size_t index, uint64_t end, 
         uint64_t position = end - back;
         struct record record;
 
-        if (back > end - stream->base)
+        if (back > end - stream->base || (!last && *seq <= stream->base_seq))
             return 0;
         if (back == 0 && !scan(reader, stream, end, number, &position))
             return 0;
