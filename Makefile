@@ -7,11 +7,13 @@ MINUTES ?= 20
 FILE ?=
 ONLY ?=
 SEED ?=
+SECONDS ?= 60
+TARGET ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all build demo check coverage matrix bench soak install uninstall install-built uninstall-built \
-	dist deb clean help
+.PHONY: all build demo check coverage matrix bench soak fuzz install uninstall install-built \
+	uninstall-built dist deb clean help
 .NOTPARALLEL:
 
 all: build
@@ -36,6 +38,10 @@ matrix:
 coverage:
 	@tools/need.sh build check coverage
 	@tools/coverage.sh
+
+fuzz:
+	@tools/need.sh build matrix
+	@SECONDS_EACH="$(SECONDS)" TARGET="$(TARGET)" tools/fuzz.sh
 
 bench:
 	@tools/need.sh build bench
@@ -78,6 +84,7 @@ help:
 	@echo 'make coverage               lines and branches of the library that the tests run'
 	@echo 'make matrix [ONLY=musl]     clang, tsan, O0, musl, arm64, dist, deb'
 	@echo 'make bench                  the figures, beside other buses in the same run'
+	@echo 'make fuzz [SECONDS=60] [TARGET=segment]   libFuzzer, each target so long'
 	@echo 'make soak [MINUTES=20] [SEED=…]   the kill storm, long'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=…]   and make uninstall'
 	@echo 'make dist                   the source tarball, in build-dist/'

@@ -75,6 +75,7 @@ static uint64_t fill(struct files *files, uint32_t generation, uint64_t base, ui
     uint64_t pos = 0;
     uint64_t before = 0;
 
+    memset(data, 0, sizeof(data));
     for (unsigned i = 0; i < count + !last; i++) {
         uint32_t size = i == count ? 0 : input_byte(input) / 2;
         struct record record = {.seq = seq + i + 1,

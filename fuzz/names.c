@@ -37,6 +37,7 @@ static void check_name(const char *name, enum file_kind kind, tram_id peer, uint
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const prefixes[] = {"", "from-", "head-", "aside-", "retry-", "watch-"};
     uint64_t number = 0;
+    enum file_kind kind;
     tram_id peer = 0;
     char name[300];
     char again[TRAM_ID_TEXT];
@@ -48,7 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size = size - 1 < sizeof(name) - 1 - length ? size - 1 : sizeof(name) - 1 - length;
     memcpy(name + length, data + 1, size);
     name[length + size] = '\0';
-    check_name(name, files_parse(name, &peer, &number), peer, number);
+    kind = files_parse(name, &peer, &number);
+    check_name(name, kind, peer, number);
     if (tram_id_parse(name + length, &peer) == 0) {
         tram_id same;
 
