@@ -475,7 +475,7 @@ class Node:
         to, from_ = (Way(way.accepted, way.consumed, way.bytes, way.lost)
                      for way in (raw.to, getattr(raw, "from")))
         return Peer(ID(raw.id), PeerState(raw.state), raw.pid, raw.since_ns,
-                    raw.program.decode("utf-8", "replace"), raw.gone, to, from_)
+                    raw.program.decode("utf-8", "replace"), raw.gone, to, from_, raw.foreign_pid)
 
     def watch(self, id: AnyID) -> None:
         """Events when `id` comes up or goes down; the first one at once if it is up."""

@@ -115,6 +115,7 @@ class Peer(NamedTuple):
     gone: int        #: messages it sent that went with a receiver: ephemeral, or by force
     to: Way
     from_: Way
+    foreign_pid: int = 0    #: its pid, if it runs in another pid namespace; then pid is 0
 
 
 class Aside(NamedTuple):
