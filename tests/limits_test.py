@@ -1,103 +1,192 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 # test: timeout=30 label=noasan,notsan
-"""tram_limits(7) against the headers: each constant that a paragraph names has the value there that
-the page says, and the paragraph tells it. And no limit of the headers is left out. noasan, notsan:
-nothing here depends on how the library was built."""
+"""man/man7/tram_limits.7 against the sources: each constant, default, text and function in it.
 
+    tests/limits_test.py                 first the rules on files that were spoilt, then the files
+    tests/limits_test.py --self-test     the former only
+
+A rule is a function that takes the files (path → text) and yields what is wrong. noasan, notsan:
+nothing here depends on how the library was built.
+"""
+
+import glob
 import os
 import re
 import sys
 
 TOP = os.environ.get("TRAM_SRC") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PAGE = os.path.join("man", "man7", "tram_limits.7")
-UNITS = {"SYS_SECOND": 10**9, "SYS_MILLISECOND": 10**6, "SYS_MICROSECOND": 10**3}
+PAGE, HEADER = "man/man7/tram_limits.7", "include/tram/tram.h"
+
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
+         "µs": 1000, "ms": 1000000, "s": 1000000000}
+
+# What is a limit, and so has to be in the page: constants of these names in src/ring and src/node …
+LIMIT = re.compile(r"(DEFAULT_\w+|\w+_MAX|\w+_MIN|\w+_WAIT|RELOOK_\w+|TURN_\w+"
+                   r"|LAYOUT_(GENERATIONS|WINDOW|BITS|END))")
+# … but not: how long a close waits to tell, which nobody sees.
+OTHERS = {"FAREWELL_WAIT"}
 
 
-def value_of(text, name):
-    """What `#define NAME …` says, or None."""
-    found = re.search(rf"^#define {name}\s+([^/\n]+)", text, re.M)
-    if not found:
-        return None
-    said = re.sub(r"UINT64_C\((\d+)\)", r"\1", found.group(1))
-    said = re.sub(r"\b(\d+)u\b", r"\1", said)
-    for unit, number in UNITS.items():
-        said = said.replace(unit, str(number))
-    if not re.fullmatch(r"[\d\s()*<+-]+", said):
-        return None
-    return eval(said)  # digits and operators only
+def plain(text):
+    for old, new in (("\\fB", ""), ("\\fI", ""), ("\\fR", ""), ("\\-", "-"), ("\\(mc", "µ"),
+                     ("\\(aq", "'"), ("\\|", "")):
+        text = text.replace(old, new)
+    return re.sub(r"\s+", " ", text)
 
 
-def spellings(number):
-    """How a page may tell it."""
-    yield str(number)
-    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if number >= 1 << shift and number % (1 << shift) == 0:
-            yield f"{number >> shift} {unit}"
-    for scale, unit in ((10**9, "second"), (10**3, "microsecond")):
-        if number % scale == 0:
-            yield f"{number // scale} {unit}"
-    if number & (number - 1) == 0:
-        yield f"2^{number.bit_length() - 1}"
+def constants(files):
+    """name → value, of all numeric constants of the library's sources."""
+    texts, values = {}, {}
+    for path in sorted(files):
+        if path.startswith("src/") and not path.endswith("_test.c"):
+            for name, value in re.findall(r"^#define (\w+) +(\S.*)$", files[path], re.M):
+                texts.setdefault(name, value.split("/*")[0])
 
+    def value_of(name, depth=0):
+        text = re.sub(r"U?INT64_C\((\w+)\)", r"\1", texts[name])
+        text = re.sub(r"\b(0x[0-9a-f]+|\d+)[uU]?[lL]*\b", r"\1", text).replace("/", "//")
+        text = re.sub(r"\b[A-Z][A-Z_0-9]*\b", lambda word: str(value_of(word[0], depth + 1)), text)
+        if depth > 4 or not re.fullmatch(r"[\w\s()+*/<>|-]+", text):
+            raise KeyError(name)
+        return int(eval(text, {"__builtins__": {}}))  # digits and operators only
 
-def wrong(page, read):
-    """What is wrong with a page; read(path) is a header."""
-    lines = page.split("\n")
-    for at, line in enumerate(lines):
-        found = re.match(r'\.\\" = (\S+) (\w+) (\d+)$', line)
-        if not found:
+    for name in texts:
+        try:
+            values[name] = value_of(name)
+        except (KeyError, SyntaxError, NameError, TypeError):
             continue
-        path, name, number = found.group(1), found.group(2), int(found.group(3))
-        value = value_of(read(path), name)
-        if value != number:
-            yield f"{name} is {value} in {path}, {number} in the page"
-        rest = lines[at + 1:]
-        while rest and (rest[0].startswith('.\\" =') or rest[0] == ".TP"):
-            rest.pop(0)
-        end = next((i for i, text in enumerate(rest) if re.match(r'\.(TP|S[HS]|\\")', text)),
-                   len(rest))
-        told = " ".join(rest[:end])
-        pattern = "|".join(rf"(?<![\d.]){re.escape(text)}(?!\d)" for text in spellings(number))
-        if not re.search(pattern, told):
-            yield f"{name}: its paragraph does not say {number}"
+    return values
 
 
-def left_out(page, read):
-    named = set(re.findall(r'^\.\\" = \S+ (\w+) ', page, re.M))
-    text = read("src/node/node.h") + read("src/ring/layout.h")
-    for name in re.findall(r"^#define (\w+_MAX|STREAM_MIN|\w+_WAIT|DEFAULT_\w+)\s", text, re.M):
-        if name not in named:
-            yield f"{name} is not in the page"
+# --- Rules ----------------------------------------------------------------------------------------
+
+def values(files):
+    """'NAME = 64 KiB' in the page is what the sources say."""
+    real = constants(files)
+    page = files[PAGE].replace("\n", " ")
+    number = r"[\d.,]+ ?(?:[KMG]iB|\\\(mcs|m?s)?\b"
+    for name, shown in re.findall(rf"\\fB([A-Z_]+)\\fR = ({number})", page):
+        number, unit = re.fullmatch(r"([\d,]+?)[.,]? ?(\D*)", plain(shown).strip()).groups()
+        value = int(number.replace(",", "")) * UNITS[unit]
+        if name not in real:
+            yield f"{PAGE}: there is no {name} in the sources"
+        elif real[name] != value:
+            yield f"{PAGE}: {name} is {real[name]} in the sources, not {value}"
 
 
-SAMPLES = [
-    ('.\\" = a.h MOST 8\n.TP\nMost\n8 of them.\n', "#define MOST 8u /* so */\n", 0),
-    ('.\\" = a.h MOST 8\n.TP\nMost\n18 of them.\n', "#define MOST 8u\n", 1),
-    ('.\\" = a.h MOST 8\n.TP\nMost\n8 of them.\n', "#define MOST 9u\n", 1),
-    ('.\\" = a.h MOST 8\n.TP\nMost\nmany.\n.TP\nOthers\n8.\n', "#define MOST 8\n", 1),
-    ('.\\" = a.h MOST 4194304\n.TP\nMost\n4 MiB.\n', "#define MOST (UINT64_C(4) << 20)\n", 0),
-    ('.\\" = a.h MOST 2000000000\n.TP\nWait\n2 seconds.\n', "#define MOST (2 * SYS_SECOND)\n", 0),
-    ('.\\" = a.h MOST 8\n.TP\nMost\n8.\n', "#define LEAST 8\n", 1),
-]
+def complete(files):
+    """No limit is left out."""
+    for name in constants(files):
+        if LIMIT.fullmatch(name) and name not in OTHERS and name not in files[PAGE]:
+            where = [path for path in files if f"#define {name} " in files[path]]
+            if any(path.startswith(("src/ring/", "src/node/")) for path in where):
+                yield f"{PAGE}: says nothing of {name}"
+
+
+def texts(files):
+    """What errors are quoted with is in the sources."""
+    sources = " ".join(re.sub(r'"\s*\n\s*"', "", text) for path, text in files.items()
+                       if path.startswith("src/"))
+    for quoted in re.findall(r"\\\(lq([^\\]{12,}?)\\\(rq", plain(files[PAGE])):
+        if quoted not in sources:
+            yield f"{PAGE}: no error says '{quoted}'"
+
+
+# (file, what stands there; in the page)
+TOLD = (
+    (HEADER, "up to 254", "up to 254"),
+    (HEADER, "char text[240];", "239 bytes"),
+    ("src/node/open.c", "options.attempts > 254", "up to 254"),
+    ("src/node/open.c", "tries < 1000", "after 1000 tries"),
+    ("src/node/files.c", "length > 63", "1 to 63 characters"),
+    ("src/node/files.c", "char root_path[sizeof(bus.path) - 64];", "191 bytes"),
+    ("src/node/files.h", "char path[256];", "191 bytes"),
+    ("src/node/send.c", "count > IOV_MAX", "IOV_MAX"),
+    ("src/ring/layout.h", "LAYOUT_END (UINT64_C(1) << 63)", "below 2^63"),
+    ("src/ring/layout.h", "sizeof(struct record) == 32", "costs 32 bytes of the ring"),
+    ("src/ring/layout.h", "sizeof(struct extension) == 24", "24 less"),
+    ("src/sys/guard.c", "#define BLOCK 256u", "guards 262,144"),
+    ("src/sys/guard.c", "#define BLOCKS 1024u", "guards 262,144"),
+)
+
+
+def told(files):
+    page = plain(files[PAGE])
+    for path, code, text in TOLD:
+        if code not in re.sub(r"[ ]+", " ", files[path]):
+            yield f"{path}: not '{code}' any more; {PAGE} has '{text}'"
+        if text not in page:
+            yield f"{PAGE}: '{text}' is not there; {path} has '{code}'"
+
+
+def codes(files):
+    """Errors that the header knows; the page is led to."""
+    known = set(re.findall(r"-E[A-Z]+", files[HEADER]))
+    for code in sorted(set(re.findall(r"-E[A-Z]+", plain(files[PAGE]))) - known):
+        yield f"{PAGE}: the header knows nothing of {code}"
+    for path in ("man/man7/tram.7", "man/man3/tram_open.3"):
+        if "tram_limits\\fR(7)" not in files[path].split(".SH SEE ALSO")[1]:
+            yield f"{path}: does not lead to tram_limits(7)"
+    if "tram_limits" not in files["README.md"]:
+        yield "README.md: does not lead to tram_limits(7)"
+
+
+RULES = (values, complete, texts, told, codes)
+
+# (file, what is replaced, by what, part of the complaint)
+SPOILT = (
+    (PAGE, "= 8192.", "= 8193.", "INS_MAX is 8192"),
+    (PAGE, "fBINS_MAX", "fBINNS_MAX", "no INNS_MAX"),
+    (PAGE, "fBDEFAULT_SPIN_NS", "fBDEFAULT_SPUN_NS", "nothing of DEFAULT_SPIN_NS"),
+    ("src/node/wait.c", "(30 * SYS_SECOND)", "(60 * SYS_SECOND)", "RELOOK_LAST is 60000000000"),
+    ("src/ring/layout.h", "LAYOUT_WINDOW  512u", "LAYOUT_WINDOW  256u", "LAYOUT_WINDOW is 256"),
+    ("src/node/node.h", "#define DEFAULT_KEEP", "#define MORE_MAX 3\n#define DEFAULT_KEEP",
+     "nothing of MORE_MAX"),
+    ("src/node/recv.c", "are in hand: release some", "are in hand", "no error says 'messages of"),
+    ("src/node/open.c", "attempts > 254", "attempts > 255", "not 'options.attempts > 254'"),
+    (PAGE, "191 bytes", "255 bytes", "'191 bytes' is not there"),
+    (PAGE, "\\-EMLINK", "\\-EDOM", "nothing of -EDOM"),
+    ("README.md", "tram_limits", "tram_limit", "does not lead to tram_limits(7)"),
+)
+
+
+def check_rules(files):
+    used = set()
+    for path, old, new, want in SPOILT:
+        changed = files[path].replace(old, new)
+        if changed == files[path]:
+            yield f"sample {path}: '{old}' is not there"
+            continue
+        found = {rule for rule in RULES
+                 if any(want in complaint for complaint in rule({**files, path: changed}))}
+        if not found:
+            yield f"sample {path}: '{new}': nobody complained"
+        used |= found
+    for rule in RULES:
+        if rule not in used:
+            yield f"{rule.__name__} has no sample"
+
+
+def read_tree():
+    files = {}
+    names = [HEADER, PAGE, "README.md", "man/man7/tram.7", "man/man3/tram_open.3"]
+    for folder in ("sys", "ring", "node"):
+        names += glob.glob(f"src/{folder}/*.[ch]", root_dir=TOP)
+    for name in names:
+        with open(os.path.join(TOP, name), encoding="utf-8") as file:
+            files[name] = file.read()
+    return files
 
 
 def main():
-    for page, header, expected in SAMPLES:
-        found = list(wrong(page, lambda path, header=header: header))
-        if len(found) != expected:
-            print(f"limits_test: {found} for\n{page}")
-            return 1
-
-    def read(path):
-        with open(os.path.join(TOP, path), encoding="utf-8") as file:
-            return file.read()
-
-    page = read(PAGE)
-    complaints = [*wrong(page, read), *left_out(page, read)]
+    files = read_tree()
+    complaints = list(check_rules(files))
+    if "--self-test" not in sys.argv:
+        complaints += [complaint for rule in RULES for complaint in rule(files)]
     for complaint in complaints:
-        print(f"{PAGE}: {complaint}")
-    print(f"limits: {len(re.findall('= src', page))} constants, {len(complaints)} complaints")
+        print(complaint)
+    print(f"limits: {len(complaints)} complaints, {len(SPOILT)} samples")
     return 1 if complaints else 0
 
 
