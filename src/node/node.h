@@ -154,7 +154,7 @@ struct tram_node {
     struct bias entry; /* held by who is inside a call */
     bool forked;       /* this is a child of the process that opened it */
     bool asleep;       /* rings are armed and the door says so */
-    bool lit;          /* the bell may have bytes */
+    bool lit;          /* the bell has a byte, which is to be taken on the way to sleep */
     bool ephemeral;
     bool fd_given;     /* tram_fd() was called: leave the bell lit while there is work */
     tram_id id;

@@ -144,6 +144,8 @@ static void rung_for_nothing(tram_node *node) {
 bool node_sleeps_on(tram_node *node) {
     bool rung = node->asleep && node->fd_given && sys_bell_drain(node->bell);
 
+    if (rung)
+        node->lit = false;
     if (node_knocked(node))
         return false;
     if (rung)
@@ -226,10 +228,12 @@ static uint64_t next_due(const tram_node *node) {
 static int wait_bell(tram_node *node, uint64_t deadline) {
     int rc = sys_wait_readable(node->watches > 0 ? node->set : node->bell, deadline);
 
-    if (rc > 0) {
+    if (rc > 0 && node->watches > 0) {
+        /* It may have been the end of a peer: then there is no byte in the bell. */
+        node->lit = sys_wait_readable(node->bell, 0) > 0;
+        peers_check_ended(node);
+    } else if (rc > 0) {
         node->lit = true;
-        if (node->watches > 0)
-            peers_check_ended(node);
     }
     return rc;
 }
