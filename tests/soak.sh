@@ -60,6 +60,7 @@ FAULT_ALL=1 run fault_send "$tests/fault_send_test" || failed=1
 FAULT_ALL=1 run fault_recv "$tests/fault_recv_test" || failed=1
 EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundreds || failed=1
 DISK_SEED=$seed DISK_ROUNDS=1000 run disk "$tests/disk_test" "pages_*" || failed=1
+DISK_SEED=$seed DISK_ROUNDS=1000 run power "$tests/power_test" "durable_*" || failed=1
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1

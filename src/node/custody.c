@@ -457,7 +457,8 @@ static int remove_channel(int dir, tram_id from) {
 }
 
 /* As custodian of the source: give back the memory of a drained ring. */
-static int trim_channel(int dir, tram_id from, tram_id to, uint64_t keep) {
+static int trim_channel(const struct bus *bus, int dir, tram_id from, tram_id to,
+                        uint64_t keep) {
     OWNS_MAP struct sys_map head_map = {0};
     OWNS_FD int fd = -1;
     struct stream_facts facts;
@@ -478,7 +479,7 @@ static int trim_channel(int dir, tram_id from, tram_id to, uint64_t keep) {
     out.capacity = facts.capacity;
     rc = ring_tx_init(&out.tx, stream_words(&out.map), stream_data(&out.map), head_map.base,
                       facts.capacity, facts.base, facts.base_seq);
-    if (rc == 0 && out.tx.freed == out.tx.pos)
+    if (rc == 0 && out.tx.freed == out.tx.pos && (!on_disk(bus) || disk_sync_head(dir, from) == 0))
         out_trim(&out, keep);
     sys_unmap(&out.map);
     return rc;
@@ -497,7 +498,7 @@ int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to
            : files_generations(dir, from, &lowest, &highest) != -ENOENT)
         return -EAGAIN;
     if (!is_ephemeral(from))
-        return trim_channel(dir, from, to, keep);
+        return trim_channel(bus, dir, from, to, keep);
     rc = remove_channel(dir, from);
     if (rc == 0)
         rc = remove_node(bus, custody.dir, from, true, NULL);

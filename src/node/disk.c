@@ -63,6 +63,11 @@ static int survey(struct repair *repair) {
         struct stream words;
         int rc = read_words(repair, generation, &words);
 
+        /* Removed, as nobody needed it; that an older one is there again means nothing. */
+        if (rc == -ENOENT && generation < repair->highest) {
+            repair->lowest = generation + 1;
+            continue;
+        }
         if (rc < 0 && !files_is_machine(rc) && generation > repair->lowest && repair->stale) {
             repair->highest = generation - 1; /* the stream ends before it */
             break;
@@ -194,14 +199,30 @@ static int repair_stream(struct repair *repair, uint32_t generation) {
     return rc < 0 ? rc : on;
 }
 
+static int remove_streams(const struct repair *repair, uint32_t first, uint32_t end) {
+    int rc = 0;
+
+    for (uint32_t generation = first; generation < end && rc == 0; generation++) {
+        char name[FILES_NAME];
+
+        files_stream_name(name, repair->from, generation);
+        rc = sys_unlink(repair->dir, name);
+        if (rc == -ENOENT)
+            rc = 0;
+    }
+    return rc;
+}
+
 int disk_repair_streams(const struct bus *bus, int dir, tram_id from, tram_id to) {
     struct repair repair = {.bus = bus, .dir = dir, .from = from, .to = to};
+    uint32_t lowest = 0;
     uint32_t highest = 0;
     uint32_t generation;
-    int rc = files_generations(dir, from, &repair.lowest, &highest);
+    int rc = files_generations(dir, from, &lowest, &highest);
 
     if (rc < 0)
         return rc;
+    repair.lowest = lowest;
     repair.highest = highest;
     rc = survey(&repair);
     if (rc < 0 || !repair.stale)
@@ -215,15 +236,10 @@ int disk_repair_streams(const struct bus *bus, int dir, tram_id from, tram_id to
     while (rc > 0);
     if (rc < 0)
         return rc;
-    for (; generation <= highest; generation++) {
-        char name[FILES_NAME];
-
-        files_stream_name(name, from, generation);
-        rc = sys_unlink(dir, name);
-        if (rc < 0 && rc != -ENOENT)
-            return rc;
-    }
-    return sys_dir_sync(dir);
+    rc = remove_streams(&repair, generation, highest + 1);
+    if (rc == 0)
+        rc = remove_streams(&repair, lowest, repair.lowest);
+    return rc < 0 ? rc : sys_dir_sync(dir);
 }
 
 int disk_check_sender(const struct bus *bus, int dir, tram_id from, tram_id to) {
@@ -250,27 +266,29 @@ int disk_take_stream(const struct bus *bus, struct out *out) {
 
 /* ---- heads ----------------------------------------------------------------------------------- */
 
-/* After a restart: the words may be older than what was done. */
-static int doubt_head(struct head *head, int dir, uint32_t lowest, uint32_t highest) {
-    struct stream first;
-    struct stream last;
-    uint64_t committed = WORD_POSITION(head->committed);
-    uint64_t size;
-    int fd = -1;
-    int rc = stream_read(dir, head->from, head->to, lowest, &first, &size, &fd);
+/* Do these words speak of messages that were handed out and are not done with? */
+static bool has_in_hand(const struct head *head) {
+    uint64_t consumed = head->consumed[WORD_SLOT(head->committed)];
 
-    if (rc == 0) {
-        cleanup_fd(&fd);
-        rc = stream_read(dir, head->from, head->to, highest, &last, &size, &fd);
-    }
-    if (rc < 0)
-        return rc;
-    cleanup_fd(&fd);
-    if (committed < first.base) { /* what is removed was consumed */
+    if (WORD_POSITION(head->handed) > WORD_POSITION(head->committed))
+        return true;
+    for (uint32_t i = 0; i < LAYOUT_WINDOW; i++)
+        if (head->window[i] != 0 &&
+            WINDOW_SEQ(WINDOW_SEQ(head->window[i]) - WINDOW_SEQ(consumed) - 1) < LAYOUT_WINDOW)
+            return true;
+    return false;
+}
+
+/* After a restart: the words may be older than what was done, or speak of messages that are lost
+ * and whose numbers are used again. */
+static void doubt_head(struct head *head, const struct stream *first, const struct stream *last) {
+    uint64_t committed = WORD_POSITION(head->committed);
+
+    if (committed < first->base) { /* what is removed was consumed */
         uint64_t slot = WORD_SLOT(head->committed) ^ 1u;
 
-        committed = first.base;
-        head->consumed[slot] = first.base_seq;
+        committed = first->base;
+        head->consumed[slot] = first->base_seq;
         journal_order();
         head->committed = committed | slot;
         journal_order();
@@ -280,26 +298,65 @@ static int doubt_head(struct head *head, int dir, uint32_t lowest, uint32_t high
     head->handed = committed | (head->handed & 7u);
     if (head->head > committed)
         head->head = committed;
-    head->unsure = last.accepted[WORD_SLOT(last.tail)];
-    return 0;
+    head->unsure = last->accepted[WORD_SLOT(last->tail)];
+}
+
+static int read_stream(int dir, const struct head *head, uint32_t generation,
+                       struct stream *ret_words) {
+    OWNS_FD int fd = -1;
+    uint64_t size;
+
+    return stream_read(dir, head->from, head->to, generation, ret_words, &size, &fd);
 }
 
 int disk_take_head(const struct bus *bus, int dir, struct in *in, uint32_t lowest,
                    uint32_t highest) {
     struct head *head = in->head_map.base;
-    int rc = 0;
+    struct stream first;
+    struct stream last;
+    int rc;
 
     if (head->boot == bus->boot)
         return 0;
-    if (is_stale(bus, head->boot))
-        rc = doubt_head(head, dir, lowest, highest);
+    rc = read_stream(dir, head, lowest, &first);
+    if (rc == 0)
+        rc = read_stream(dir, head, highest, &last);
     if (rc < 0)
         return rc;
+    /* It may have ended in order, and its sender not. */
+    if (is_stale(bus, head->boot) || (head->life != last.life && has_in_hand(head)))
+        doubt_head(head, &first, &last);
+    head->life = last.life;
     head->boot = bus->boot;
     return sys_map_sync(&in->head_map, sizeof(*head));
 }
 
 /* ---- syncing --------------------------------------------------------------------------------- */
+
+int disk_sync_head(int dir, tram_id from) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    return fd < 0 ? fd : sys_file_sync(fd);
+}
+
+int disk_settle(const tram_node *node, struct out *out) {
+    uint64_t freed = out->tx.freed;
+    OWNS_FD int dir = -1;
+    int rc;
+
+    if (!on_disk(&node->bus) || out->settled >= freed)
+        return 0;
+    dir = files_node_dir(&node->bus, out->peer->id, false);
+    rc = dir < 0 ? dir : disk_sync_head(dir, node->id);
+    if (rc == 0 || rc == -ENOENT) { /* removed: that is found elsewhere */
+        out->settled = freed;
+        rc = 0;
+    }
+    return rc;
+}
 
 static int sync_out(const struct out *out) {
     for (const struct old_stream *old = out->old; old; old = old->next) {

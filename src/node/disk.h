@@ -42,6 +42,22 @@ int disk_take_head(const struct bus *bus, int dir, struct in *in, uint32_t lowes
 /* As custodian of the source: from now on it is written. Sets out->marks. */
 int disk_take_stream(const struct bus *bus, struct out *out);
 
+/* What the receiver has freed, and only in memory: before any of it is overwritten or given back,
+ * the words that say so have to be on the disk. Otherwise a restart would begin to read where
+ * something else lies, and end the stream there. */
+int disk_settle(const tram_node *node, struct out *out);
+/* The same, of any channel in `dir`. */
+int disk_sync_head(int dir, tram_id from);
+
+/* Below this, positions of the stream at hand may be written. */
+static inline uint64_t disk_limit(const struct bus *bus, const struct out *out) {
+    uint64_t freed = out->tx.freed;
+
+    if (on_disk(bus) && out->settled < freed)
+        freed = out->settled > out->tx.base ? out->settled : out->tx.base;
+    return freed + out->capacity;
+}
+
 /* Everything that was sent there is on the disk before this returns. */
 int disk_sync(tram_node *node, struct out *out);
 

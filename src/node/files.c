@@ -255,7 +255,10 @@ static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uin
         (void) sys_unlink(dir, hidden); /* what is left behind is overwritten the next time */
         return rc;
     }
-    return sync ? sys_dir_sync(dir) : 0;
+    rc = sync ? sys_dir_sync(dir) : 0;
+    if (rc < 0)
+        (void) sys_unlink(dir, name); /* or the next process would take it for the channel's end */
+    return rc;
 }
 
 /* The words at the start of a file. -EBADMSG: it is shorter; else what the system says, which tells

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/disk.h"
 #include "node/node.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
@@ -132,6 +133,13 @@ void out_reap_old(tram_node *node, struct peer *peer) {
         char name[FILES_NAME];
         int rc = dir < 0 ? dir : 0;
 
+        /* Its name may be there after a restart, and not all that was in it: the receiver's words
+         * have to say that nothing of it is needed. */
+        if (rc == 0 && on_disk(&node->bus) && out->settled < old->end) {
+            rc = disk_sync_head(dir, node->id);
+            if (rc == 0)
+                out->settled = head;
+        }
         files_stream_name(name, node->id, old->generation);
         if (rc == 0)
             rc = sys_unlink(dir, name);
@@ -175,7 +183,7 @@ void outs_trim(tram_node *node, uint64_t now) {
         if (out->old)
             out_reap_old(node, out->peer);
         if (idle && !out->broken) {
-            if (is_dirty(out, node->keep) || out->asked)
+            if ((is_dirty(out, node->keep) || out->asked) && disk_settle(node, out) == 0)
                 out_trim(out, node->keep);
             out->asked = false;
             if (!out->old) {

@@ -71,6 +71,7 @@ struct out {
     uint64_t capacity;
     uint64_t reserved; /* [kept, reserved) has memory; UINT64_MAX: all of the ring has */
     uint64_t kept;
+    uint64_t settled;  /* on a disk: what is freed up to here was so on the disk, too */
     uint64_t chunk;    /* grain of reserving and of the post-mortem */
     uint64_t chunk_ns, chunk_pos; /* when and where the last chunk was begun */
     uint32_t light;    /* chunks in a row that took long */

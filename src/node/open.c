@@ -395,7 +395,8 @@ static void settle(tram_node *node) {
                 continue;
             if (out->old)
                 out_reap_old(node, peer);
-            if (out->tx.freed == out->tx.pos && !out->old && !out->fixed)
+            if (out->tx.freed == out->tx.pos && !out->old && !out->fixed &&
+                disk_settle(node, out) == 0)
                 out_trim(out, 0);
         }
     }

@@ -507,7 +507,8 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
 
     if (end + LINK_SPAN > out->reserved)
         rc = out_reserve(out, end + LINK_SPAN);
-    if (rc == -ENOSPC && !out->pinned) { /* what was consumed gives its memory to what comes */
+    if (rc == -ENOSPC && !out->pinned && disk_settle(node, out) == 0) {
+        /* What was consumed gives its memory to what comes. */
         out_trim(out, 0);
         rc = out_reserve(out, end + LINK_SPAN);
     }
@@ -515,7 +516,7 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
         return error_channel(&node->error, rc, node->id, out->peer->id,
                              "no memory for the message: %s%s", strerror(-rc),
                              rc == -ENOSPC ? "; the file system of the bus is full" : "");
-    limit = out->tx.freed + out->capacity;
+    limit = disk_limit(&node->bus, out);
     if (limit > out->reserved)
         limit = out->reserved;
     /* The end of a chunk comes here again, even if more is free: observers learn how far the
@@ -545,7 +546,8 @@ static void trim_if_light(tram_node *node, struct out *out) {
     if (out->light < 4 || out->pinned || out->tx.pos - out->tx.freed > out->chunk)
         return;
     out->light = 0;
-    out_trim(out, node->keep);
+    if (disk_settle(node, out) == 0)
+        out_trim(out, node->keep);
 }
 
 /* Full: wait for the receiver, spinning first. 0: look again. */
@@ -675,6 +677,13 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
         if (out->old)
             out_reap_old(node, peer);
         if (end + LINK_SPAN <= out->tx.freed + out->capacity) {
+            if (end + LINK_SPAN > disk_limit(&node->bus, out)) {
+                rc = disk_settle(node, out);
+                if (rc < 0)
+                    return error_channel(&node->error, rc, node->id, peer->id,
+                                         "cannot put the receiver's words on the disk: %s",
+                                         strerror(-rc));
+            }
             if (load_relaxed(&out->tx.words->want) & ARMED_ON)
                 ring_tx_unwant(&out->tx);
             out->blocked = false;

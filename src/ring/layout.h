@@ -158,7 +158,7 @@ struct head {
     uint64_t aside;    /* messages set aside, ever */
     uint64_t boot;     /* on a disk: as in struct stream */
     uint64_t unsure;   /* up to this message, any may have been handed out before a restart */
-    uint64_t zero4;
+    uint64_t life;     /* of the channel, that these words speak of: as in struct stream */
 
     uint64_t zero5[472];
 
@@ -189,6 +189,7 @@ static_assert(offsetof(struct head, handed) == 280, "layout");
 static_assert(offsetof(struct head, aside) == 288, "layout");
 static_assert(offsetof(struct head, boot) == 296, "layout");
 static_assert(offsetof(struct head, unsure) == 304, "layout");
+static_assert(offsetof(struct head, life) == 312, "layout");
 static_assert(offsetof(struct head, window) == 4096, "layout");
 static_assert(sizeof(struct head) == 8192, "layout");
 

@@ -87,7 +87,7 @@ struct v1_head {
     uint64_t aside;
     uint64_t boot;
     uint64_t unsure;
-    uint64_t zero4;
+    uint64_t life;
     uint64_t zero5[472];
     uint64_t window[LAYOUT_WINDOW];
 };

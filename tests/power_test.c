@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT
+ * test: timeout=60 label=notsan
+ *
+ * What a durable send promises, through power cuts. The C library's calls that put files on the
+ * disk are taken over: each remembers how its file was then. After a cut every page is at least as
+ * new as that, and at random newer.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "ring/layout.h"
+#include "support/kit.h"
+#include "sys/file.h"
+
+#define S TRAM_ID(1, 1, 1, 1)
+#define D TRAM_ID(1, 1, 1, 2)
+#define STREAM "from-1.1.1.1"
+#define HEAD   "head-1.1.1.1"
+
+static const char *const names[] = {STREAM, STREAM "+1", STREAM "+2", HEAD};
+
+#define NAMES (sizeof(names) / sizeof(names[0]))
+
+static char disk[160];
+static char synced[180]; /* the files as they were when they were last put on it */
+
+/* ---- the disk -------------------------------------------------------------------------------- */
+
+static void copy_bytes(int from, int to, size_t size) {
+    char *data = malloc(size + 1);
+
+    if (pread(from, data, size, 0) != (ssize_t) size || pwrite(to, data, size, 0) != (ssize_t) size)
+        abort();
+    free(data);
+}
+
+/* A file of the channel, by its path, goes to the disk. */
+static void remember(const char *path) {
+    const char *name = strrchr(path, '/');
+    struct stat st;
+    char to[300];
+    int from;
+    int fd;
+
+    if (!*synced || !name || strncmp(path, disk, strlen(disk)) != 0)
+        return;
+    name += name[1] == '.' ? 2 : 1;
+    if (strncmp(name, "from-", 5) != 0 && strncmp(name, "head-", 5) != 0)
+        return;
+    from = open(path, O_RDONLY | O_CLOEXEC);
+    if (from < 0)
+        return; /* it has no name any more */
+    (void) snprintf(to, sizeof(to), "%s/%s", synced, name);
+    fd = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || fstat(from, &st) < 0)
+        abort();
+    copy_bytes(from, fd, (size_t) st.st_size);
+    close(fd);
+    close(from);
+}
+
+static void remember_fd(int fd) {
+    char link[64];
+    char path[300];
+    ssize_t length;
+
+    (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    length = readlink(link, path, sizeof(path) - 1);
+    if (length <= 0)
+        return;
+    path[length] = '\0';
+    remember(path);
+}
+
+int fdatasync(int fd) {
+    remember_fd(fd);
+    return (int) syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd) {
+    remember_fd(fd);
+    return (int) syscall(SYS_fsync, fd);
+}
+
+int msync(void *base, size_t length, int flags) {
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long begin;
+    char line[512];
+    char path[300];
+
+    while (maps && fgets(line, sizeof(line), maps))
+        if (sscanf(line, "%lx-%*x %*s %*s %*s %*s %299s", &begin, path) == 2 &&
+            begin == (unsigned long) base)
+            remember(path);
+    if (maps)
+        (void) fclose(maps);
+    return (int) syscall(SYS_msync, base, length, flags);
+}
+
+static void remove_disk(void) {
+    kit_remove_tree(disk);
+    kit_remove_tree(synced);
+}
+
+static void need_disk(void) {
+    int fd;
+
+    (void) snprintf(disk, sizeof(disk), "%s", test_program("power-XXXXXX"));
+    CHECK(mkdtemp(disk) != NULL);
+    fd = CHECK_OK(open(disk, O_RDONLY | O_DIRECTORY));
+    if (sys_file_in_memory(fd)) {
+        close(fd);
+        remove_disk();
+        SKIP("the build lies in memory");
+    }
+    close(fd);
+    (void) snprintf(synced, sizeof(synced), "%s.synced", disk);
+    CHECK_OK(mkdir(synced, 0700));
+    CHECK_EQ(atexit(remove_disk), 0);
+}
+
+static void empty_disk(void) {
+    remove_disk();
+    CHECK_OK(mkdir(disk, 0700));
+    CHECK_OK(mkdir(synced, 0700));
+}
+
+static int file(const char *name, int flags) {
+    char path[256];
+
+    return open(kit_path(path, sizeof(path), disk, D, name), flags | O_CLOEXEC, 0600);
+}
+
+static int synced_file(const char *name) {
+    char path[256];
+
+    (void) snprintf(path, sizeof(path), "%s/%s", synced, name);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* One file after the cut. What was removed may be there again. `chance` of a page to be old, in a
+ * thousand. */
+static void cut_file(const char *name, struct rng *rng, unsigned chance) {
+    int then = synced_file(name);
+    int now = file(name, O_RDWR);
+    char page[4096];
+    struct stat st;
+    struct stat st_now;
+    uint64_t boot;
+    off_t at = strcmp(name, HEAD) == 0 ? offsetof(struct head, boot)
+                                       : offsetof(struct stream, boot);
+
+    if (then < 0 || (now < 0 && rng_chance(rng, 500))) {
+        CHECK(now < 0); /* it was used, and never on the disk? */
+    } else {
+        CHECK_OK(fstat(then, &st));
+        if (now < 0) {
+            now = CHECK_OK(file(name, O_RDWR | O_CREAT));
+            copy_bytes(then, now, (size_t) st.st_size);
+        }
+        CHECK_OK(fstat(now, &st_now));
+        CHECK_EQ(st.st_size, st_now.st_size);
+        for (off_t offset = 0; offset < st.st_size; offset += 4096)
+            if (rng_chance(rng, chance)) {
+                CHECK_EQ(pread(then, page, 4096, offset), 4096);
+                CHECK_EQ(pwrite(now, page, 4096, offset), 4096);
+            }
+        CHECK_EQ(pread(now, &boot, sizeof(boot), at), sizeof(boot));
+        boot ^= boot ? 4096 : 0; /* another start of the machine */
+        CHECK_EQ(pwrite(now, &boot, sizeof(boot), at), sizeof(boot));
+    }
+    if (then >= 0)
+        close(then);
+    if (now >= 0)
+        close(now);
+}
+
+static void cut_power(struct rng *rng) {
+    /* Heads are small and seldom written out: often old where the streams are new. */
+    unsigned chance = rng_chance(rng, 500) ? 300 : 0;
+
+    for (size_t i = 0; i < NAMES; i++)
+        cut_file(names[i], rng, strcmp(names[i], HEAD) == 0 ? 800 : chance);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+struct shown { /* by the process that is cut */
+    uint64_t durable;  /* the last whose durable send returned */
+    uint64_t received; /* the last in hand */
+    uint64_t sent;
+};
+
+static struct shown *shown;
+static bool with_large;
+
+static tram_node *start(tram_id id) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+
+    options.attempts = 100;
+    options.keep = 4096;
+    return kit_open(disk, id, &options);
+}
+
+static size_t size_of(uint64_t number) {
+    if (with_large && kit_mix(number, 5, 0) % 97 == 0)
+        return 70000 + (size_t) (kit_mix(number, 6, 0) % 30000);
+    return (size_t) (kit_mix(number, 1, 0) % 900);
+}
+
+static int put(tram_node *node, uint64_t number, uint32_t flags) {
+    static uint8_t data[100000];
+
+    pattern_fill(data, size_of(number), number);
+    return tram_send(node, D, (uint32_t) number, data, size_of(number), flags);
+}
+
+static uint64_t get(tram_node *node, struct tram_msg *ret_msg) {
+    int rc = tram_recv(node, ret_msg, 0);
+
+    if (rc == -EAGAIN)
+        return 0;
+    if (rc < 0)
+        FAIL("%s", kit_error(node));
+    CHECK_EQ(ret_msg->size, size_of(ret_msg->tag));
+    CHECK_EQ(pattern_check(ret_msg->data, ret_msg->size, ret_msg->tag), -1);
+    return ret_msg->tag;
+}
+
+struct life {
+    uint64_t seed, first, count;
+    bool close_sender, close_receiver; /* before the power goes */
+};
+
+/* Both ends, in one process, until it is killed. */
+static void live(void *argument) {
+    const struct life *life = argument;
+    struct rng rng = {life->seed};
+    tram_node *sender = start(S);
+    tram_node *receiver = start(D);
+    unsigned behind = 100 + (unsigned) rng_below(&rng, 700);
+    struct tram_msg msg;
+
+    for (uint64_t number = life->first; number < life->first + life->count; number++) {
+        bool durable = rng_chance(&rng, 20);
+        int rc;
+
+        while ((rc = put(sender, number, TRAM_NOWAIT | (durable ? TRAM_DURABLE : 0))) == -EAGAIN)
+            shown->received = get(receiver, &msg);
+        if (rc < 0)
+            FAIL("%s", kit_error(sender));
+        shown->sent = number;
+        if (durable)
+            shown->durable = number;
+        while (shown->received < number && !rng_chance(&rng, behind))
+            shown->received = get(receiver, &msg);
+    }
+    if (life->close_receiver)
+        (void) tram_close(receiver);
+    if (life->close_sender)
+        (void) tram_close(sender);
+    (void) kill(getpid(), SIGKILL);
+}
+
+/* What was durable and not done with comes, all of it and in order. */
+static void check_round(struct rng *rng) {
+    bool sender_first = rng_chance(rng, 500);
+    tram_node *sender = sender_first ? start(S) : NULL;
+    tram_node *receiver = start(D);
+    uint64_t done = shown->received > 0 ? shown->received - 1 : 0;
+    struct tram_msg msg;
+    uint64_t number;
+    uint64_t before = 0;
+
+    while ((number = get(receiver, &msg)) != 0) {
+        CHECK(before == 0 ? number <= done + 1 : number == before + 1);
+        CHECK(number <= shown->sent);
+        if (number <= shown->received)
+            CHECK(msg.attempt > 1);
+        before = number;
+    }
+    if (shown->durable > done && before < shown->durable)
+        FAIL("message %llu was durable, %llu was done with, %llu came last",
+             (unsigned long long) shown->durable, (unsigned long long) done,
+             (unsigned long long) before);
+    if (!sender)
+        sender = start(S);
+    CHECK_OK(put(sender, ++shown->sent, TRAM_DURABLE));
+    CHECK_EQ(get(receiver, &msg), shown->sent);
+    CHECK_EQ(msg.attempt, 1);
+    CHECK_OK(tram_done(receiver));
+    (void) tram_close(receiver);
+    (void) tram_close(sender);
+}
+
+static void rounds(uint64_t count, bool large) {
+    uint64_t seed = kit_env("DISK_SEED", (uint64_t) kit_now());
+    struct rng rng = {seed};
+
+    need_disk();
+    with_large = large;
+    shown = kit_shared(sizeof(*shown));
+    count = kit_env("DISK_ROUNDS", count);
+    printf("    DISK_SEED=%llu DISK_ROUNDS=%llu\n", (unsigned long long) seed,
+           (unsigned long long) count);
+    for (uint64_t round = 0; round < count; round++) {
+        struct life life = {
+            .seed = rng_next(&rng),
+            .first = 1,
+            .count = 10 + rng_below(&rng, 700),
+            .close_sender = rng_chance(&rng, 200),
+            .close_receiver = rng_chance(&rng, 200),
+        };
+        int status;
+        pid_t pid;
+
+        *shown = (struct shown){0};
+        pid = test_fork(live, &life);
+        CHECK_EQ(waitpid(pid, &status, 0), pid);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        cut_power(&rng);
+        check_round(&rng);
+        empty_disk();
+    }
+}
+
+TEST_TIMEOUT(durable_messages_come, 40) {
+    rounds(25, false);
+}
+
+TEST_TIMEOUT(durable_messages_come_grown, 40) {
+    rounds(25, true);
+}
+
+/* ---- a receiver that ended in order, and a sender that did not ------------------------------- */
+
+static void close_with_messages_in_hand(void *unused) {
+    tram_node *sender = start(S);
+    tram_node *receiver = start(D);
+    struct tram_msg msgs[20];
+
+    (void) unused;
+    CHECK_OK(put(sender, 1, TRAM_DURABLE));
+    for (uint64_t i = 2; i <= 20; i++)
+        CHECK_OK(put(sender, i, 0));
+    for (int i = 0; i < 20; i++)
+        CHECK_EQ(tram_recv_batch(receiver, &msgs[i], 1, TRAM_HOLD, 0), 1);
+    for (int i = 10; i < 20; i++)
+        CHECK_OK(tram_release(receiver, &msgs[i]));
+    (void) tram_close(receiver);
+    (void) kill(getpid(), SIGKILL);
+}
+
+/* The head is exact, but speaks of messages that are no more: their numbers are used again. */
+TEST(released_then_closed_then_lost) {
+    tram_node *sender;
+    tram_node *receiver;
+    struct tram_msg msg;
+    struct rng rng = {1};
+    int status;
+    pid_t pid;
+
+    need_disk();
+    pid = test_fork(close_with_messages_in_hand, NULL);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSIGNALED(status));
+    cut_file(STREAM, &rng, 1000);
+    sender = start(S);
+    for (uint64_t i = 21; i <= 39; i++)
+        CHECK_OK(put(sender, i, 0));
+    receiver = start(D);
+    CHECK_EQ(get(receiver, &msg), 1);
+    CHECK(msg.attempt > 1);
+    for (uint64_t i = 21; i <= 39; i++) {
+        CHECK_EQ(get(receiver, &msg), i);
+        CHECK_EQ(msg.seq, i - 19);
+    }
+    (void) tram_close(receiver);
+    (void) tram_close(sender);
+}
