@@ -3,36 +3,41 @@
  * Many nodes, a process each. Everyone sends to everyone (`all NODES`), or all to one
  * (`one NODES`): a first round in which channels are made, then rounds with traffic, then rest.
  * Prints what that took as one JSON object: memory of the bus directory loaded and at rest,
- * descriptors and mappings of a process, time until everybody has heard of everybody.
+ * descriptors, mappings and memory of the first process, time until everybody has heard of
+ * everybody.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "support/footprint.h"
 #include "tram/tram.h"
 
 #define ROUNDS 20
-#define SECONDS 60
 
 struct world {
     uint32_t nodes;
     int one;        /* all to the first */
     uint32_t ready, heard, done, failed, rest;
     uint64_t messages;
-    uint32_t fds, maps; /* of the first node's process */
-    uint64_t rss, pss;  /* the same, bytes */
+    struct footprint first; /* of the first node's process */
 };
 
 static tram_id id_of(uint32_t number) {
     return TRAM_ID(10, 0, 0, 0) + 1 + number;
+}
+
+/* How long anything may take. */
+static double most_s(void) {
+    const char *scale = getenv("TRAM_TIME_SCALE");
+
+    return 60 * (scale ? strtod(scale, NULL) : 1);
 }
 
 static double now(void) {
@@ -48,43 +53,6 @@ static void add(uint32_t *word) {
 
 static uint32_t get(const uint32_t *word) {
     return __atomic_load_n(word, __ATOMIC_SEQ_CST);
-}
-
-static uint32_t count_entries(const char *path) {
-    DIR *dir = opendir(path);
-    uint32_t count = 0;
-
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        (void) closedir(dir);
-    return count - 3; /* ".", "..", and the one that looks */
-}
-
-static uint32_t count_lines(const char *path) {
-    FILE *file = fopen(path, "r");
-    uint32_t count = 0;
-
-    for (int c; file && (c = getc(file)) != EOF;)
-        count += c == '\n';
-    if (file)
-        (void) fclose(file);
-    return count;
-}
-
-/* A figure of /proc/self/smaps_rollup, bytes; 0: not known. */
-static uint64_t memory_figure(const char *name) {
-    FILE *file = fopen("/proc/self/smaps_rollup", "r");
-    unsigned long long kib = 0;
-    char line[200];
-
-    while (file && fgets(line, sizeof(line), file)) {
-        if (strncmp(line, name, strlen(name)) == 0)
-            kib = strtoull(line + strlen(name), NULL, 10);
-    }
-    if (file)
-        (void) fclose(file);
-    return kib * 1024;
 }
 
 static void fail(struct world *world, tram_node *node, uint32_t me, const char *what, int rc) {
@@ -121,7 +89,7 @@ static void node_main(struct world *world, uint32_t me) {
     for (int round = 0; round < ROUNDS; round++) {
         send_round(world, node, me);
         while (got < expected * (uint64_t) (round + 1)) {
-            rc = tram_recv(node, &msg, SECONDS * INT64_C(1000000000));
+            rc = tram_recv(node, &msg, (int64_t) (most_s() * 1e9));
             if (rc < 0)
                 fail(world, node, me, "receive", rc);
             if (msg.tag >= world->nodes || ++seen[msg.tag] != msg.seq || msg.attempt != 1)
@@ -133,45 +101,14 @@ static void node_main(struct world *world, uint32_t me) {
     }
     (void) tram_done(node);
     (void) __atomic_fetch_add(&world->messages, got, __ATOMIC_SEQ_CST);
-    if (me == 0) {
-        world->fds = count_entries("/proc/self/fd");
-        world->maps = count_lines("/proc/self/maps");
-        world->rss = memory_figure("Rss:");
-        world->pss = memory_figure("Pss:");
-    }
+    if (me == 0)
+        world->first = footprint_of_self();
     add(&world->done);
     while (!get(&world->rest)) /* idle: this wait gives memory back */
         (void) tram_wait(node, 50000000);
     (void) tram_close(node);
     free(seen);
     _exit(0);
-}
-
-/* Bytes of memory below a directory, two levels deep. */
-static uint64_t memory_of(const char *path, int depth, uint64_t *ret_files) {
-    DIR *dir = opendir(path);
-    uint64_t sum = 0;
-    struct dirent *entry;
-
-    while (dir && (entry = readdir(dir))) {
-        char name[4096];
-        struct stat st;
-
-        if (entry->d_name[0] == '.' && (!entry->d_name[1] || entry->d_name[1] == '.'))
-            continue;
-        if (snprintf(name, sizeof(name), "%s/%s", path, entry->d_name) >= (int) sizeof(name) ||
-            lstat(name, &st) < 0)
-            continue;
-        if (S_ISDIR(st.st_mode) && depth > 0) {
-            sum += memory_of(name, depth - 1, ret_files);
-            continue;
-        }
-        sum += (uint64_t) st.st_blocks * 512;
-        (*ret_files)++;
-    }
-    if (dir)
-        (void) closedir(dir);
-    return sum;
 }
 
 /* Until so many are there, or one failed, or the time is up. */
@@ -188,7 +125,7 @@ static int await(const struct world *world, const uint32_t *word, double until) 
 
 static int report(struct world *world, double start) {
     const char *bus = getenv("TRAM_DIR");
-    double until = start + SECONDS;
+    double until = start + most_s();
     double opened, heard, done;
     uint64_t loaded, rested, files = 0;
     uint64_t channels = world->one ? world->nodes - 1
@@ -203,14 +140,14 @@ static int report(struct world *world, double start) {
     if (await(world, &world->done, until) < 0)
         return -1;
     done = now();
-    loaded = memory_of(bus, 3, &files);
+    loaded = footprint_of_files(bus, 3, &files);
     for (rested = loaded; now() < done + 10;) { /* until nothing more is given back */
         const struct timespec pause = {.tv_nsec = 400000000};
         uint64_t before = rested;
 
         (void) nanosleep(&pause, NULL);
         files = 0;
-        rested = memory_of(bus, 3, &files);
+        rested = footprint_of_files(bus, 3, &files);
         if (rested == before)
             break;
     }
@@ -222,8 +159,9 @@ static int report(struct world *world, double start) {
                   world->one ? "one" : "all", world->nodes, (unsigned long long) channels,
                   (unsigned long long) world->messages, opened - start, heard - opened,
                   done - heard, (unsigned long long) (loaded / channels),
-                  (unsigned long long) (rested / channels), (unsigned long long) files, world->fds,
-                  world->maps, (unsigned long long) world->rss, (unsigned long long) world->pss);
+                  (unsigned long long) (rested / channels), (unsigned long long) files,
+                  world->first.descriptors, world->first.mappings,
+                  (unsigned long long) world->first.rss, (unsigned long long) world->first.pss);
     return world->messages == channels * ROUNDS ? 0 : -1;
 }
 

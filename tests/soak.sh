@@ -3,7 +3,7 @@
 #
 #   first   the models in their large worlds (6 GB of memory at most), every stepping test with
 #           every state checked, 10,000 killed ephemeral nodes, 2,000 restarts of the machine on a
-#           disk, and wake-ups by the hundred thousand
+#           disk, 1,000 processes, 10,000 channels, and wake-ups by the hundred thousand
 #   then    kill storms of ever new worlds in one process group and wake-ups in another, until the
 #           time is over
 #
@@ -50,6 +50,13 @@ bindings()
         bash tests/private_bus.sh python3 "tests/$1"
 }
 
+# 1,000 processes, 39,800 channels of 200 nodes, 10,000 of one.
+scale()
+{
+    TRAM_SRC=$PWD TRAM_BUILD=$(realpath "$build") SCALE=full \
+        bash tests/private_bus.sh python3 tests/scale_test.py
+}
+
 echo "soak of $minutes minutes, storms from seed $seed"
 run model python3 tests/model_test.py --soak || failed=1
 LITMUS_ROUNDS=2000000 run litmus "$tests/litmus_test" || failed=1
@@ -62,6 +69,7 @@ EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundre
 DISK_SEED=$seed DISK_ROUNDS=1000 run disk "$tests/disk_test" "pages_*" || failed=1
 DISK_SEED=$seed DISK_ROUNDS=1000 run power "$tests/power_test" "durable_*" || failed=1
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
+run scale scale || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
 STOP_MS=3000 STOP_ROUNDS=12 STOP_SEED=$seed run stop "$tests/stop_test" || failed=1
