@@ -50,11 +50,14 @@ many() {
 }
 
 blocks() {
+    local size bytes count
     head -c 1000001 /dev/urandom >"$work/in"
     for size in 1000 64k 1M; do
+        bytes=$(numfmt --from=iec "${size^^}")
+        count=$(((1000000 + bytes) / bytes))
         rm -f "$work/copy"
         "$TRAM_BIN" send --from $A --to $B --size $size "$work/in" &
-        expect 0 tram recv --id $B --idle-exit 400 --size $size --out "$work/copy"
+        expect 0 tram recv --id $B --count "$count" --size $size --out "$work/copy"
         wait $! || fail send
         same "$work/in" "$work/copy"
     done

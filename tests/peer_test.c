@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test: timeout=90
+ * test: timeout=90 cpus=3
  *
  * Peers: who is up and who is down, told within milliseconds of a kill -9 and without a daemon; who
  * holds an ID, and what becomes of it in forked children.
