@@ -72,7 +72,8 @@ run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" 
 run scale scale || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
-STOP_MS=3000 STOP_ROUNDS=12 STOP_SEED=$seed run stop "$tests/stop_test" || failed=1
+STOPS_SEED=$seed STOPS_ROUNDS=100 run stops "$tests/stops_test" || failed=1
+STOPS_SEED=$seed run clock "$tests/clock_test" || failed=1
 HOSTILE_MS=5000 run hostile "$tests/hostile_files_test" || failed=1
 if command -v clang >/dev/null; then
     SECONDS_EACH=60 run fuzz tools/fuzz.sh || failed=1
