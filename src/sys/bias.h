@@ -42,8 +42,13 @@ struct bias {
     uint8_t given; /* slots that had an owner */
 };
 
-/* Its address tells a thread; aligned, so that a slot fits below. */
+/* Its address tells a thread; aligned, so that a slot fits below. glibc keeps room for what a
+ * library that is loaded later wants at a fixed offset; musl refuses to load it. */
+#ifdef __GLIBC__
 extern _Thread_local uint64_t bias_thread __attribute__((tls_model("initial-exec")));
+#else
+extern _Thread_local uint64_t bias_thread;
+#endif
 
 /* Prepare a lock. Where the kernel has no such barrier it is shared from the start. */
 void bias_init(struct bias *bias);
