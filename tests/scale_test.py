@@ -3,7 +3,7 @@
 # test: timeout=60 label=notsan,noasan
 """Many nodes and channels: everyone to everyone and all to one (tests/scale_prog.c), many senders
 that are all active, and many channels of one node (tests/scale_load_prog.c). What a channel holds,
-at rest, loaded and closed, is held exactly; times and rates by bounds that are far from what a
+at rest, loaded and closed, is held closely; times and rates by bounds that are far from what a
 quiet machine does. SCALE=full runs the sizes of the targets (make soak). notsan, noasan: they make
 processes several times as large."""
 
