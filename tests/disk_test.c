@@ -5,6 +5,7 @@
  * they were when their processes were killed, with the number of another boot; pages of which some
  * are older than others; files cut short.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,6 +29,17 @@
 #define D TRAM_ID(1, 1, 1, 2)
 #define STREAM "from-1.1.1.1"
 #define HEAD   "head-1.1.1.1"
+
+static int errors; /* so many times msync() fails */
+
+int msync(void *base, size_t length, int flags) {
+    if (errors > 0) {
+        errors--;
+        errno = EIO;
+        return -1;
+    }
+    return (int) syscall(SYS_msync, base, length, flags);
+}
 
 /* ---- a disk ---------------------------------------------------------------------------------- */
 
@@ -689,6 +702,25 @@ static void send_to_broken_disk(void *unused) {
 TEST(disk_that_fails) {
     need_disk();
     JOIN(test_fork(send_to_broken_disk, NULL));
+}
+
+/* The kernel says only once that a page could not be written, and takes it for clean then. */
+static void send_after_an_error(void *unused) {
+    tram_node *sender = start(S);
+
+    (void) unused;
+    put(sender, 1, TRAM_DURABLE);
+    errors = 1;
+    CHECK_EQ(tram_send(sender, D, 2, "x", 1, TRAM_DURABLE), -EIO);
+    CHECK_EQ(tram_send(sender, D, 3, "x", 1, TRAM_DURABLE), -EIO);
+    CHECK_OK(tram_send(sender, D, 4, "x", 1, 0));
+    (void) tram_close(sender);
+    CHECK(word(STREAM, offsetof(struct stream, boot)) != 0);
+}
+
+TEST(disk_that_failed_once) {
+    need_disk();
+    JOIN(test_fork(send_after_an_error, NULL));
 }
 
 /* In memory there is nothing to sync. */

@@ -254,12 +254,15 @@ int disk_check_sender(const struct bus *bus, int dir, tram_id from, tram_id to) 
     return rc == -EBUSY ? -ENOENT : rc;
 }
 
-int disk_take_stream(const struct bus *bus, struct out *out) {
+int disk_take_stream(const struct bus *bus, int dir, struct out *out) {
     struct stream *words = stream_words(&out->map);
 
     out->marks = RECORD_CHECKED | (uint32_t) words->life << 8;
-    if (words->boot == bus->boot)
-        return 0;
+    if (words->boot == bus->boot) { /* whoever made it may have died before the names were there */
+        int rc = sys_dir_sync(dir);
+
+        return rc < 0 ? rc : sys_dir_sync(bus->dir);
+    }
     words->boot = bus->boot;
     return sys_map_sync(&out->map, LAYOUT_DATA);
 }
@@ -358,14 +361,16 @@ int disk_settle(const tram_node *node, struct out *out) {
     return rc;
 }
 
-static int sync_out(const struct out *out) {
-    for (const struct old_stream *old = out->old; old; old = old->next) {
-        int rc = sys_map_sync(&old->map, LAYOUT_DATA + stream_words(&old->map)->capacity);
+static int sync_out(struct out *out) {
+    const struct old_stream *old = out->old;
+    int rc = out->unsynced;
 
-        if (rc < 0)
-            return rc;
-    }
-    return sys_map_sync(&out->map, LAYOUT_DATA + out->capacity);
+    for (; old && rc == 0; old = old->next)
+        rc = sys_map_sync(&old->map, LAYOUT_DATA + stream_words(&old->map)->capacity);
+    if (rc == 0)
+        rc = sys_map_sync(&out->map, LAYOUT_DATA + out->capacity);
+    out->unsynced = rc;
+    return rc;
 }
 
 int disk_sync(tram_node *node, struct out *out) {
@@ -379,7 +384,7 @@ int disk_sync(tram_node *node, struct out *out) {
 }
 
 /* First what the words speak of, then the word that all of it is there. */
-void disk_close_out(const struct out *out) {
+void disk_close_out(struct out *out) {
     if (sync_out(out) < 0)
         return; /* the next one goes over it */
     for (const struct old_stream *old = out->old; old; old = old->next) {

@@ -40,7 +40,7 @@ int disk_take_head(const struct bus *bus, int dir, struct in *in, uint32_t lowes
                    uint32_t highest);
 
 /* As custodian of the source: from now on it is written. Sets out->marks. */
-int disk_take_stream(const struct bus *bus, struct out *out);
+int disk_take_stream(const struct bus *bus, int dir, struct out *out);
 
 /* What the receiver has freed, and only in memory: before any of it is overwritten or given back,
  * the words that say so have to be on the disk. Otherwise a restart would begin to read where
@@ -59,8 +59,9 @@ static inline uint64_t disk_limit(const struct bus *bus, const struct out *out) 
 }
 
 /* Everything that was sent there is on the disk before this returns. */
+/* Once it failed, it fails: the kernel says so once, and takes the pages for written. */
 int disk_sync(tram_node *node, struct out *out);
 
 /* An orderly end. */
-void disk_close_out(const struct out *out);
+void disk_close_out(struct out *out);
 void disk_close_in(const struct in *in);

@@ -67,6 +67,7 @@ struct out {
     bool claimed;
     bool untold;       /* staged messages were lost, and no call said so yet */
     int broken;        /* 0, or what every send returns */
+    int unsynced;      /* 0, or why something of it may never be on the disk */
     uint64_t claim_size, claim_room;
     uint64_t capacity;
     uint64_t reserved; /* [kept, reserved) has memory; UINT64_MAX: all of the ring has */

@@ -161,7 +161,7 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
     if (rc < 0)
         return rc;
     if (on_disk(&node->bus))
-        rc = disk_take_stream(&node->bus, out);
+        rc = disk_take_stream(&node->bus, dir, out);
     if (rc < 0)
         return rc;
     /* What a predecessor had reserved is unknown: from here on, reserve again. */
