@@ -234,14 +234,17 @@ static void sleep_in_poll(void *arg) {
     }
 }
 
-/* The other side: asleep because there is no room. */
+/* The other side: asleep because there is no room. (Prefaulted: or it would look each 100 ms whether
+ * there is memory to give back, and find the space.) */
 static void sleep_for_space(void *arg) {
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
-    tram_node *node = kit_open(NULL, HUB, &options);
     static const char bytes[20000];
     struct sleeper *sleeper = arg;
+    tram_node *node;
     int rc;
 
+    options.flags = TRAM_OPEN_PREFAULT;
+    node = kit_open(NULL, HUB, &options);
     for (;;) {
         while ((rc = tram_send(node, SPOKE, 0, bytes, sizeof bytes, TRAM_NOWAIT)) == 0)
             continue;
