@@ -234,8 +234,8 @@ static void sleep_in_poll(void *arg) {
     }
 }
 
-/* The other side: asleep because there is no room. (Prefaulted: or it would look each 100 ms whether
- * there is memory to give back, and find the space.) */
+/* The other side: asleep because there is no room. (Prefaulted: or it would look each 100 ms
+ * whether there is memory to give back, and find room.) */
 static void sleep_for_space(void *arg) {
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
     static const char bytes[20000];
