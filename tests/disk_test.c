@@ -346,6 +346,48 @@ TEST(torn_record) {
     }
 }
 
+static void send_some(void *first) {
+    tram_node *sender = start(S);
+    uint8_t data[100] = {0};
+
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK_OK(tram_send(sender, D, *(uint32_t *) first + i, data, sizeof(data), 0));
+    (void) kill(getpid(), SIGKILL);
+}
+
+static void send_some_and_die(uint32_t first) {
+    int status;
+    pid_t pid = test_fork(send_some, &first);
+
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSIGNALED(status));
+    restart_machine();
+}
+
+/* What was lost is at its place again, for what was written over it is lost, too. */
+TEST(record_of_a_life_before) {
+    off_t second = LAYOUT_DATA + (off_t) record_span(100);
+    uint8_t old[136 * 2];
+    tram_node *receiver;
+    struct tram_msg msg;
+    int fd;
+
+    need_disk();
+    send_some_and_die(1);
+    fd = CHECK_OK(file(STREAM));
+    CHECK_EQ(pread(fd, old, sizeof(old), second), sizeof(old));
+    set_word(STREAM, LAYOUT_DATA, 0);
+    send_some_and_die(11);
+    CHECK_EQ(pwrite(fd, old, sizeof(old), second), sizeof(old));
+    close(fd);
+    receiver = start(D);
+    CHECK_OK(tram_recv(receiver, &msg, 0));
+    CHECK_EQ(msg.tag, 11);
+    nothing_more(receiver);
+    CHECK_EQ(lost(receiver), 5);
+    (void) tram_close(receiver);
+}
+
 static void release_out_of_turn(void *unused) {
     tram_node *sender = start(S);
     tram_node *receiver = start(D);

@@ -105,9 +105,16 @@ static int is_passed(const struct repair *repair, uint32_t generation) {
     return rc <= 0 ? rc : words.base <= repair->committed;
 }
 
+/* Of a life before, which ended before it: what was written over it is not on the disk. */
+static bool is_older(const struct ring_view *view, const struct stream *words) {
+    return view->end > words->since &&
+           RECORD_LIFE(view->flags) != RECORD_LIFE((uint32_t) words->life << 8);
+}
+
 /* Go over the records that are not consumed. rx->pos is left behind the last that holds. 1: the
  * channel goes on in the next generation. */
-static int walk(const struct repair *repair, uint32_t generation, struct ring_rx *rx) {
+static int walk(const struct repair *repair, uint32_t generation, const struct stream *words,
+                struct ring_rx *rx) {
     struct ring_view view;
 
     for (;;) {
@@ -116,6 +123,11 @@ static int walk(const struct repair *repair, uint32_t generation, struct ring_rx
 
         switch (ring_rx_next(rx, &view)) {
         case RX_MESSAGE:
+            if (is_older(&view, words)) {
+                rx->pos = before;
+                rx->seq -= 1;
+                return 0;
+            }
             continue;
         case RX_LINK:
             rc = goes_on(repair, generation + 1, rx->pos, rx->seq);
@@ -161,7 +173,9 @@ static void end_channel(const struct repair *repair, struct stream *words, uint6
     if (rx->pos != WORD_POSITION(tail))
         cut(words, tail, rx->pos, rx->seq);
     words->lost = repair->lost + (repair->accepted > rx->seq ? repair->accepted - rx->seq : 0);
-    words->life = repair->life + 1;
+    store_relaxed(&words->since, rx->pos);
+    journal_order(); /* or what is there would be taken for older */
+    store_relaxed(&words->life, repair->life + 1);
 }
 
 /* One generation. 1: the channel goes on behind it. */
@@ -185,7 +199,7 @@ static int repair_stream(struct repair *repair, uint32_t generation) {
     if (on == 0 && place(repair, &facts, WORD_POSITION(tail), &rx)) {
         if (rx.tail - rx.pos > facts.capacity)
             rx.tail = rx.pos; /* it can't have been so far ahead */
-        on = walk(repair, generation, &rx);
+        on = walk(repair, generation, words, &rx);
     }
     if (on == 0)
         end_channel(repair, words, tail, &rx);

@@ -381,6 +381,7 @@ int stream_make(int dir, const struct stream_plan *plan) {
         .boot = plan->boot,
         .lost = plan->lost,
         .life = plan->life,
+        .since = plan->since,
     };
     char name[FILES_NAME];
 

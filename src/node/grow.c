@@ -277,6 +277,7 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
         .boot = node->bus.boot,
         .lost = stream_words(&out->map)->lost,
         .life = stream_words(&out->map)->life,
+        .since = stream_words(&out->map)->since,
     };
     struct ring_tx before = out->tx;
     char name[FILES_NAME];

@@ -112,7 +112,8 @@ struct stream {
     uint64_t boot; /* of the machine, while somebody writes here; 0: closed, all of it is there */
     uint64_t lost; /* messages that a restart of the machine cost */
     uint64_t life; /* restarts that found it open: a sequence number may have been used before */
-    uint64_t zero3[2];
+    uint64_t since; /* position where this life began: older records behind it are no more */
+    uint64_t zero3;
 };
 
 static_assert(offsetof(struct stream, version) == 8, "layout");
@@ -132,6 +133,7 @@ static_assert(offsetof(struct stream, reserved) == 336, "layout");
 static_assert(offsetof(struct stream, boot) == 344, "layout");
 static_assert(offsetof(struct stream, lost) == 352, "layout");
 static_assert(offsetof(struct stream, life) == 360, "layout");
+static_assert(offsetof(struct stream, since) == 368, "layout");
 static_assert(sizeof(struct stream) == 384, "layout");
 
 /* The consumer's words of a channel, through all generations. The window has its own page. */

@@ -66,7 +66,8 @@ struct v1_stream {
     uint64_t boot;
     uint64_t lost;
     uint64_t life;
-    uint64_t zero3[2];
+    uint64_t since;
+    uint64_t zero3;
 };
 
 struct v1_head {
