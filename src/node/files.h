@@ -93,7 +93,7 @@ struct stream_plan {
     uint32_t generation;
     uint32_t mode;
     uint64_t id, base, base_seq, capacity;
-    uint64_t boot, lost, life, since; /* as in struct stream; on a disk it is there when this ends */
+    uint64_t boot, lost, life, since; /* as in struct stream; on a disk it is there at return */
 };
 int stream_make(int dir, const struct stream_plan *plan);
 int head_make(int dir, const struct stream_plan *plan);
