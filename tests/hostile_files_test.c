@@ -47,7 +47,7 @@ struct scribble {
 static void scribble(void *arg) {
     const struct scribble *job = arg;
     struct rng rng = {kit_env("ATTACK_SEED", (uint64_t) kit_now())};
-    int64_t until = kit_now() + (int64_t) kit_env("HOSTILE_MS", 250) * KIT_MS;
+    int64_t until = kit_now() + (int64_t) kit_env("HOSTILE_MS", 25) * KIT_MS;
     size_t whole = job->first + job->length;
     volatile uint64_t *words = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED, job->fd, 0);
 
@@ -261,6 +261,8 @@ TEST(a_copy_of_nothing_is_an_error) {
     char path[512];
     int rc;
 
+    CHECK_OK(tram_send(a, B, 0, block, 10, 0));
+    CHECK_OK(tram_recv_copy(sound.b, copy, sizeof(copy), &msg, KIT_S)); /* now it is mapped */
     CHECK_OK(tram_send(a, B, 0, block, sizeof(copy), 0));
     CHECK_OK(truncate(hostile_path(path, B, "from-1.1.1.1"), LAYOUT_DATA + 4096));
     rc = tram_recv_copy(sound.b, copy, sizeof(copy), &msg, KIT_S);
@@ -268,6 +270,33 @@ TEST(a_copy_of_nothing_is_an_error) {
     sound_goes_on(&sound);
     rc = tram_send(a, B, 0, block, 10, 0);
     hostile_error(a, rc, send_codes);
+    (void) tram_close(a);
+    end(&sound);
+}
+
+/* The receiver's words are zeros, which make sense, and are nobody's: both ends notice. */
+TEST(head_cut) {
+    static const int broken[] = {-ENOTRECOVERABLE, 0};
+    static const int closed[] = {-EBADMSG, 0};
+    struct sound sound = start();
+    tram_node *a = hostile_open(A);
+    struct tram_msg msg;
+    char path[512];
+    int rc;
+
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(tram_send(a, B, 0, block, 100, 0));
+    CHECK_OK(tram_recv(sound.b, &msg, KIT_S));
+    CHECK_OK(truncate(hostile_path(path, B, "head-1.1.1.1"), 0));
+    do
+        rc = tram_send(a, B, 0, block, 1000, TRAM_NOWAIT);
+    while (rc == 0);
+    hostile_error(a, rc, broken);
+    CHECK_OK(tram_done(sound.b));
+    for (int i = 0; i < 100 && (rc = tram_recv(sound.b, &msg, 0)) == 0; i++)
+        CHECK_OK(tram_done(sound.b));
+    hostile_error(sound.b, rc, closed);
+    sound_goes_on(&sound);
     (void) tram_close(a);
     end(&sound);
 }

@@ -74,7 +74,9 @@ run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
 STOPS_SEED=$seed STOPS_ROUNDS=100 run stops "$tests/stops_test" || failed=1
 STOPS_SEED=$seed run clock "$tests/clock_test" || failed=1
-HOSTILE_MS=5000 run hostile "$tests/hostile_files_test" || failed=1
+HOSTILE_EVERY=1 run hostile_words "$tests/hostile_words_test" || failed=1
+HOSTILE_MS=4000 run hostile_files "$tests/hostile_files_test" || failed=1
+HOSTILE_MANY=5 run hostile_limits "$tests/hostile_limits_test" || failed=1
 if command -v clang >/dev/null; then
     SECONDS_EACH=60 run fuzz tools/fuzz.sh || failed=1
 fi

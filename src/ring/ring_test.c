@@ -206,6 +206,51 @@ TEST(nonsense_of_the_consumer_is_seen) {
     bench_free(bench);
 }
 
+/* What was checked before the words were mapped comes as arguments: what the words say now does
+ * not matter. Counts and positions that lead too far are an error. */
+TEST(words_that_changed_or_lead_too_far) {
+    struct bench *bench = bench_new(0, 0);
+    struct ring_tx tx;
+    struct ring_rx rx;
+
+    bench->words.capacity = 16 * CAPACITY;
+    bench->words.base = 8 * CAPACITY;
+    CHECK_OK(ring_tx_init(&tx, &bench->words, bench->data, &bench->head, CAPACITY, 0, 0));
+    CHECK_EQ(tx.mask, CAPACITY - 1);
+    CHECK_EQ(tx.base, 0);
+    bench->words.tail = 2 * CAPACITY; /* more than fits lies between it and the head */
+    CHECK_ERR(ring_tx_init(&tx, &bench->words, bench->data, &bench->head, CAPACITY, 0, 0),
+              -EBADMSG);
+    bench->words.tail = bench->head.head = LAYOUT_END;
+    CHECK_ERR(ring_tx_init(&tx, &bench->words, bench->data, &bench->head, CAPACITY, 0, 0),
+              -EBADMSG);
+    bench->head.committed = LAYOUT_END;
+    CHECK(!ring_rx_init(&rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY, 0, 0));
+    bench->words.tail = bench->head.head = bench->head.committed = 0;
+    CHECK_OK(ring_tx_init(&tx, &bench->words, bench->data, &bench->head, CAPACITY, 0, 0));
+    CHECK_ERR(ring_tx_init(&tx, &bench->words, bench->data, &bench->head, CAPACITY, 0, 1),
+              -EBADMSG); /* fewer messages than the stream began with */
+    CHECK(!ring_rx_init(&rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY, 0, 1));
+    bench->words.accepted[0] = bench->head.consumed[0] = LAYOUT_END;
+    CHECK_ERR(ring_tx_init(&tx, &bench->words, bench->data, &bench->head, CAPACITY, 0, 0),
+              -EBADMSG);
+    CHECK(!ring_rx_init(&rx, &bench->words, bench->data, &bench->head, FROM, CAPACITY, 0, 0));
+    bench_free(bench);
+}
+
+/* No more can have been in hand than the window has places. */
+TEST(recovery_of_more_than_a_window) {
+    struct bench *bench = bench_new(0, 0);
+    bool more;
+
+    for (unsigned i = 0; i <= LAYOUT_WINDOW; i++)
+        put(bench, "");
+    (void) ring_tx_publish(&bench->tx);
+    CHECK(ring_rx_look(&bench->rx));
+    CHECK_EQ(ring_rx_recover(&bench->rx, bench->tx.pos, &more), UINT64_MAX);
+    bench_free(bench);
+}
+
 /* A recovery that itself dies halfway counts each hand-out once all the same. */
 TEST(recovery_counts_once) {
     struct bench *bench = bench_new(0, 0);
