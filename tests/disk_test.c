@@ -312,7 +312,7 @@ TEST(killed_after_the_restart) {
 /* The byte of a record, anywhere. */
 TEST(torn_record) {
     need_disk();
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < 20; round++) {
         struct tram_msg msg;
         tram_node *sender;
         tram_node *receiver;
@@ -452,7 +452,7 @@ TEST(torn_under_our_hands) {
 
 TEST(file_cut_short) {
     need_disk();
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < 10; round++) {
         struct tram_msg msg;
         tram_node *receiver;
         tram_node *sender;
@@ -659,14 +659,14 @@ static void many_rounds(uint64_t rounds, uint64_t most, uint64_t lag) {
 
 TEST_TIMEOUT(pages_of_two_ages, 30) {
     need_disk();
-    many_rounds(60, 60, 0);
+    many_rounds(30, 60, 0);
 }
 
 /* Rings that go round, and grow. */
 TEST_TIMEOUT(pages_of_two_ages_grown, 30) {
     need_disk();
     with_large = true;
-    many_rounds(30, 400, 5);
+    many_rounds(15, 400, 5);
 }
 
 /* ---- durable sends --------------------------------------------------------------------------- */

@@ -186,7 +186,8 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
  *                     (its receiver has to end for that; who sends need not)
  *   -EPROTO           the door of `to`, or the channel's files, have another layout version
  *   -ENOMEM, -EPERM   also: TRAM_OPEN_LOCK, and RLIMIT_MEMLOCK is too low
- *   -EIO              TRAM_DURABLE: accepted, this time, but the disk failed */
+ *   -EIO              TRAM_DURABLE: accepted, this time, but the disk failed; so does every
+ *                     later one to that node, until this node is opened anew */
 TRAM_API int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
                        uint32_t flags);
 
