@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test: timeout=60
+ * test: timeout=90
  *
  * Kill at every instruction of what a sender does. support/step.h says how, step_recv_test.c has
  * the receiver's side.
