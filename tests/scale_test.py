@@ -63,7 +63,7 @@ def channels(count, r):
     yield "bytes of one with a backlog", r["loaded_bytes_per_channel"], WORDS + 2 * BACKLOG
     yield "bytes of a drained one", r["drained_bytes_per_channel"], WORDS + KEEP + 5 * PAGE
     yield "bytes of a closed one", r["closed_bytes_per_channel"], WORDS + PAGE # and a door
-    yield "mappings", r["mappings"], 3 * count + 60
+    yield "mappings", r["mappings"], 3 * count + 200
     yield "descriptors", r["descriptors"], count + 20
     yield "bytes of the sender", r["rss_bytes"], (8 << 20) + count * (16 << 10)
     yield "µs to make a channel", r["make_us"], SLOW * 5000

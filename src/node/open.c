@@ -223,13 +223,13 @@ static int open_door(tram_node *node, struct tram_error *error) {
     (void) sys_bell_drain(node->bell);
     for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
         (void) door_take(door, i);
-    door->pid = sys_pid();
+    sys_program(door->program, sizeof(door->program));
     door->pid_namespace = node->pid_namespace = sys_pid_namespace();
     door->start = sys_start_time();
     door->flags = node->ephemeral ? DOOR_EPHEMERAL : 0;
     door->opened_ns = sys_wall();
     door->closed_ns = 0;
-    sys_program(door->program, sizeof(door->program));
+    store_release(&door->pid, sys_pid()); /* who reads it looks at the rest next */
     store_release(&door->opens, door->opens + 1);
     node->attached = load_acquire(&door->attached);
     node->door_inode = st.inode;
