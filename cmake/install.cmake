@@ -7,7 +7,7 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tram)
 
 # --- Libraries and headers ------------------------------------------------------------------------
 
-# The two libraries are exported apart, so that a tree without libtram.a is whole, too.
+# The libraries are exported apart, so that a tree without libtram.a is whole, too.
 install(TARGETS tram_shared EXPORT tram-shared
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT tram-shared NAMESPACE tram:: DESTINATION ${package_dir})
@@ -16,8 +16,21 @@ if(TRAM_INSTALL_STATIC)
             INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
     install(EXPORT tram-static NAMESPACE tram:: DESTINATION ${package_dir})
 endif()
+set(left_out "")
+if(TRAM_SERVICE)
+    install(TARGETS tram_service_shared EXPORT tram-service
+            INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+    install(EXPORT tram-service NAMESPACE tram:: DESTINATION ${package_dir})
+else()
+    file(GLOB service_headers RELATIVE ${CMAKE_SOURCE_DIR}/include/tram CONFIGURE_DEPENDS
+         ${CMAKE_SOURCE_DIR}/include/tram/*.h)
+    list(REMOVE_ITEM service_headers tram.h)
+    foreach(name ${service_headers})
+        list(APPEND left_out PATTERN ${name} EXCLUDE)
+    endforeach()
+endif()
 install(DIRECTORY include/tram DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp" ${left_out})
 
 # --- find_package(tram) ---------------------------------------------------------------------------
 
@@ -35,17 +48,23 @@ set(version ${PROJECT_VERSION})
 set(libdir \"${CMAKE_INSTALL_LIBDIR}\")
 set(includedir \"${CMAKE_INSTALL_INCLUDEDIR}\")
 set(private_libraries \"${CMAKE_THREAD_LIBS_INIT}\")
-set(output \"${CMAKE_BINARY_DIR}/tram.pc\")
-set(template \"${CMAKE_SOURCE_DIR}/cmake/tram.pc.in\")
+set(templates \"${CMAKE_SOURCE_DIR}/cmake\")
+set(output \"${CMAKE_BINARY_DIR}\")
 ")
 install(SCRIPT cmake/pkgconfig.cmake)
 install(FILES ${CMAKE_BINARY_DIR}/tram.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+if(TRAM_SERVICE)
+    install(FILES ${CMAKE_BINARY_DIR}/tram-service.pc
+            DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()
 
 # --- The tool, its completions, pages -------------------------------------------------------------
 
-if(TARGET tram)
-    install(TARGETS tram)
-endif()
+foreach(program tram tramd)
+    if(TARGET ${program})
+        install(TARGETS ${program})
+    endif()
+endforeach()
 
 file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/man/man[1-9]/*.[1-9])
 foreach(page ${pages})

@@ -1,5 +1,5 @@
-# Makes tram.pc while it is installed. A folder below the prefix is named by it, so that who moves
-# the tree has one line to change (pkg-config --define-variable=prefix=…).
+# Makes tram.pc and tram-service.pc while they are installed. A folder below the prefix is named by
+# it, so that who moves the tree has one line to change (pkg-config --define-variable=prefix=…).
 
 foreach(dir libdir includedir)
     if(NOT IS_ABSOLUTE "${${dir}}")
@@ -7,4 +7,6 @@ foreach(dir libdir includedir)
     endif()
 endforeach()
 set(prefix "${CMAKE_INSTALL_PREFIX}")
-configure_file("${template}" "${output}" @ONLY)
+foreach(name tram tram-service)
+    configure_file("${templates}/${name}.pc.in" "${output}/${name}.pc" @ONLY)
+endforeach()

@@ -8,6 +8,9 @@
 # Programs are built into build/tests. tests/NAME_prog.c is a helper program there, not a test.
 # What several tests share lies in tests/support/*.c, in the library of the harness.
 #
+# A program that includes a header of the second layer is linked with it, and left out where there
+# is none (service.cmake).
+#
 # A comment line near the top of a test may say how it is run:
 #
 #   // test: timeout=120 label=slow serial cpus=2 link=shared       (scripts: # test: …)
@@ -18,6 +21,7 @@
 #   serial           no other test runs at the same time
 #   cpus=N           counts as N running tests
 #   link=shared      a program: link libtram.so and its public symbols only
+#                    (and libtram-service.so, if it includes its headers)
 #   wrap             a program: calls of the functions in tests/support/fault.names go to
 #                    tests/support/fault.c
 
@@ -84,13 +88,34 @@ function(test_program name source)
         list(TRANSFORM wrapped REPLACE "^wrap +" "-Wl,--wrap=")
         target_link_options(${name} PRIVATE ${wrapped})
     endif()
-    if(tag_shared)
+    uses_service(of_services ${source})
+    if(of_services)
+        service_code(${name})
+    endif()
+    if(tag_shared AND of_services)
+        target_link_libraries(${name} PRIVATE tram_service_shared tram_shared)
+    elseif(tag_shared)
         target_link_libraries(${name} PRIVATE tram_shared)
     elseif(source MATCHES "/src/cli/")
         target_link_libraries(${name} PRIVATE tram_cli)
+    elseif(of_services)
+        target_link_libraries(${name} PRIVATE tram_daemon tram_service_static tram_observe
+                              tram_static)
     else()
         target_link_libraries(${name} PRIVATE tram_observe tram_static)
     endif()
+endfunction()
+
+# without_service(VAR): takes the files out of the list that need what isn't there.
+function(without_service var)
+    set(kept "")
+    foreach(source ${${var}})
+        uses_service(of_services ${source})
+        if(TRAM_SERVICE OR NOT of_services)
+            list(APPEND kept ${source})
+        endif()
+    endforeach()
+    set(${var} ${kept} PARENT_SCOPE)
 endfunction()
 
 function(find_tests)
@@ -100,6 +125,7 @@ function(find_tests)
         TRAM_SRC=${CMAKE_SOURCE_DIR}
         TRAM_CC=${CMAKE_C_COMPILER}
         TRAM_SANITIZER=${TRAM_SANITIZE}
+        TRAM_SERVICE=${TRAM_SERVICE}
         TRAM_TIME_SCALE=${TRAM_TIME_SCALE}
         UBSAN_OPTIONS=print_stacktrace=1
         TSAN_OPTIONS=halt_on_error=1:die_after_fork=0
@@ -107,11 +133,16 @@ function(find_tests)
 
     # What several tests share lies in tests/support/.
     file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
+    without_service(support)
     add_library(harness STATIC ${CMAKE_SOURCE_DIR}/tests/harness.c ${support})
+    if(TRAM_SERVICE)
+        service_code(harness)
+    endif()
     target_link_libraries(harness PUBLIC Threads::Threads)
     set_target_properties(harness PROPERTIES ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/inside)
 
     file(GLOB_RECURSE unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*_test.c)
+    without_service(unit)
     foreach(source ${unit})
         cmake_path(GET source STEM stem)
         cmake_path(GET source PARENT_PATH folder)
@@ -134,6 +165,7 @@ function(find_tests)
             cxx_program(tests_cxx20)
         endif()
     endif()
+    without_service(programs)
     foreach(source ${programs})
         cmake_path(GET source STEM stem)
         test_tags(${source})

@@ -1,5 +1,6 @@
 # find_package(tram): the targets tram::tram (libtram.so) and, if it is installed, tram::tram_static
-# (libtram.a). find_package(tram COMPONENTS static) insists on the latter.
+# (libtram.a), and tram::service (libtram-service.so). find_package(tram COMPONENTS static) insists
+# on that component.
 
 include("${CMAKE_CURRENT_LIST_DIR}/tram-shared.cmake")
 set(tram_shared_FOUND TRUE)
@@ -10,6 +11,11 @@ if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/tram-static.cmake")
     find_dependency(Threads)
     include("${CMAKE_CURRENT_LIST_DIR}/tram-static.cmake")
     set(tram_static_FOUND TRUE)
+endif()
+
+if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/tram-service.cmake")
+    include("${CMAKE_CURRENT_LIST_DIR}/tram-service.cmake")
+    set(tram_service_FOUND TRUE)
 endif()
 
 foreach(component IN LISTS tram_FIND_COMPONENTS)

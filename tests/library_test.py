@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # test: timeout=60 label=noasan,notsan
-"""What is built: the names, symbols, versions, needs and size of libtram.so, what libtram.a shows,
-and that these and the tool are linked as distributions want it. (Sanitizers add of their own.)
+"""What is built: the names, symbols, versions, needs and size of libtram.so and libtram-service.so,
+what libtram.a shows, and that these and the programs are linked as distributions want it.
+(Sanitizers add of their own.)
 
     tests/library_test.py               first the rules on bad samples, then the build
     tests/library_test.py --self-test   the samples only
@@ -13,8 +14,20 @@ import subprocess
 import sys
 import tempfile
 
-MAX_LIBRARY = 150 * 1024  # stripped, as packages have it
-SONAME = "libtram.so.0"
+KIB = 1024
+
+# Library → its limit in bytes, stripped, as packages have it; what it may need; its package.
+LIBRARIES = {
+    "libtram": (150 * KIB, (), "libtram0"),
+    "libtram-service": (600 * KIB, ("libtram.so.0", "libuv.so.1", "libprotobuf-c.so.1"),
+                        "libtram-service0"),
+}
+
+
+def library_of(header):
+    """Which library has what is declared in a header of include/tram."""
+    own = header == "tram.h" or header.endswith(".hpp")
+    return "libtram" if own else "libtram-service"
 
 
 def declared(header):
@@ -54,21 +67,21 @@ def listed(text):
 # --- Rules ----------------------------------------------------------------------------------------
 
 
-def check_exports(headers, nm_output):
+def check_exports(headers, nm_output, library="libtram"):
     want = set().union(*(declared(header) for header in headers))
     have = exported(nm_output)
     for name in sorted(want - set(have)):
-        yield f"{name} is declared in include/tram, but libtram.so does not show it"
+        yield f"{name} is declared in include/tram, but {library}.so does not show it"
     for name in sorted(set(have) - want):
-        yield f"{name} is shown by libtram.so, but declared in no header of include/tram"
+        yield f"{name} is shown by {library}.so, but declared in no header of include/tram"
 
 
-def check_versions(nm_output, place, want):
+def check_versions(nm_output, place, want, library="libtram"):
     """The library's symbols have the versions that `place` says, and there are no others."""
     have = exported(nm_output)
     for name in sorted(set(have) | set(want)):
         if have.get(name) != want.get(name):
-            yield (f"{name}: {have.get(name, 'not')} in libtram.so, "
+            yield (f"{name}: {have.get(name, 'not')} in {library}.so, "
                    f"{want.get(name, 'not')} in {place}")
 
 
@@ -80,30 +93,32 @@ def check_archive(headers, nm_output):
         yield f"{name} is declared in include/tram, but not in libtram.a"
 
 
-def check_needed(what, readelf_output):
+def check_needed(what, readelf_output, further=()):
     for name in re.findall(r"\(NEEDED\)[^\[]*\[([^\]]+)\]", readelf_output):
-        if not re.match(r"(libc|ld-linux[\w-]*)\.so(\.|$)", name):
-            yield f"{what} needs {name}; it may need libc only"
+        if not re.match(r"(libc|ld-linux[\w-]*)\.so(\.|$)", name) and name not in further:
+            yield f"{what} needs {name}; it may need {', '.join(('libc',) + further)} only"
 
 
-def check_soname(readelf_output):
+def check_soname(readelf_output, library="libtram"):
     found = re.findall(r"\(SONAME\)[^\[]*\[([^\]]+)\]", readelf_output)
-    if found != [SONAME]:
-        yield f"libtram.so calls itself {found}, not {SONAME}"
+    if found != [f"{library}.so.0"]:
+        yield f"{library}.so calls itself {found}, not {library}.so.0"
 
 
-def check_names(entries, links, version):
+def check_names(entries, links, version, library="libtram"):
     """`links`: name → what it points to."""
-    real = f"libtram.so.{version}"
+    real = f"{library}.so.{version}"
+    soname = f"{library}.so.0"
     if real not in entries:
         yield f"there is no {real}"
-    if links.get(SONAME) != real or links.get("libtram.so") != SONAME:
-        yield f"libtram.so does not lead to {real} by way of {SONAME}: {links}"
+    if links.get(soname) != real or links.get(f"{library}.so") != soname:
+        yield f"{library}.so does not lead to {real} by way of {soname}: {links}"
 
 
-def check_size(size):
-    if size > MAX_LIBRARY:
-        yield f"libtram.so, stripped, has {size} bytes; the limit is {MAX_LIBRARY}"
+def check_size(size, library="libtram"):
+    limit = LIBRARIES[library][0]
+    if size > limit:
+        yield f"{library}.so, stripped, has {size} bytes; the limit is {limit}"
 
 
 def check_hardening(what, readelf_output):
@@ -133,36 +148,46 @@ def read(*path):
         return file.read()
 
 
-def check_build(top, build):
+def check_library(top, build, name):
     include = os.path.join(top, "include", "tram")
-    headers = [read(include, name) for name in sorted(os.listdir(include))]
+    headers = [read(include, header) for header in sorted(os.listdir(include))
+               if library_of(header) == name]
     folder = os.path.join(build, "lib")
-    library = os.path.join(folder, "libtram.so")
+    library = os.path.join(folder, f"{name}.so")
+    _, further, package = LIBRARIES[name]
     symbols = output("nm", "-D", "--defined-only", library)
-    yield from check_exports(headers, symbols)
-    yield from check_versions(symbols, "src/libtram.map", mapped(read(top, "src", "libtram.map")))
-    debian = os.path.join("debian", "libtram0.symbols")
-    yield from check_versions(symbols, debian, listed(read(top, debian)))
-    yield from check_archive(
-        headers, output("nm", "-g", "--defined-only", os.path.join(folder, "libtram.a")))
+    yield from check_exports(headers, symbols, name)
+    for place, reader in ((f"src/{name}.map", mapped), (f"debian/{package}.symbols", listed)):
+        yield from check_versions(symbols, place, reader(read(top, place)), name)
+    archive = os.path.join(folder, f"{name}.a")
+    if os.path.exists(archive):
+        yield from check_archive(headers, output("nm", "-g", "--defined-only", archive))
 
     entries = os.listdir(folder)
-    links = {name: os.readlink(os.path.join(folder, name)) for name in entries
-             if os.path.islink(os.path.join(folder, name))}
+    links = {entry: os.readlink(os.path.join(folder, entry)) for entry in entries
+             if os.path.islink(os.path.join(folder, entry))}
     version = output(os.path.join(top, "tools", "version.sh")).strip()
-    yield from check_names(entries, links, version)
+    yield from check_names(entries, links, version, name)
 
     about = output("readelf", "-hldW", library)
-    yield from check_soname(about)
-    yield from check_needed("libtram.so", about)
-    yield from check_path("libtram.so", about)
-    yield from check_hardening("libtram.so", about)
-    tool = output("readelf", "-hldW", os.path.join(build, "bin", "tram"))
-    yield from check_hardening("the tool", tool)
+    yield from check_soname(about, name)
+    yield from check_needed(f"{name}.so", about, further)
+    yield from check_path(f"{name}.so", about)
+    yield from check_hardening(f"{name}.so", about)
     if "CMAKE_BUILD_TYPE:STRING=Release" in read(build, "CMakeCache.txt"):
         with tempfile.NamedTemporaryFile(dir=build) as stripped:
             output("strip", "--strip-unneeded", "-o", stripped.name, library)
-            yield from check_size(os.path.getsize(stripped.name))
+            yield from check_size(os.path.getsize(stripped.name), name)
+
+
+def check_build(top, build):
+    for name in LIBRARIES:
+        if name == "libtram" or os.environ.get("TRAM_SERVICE") != "OFF":
+            yield from check_library(top, build, name)
+    for program in ("tram", "tramd"):
+        path = os.path.join(build, "bin", program)
+        if os.path.exists(path):
+            yield from check_hardening(program, output("readelf", "-hldW", path))
 
 
 # --- The rules themselves -------------------------------------------------------------------------
@@ -230,14 +255,20 @@ SAMPLES = (
     (check_needed("x", NEEDED.format("libc.so")), None),
     (check_needed("x", NEEDED.format("libc.so.6") + NEEDED.format("libuv.so.1")), "libuv.so.1"),
     (check_needed("x", NEEDED.format("libcrypto.so.3")), "needs libcrypto.so.3"),
+    (check_needed("x", NEEDED.format("libuv.so.1"), ("libuv.so.1",)), None),
+    (check_needed("x", NEEDED.format("libuv.so.2"), ("libuv.so.1",)), "needs libuv.so.2"),
+    (check_soname(NAMED.format("libtram-service.so.0"), "libtram-service"), None),
+    (check_soname(NAMED.format("libtram.so.0"), "libtram-service"), "calls itself"),
+    ([library_of("worker.h")], "libtram-service"),
+    ([] if library_of("tram.hpp") == "libtram" else ["the C++ header is of libtram"], None),
     (check_soname(NAMED.format("libtram.so.0")), None),
     (check_soname(NAMED.format("libtram.so.1")), "calls itself"),
     (check_soname(""), "calls itself"),
     (check_names({"libtram.so.0.1.0"}, NAMES, "0.1.0"), None),
     (check_names({"libtram.so.0.1.0"}, NAMES, "0.1.1"), "there is no libtram.so.0.1.1"),
     (check_names({"libtram.so.0.1.0"}, {"libtram.so": "libtram.so.0.1.0"}, "0.1.0"), "by way of"),
-    (check_size(MAX_LIBRARY), None),
-    (check_size(MAX_LIBRARY + 1), "153601 bytes"),
+    (check_size(150 * KIB), None),
+    (check_size(150 * KIB + 1), "153601 bytes"),
     (check_hardening("x", HARD), None),
     (check_hardening("x", HARD.replace(" RW ", " RWE ")), "executable"),
     (check_hardening("x", HARD.replace("BIND_NOW", "")), "writable"),

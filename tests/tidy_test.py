@@ -25,9 +25,9 @@ LAYERS = {
     "ring": {"sys"},
     "node": {"ring", "sys", "tram"},
     "wire": set(),
-    "worker": {"node", "tram"},
-    "service": {"tram", "wire"},
-    "daemon": {"ring", "node", "wire", "worker", "sys", "tram"},
+    "worker": {"sys", "tram"},
+    "service": {"ring", "sys", "tram", "wire", "worker"},
+    "daemon": {"node", "observe", "ring", "service", "sys", "tram", "wire", "worker"},
     "observe": {"ring", "sys", "tram"},
     "cli": {"observe", "tram"},
     "console": {"observe", "tram"},
@@ -41,6 +41,16 @@ DOORS = {
 
 # The installed header needs struct iovec; POSIX gives no other place for it.
 PUBLIC_SYSTEM_HEADERS = {"sys/uio.h"}
+
+# Headers of other libraries, and what a state machine must not have; by how their names begin →
+# folders that may include them. Tests may.
+FOREIGN = {
+    "uv.h": ("src/worker/",),
+    "glib": (),
+    "protobuf-c/": ("src/wire/", "src/service/", "src/daemon/", "include/"),
+}
+NO_MACHINE = ("pthread.h", "unistd.h", "time.h", "poll.h", "fcntl.h", "signal.h", "threads.h",
+              "sched.h", "netdb.h", "netinet/", "arpa/")
 
 CODE = (".c", ".h", ".cpp", ".hpp")
 SCRIPTS = (".py", ".sh", ".cmake")
@@ -90,6 +100,21 @@ def layering(path, lines):
             continue
         elif (kind == '"' or target == "tram") and target not in allowed:
             yield number, f'{folder or "include"} may not use {target}: "{name}"'
+
+
+def foreign_headers(path, lines):
+    """Each library is spoken to in its own folders; src/wire knows of bytes and time, of no fd,
+    clock or thread."""
+    if not path.endswith(CODE) or path.endswith("_test.c"):
+        return
+    if not path.startswith(("src/", "include/")):
+        return
+    for number, kind, name in includes(lines):
+        for library, folders in FOREIGN.items():
+            if name.startswith(library) and not path.startswith(folders):
+                yield number, f"<{name}> belongs to {' '.join(folders) or 'nobody here'}"
+        if path.startswith("src/wire/") and name.startswith(NO_MACHINE):
+            yield number, f"src/wire has no use for <{name}>"
 
 
 def file_size(path, lines):
@@ -176,8 +201,8 @@ def sleeping(path, lines):
                 yield number, "a test that sleeps"
 
 
-RULES = (system_headers, layering, file_size, function_size, line_width, blanks, unfinished,
-         machine_paths, sleeping)
+RULES = (system_headers, layering, foreign_headers, file_size, function_size, line_width, blanks,
+         unfinished, machine_paths, sleeping)
 
 
 # --- The tree -------------------------------------------------------------------------------------
@@ -244,6 +269,14 @@ SAMPLES = (
     ("src/ring/a_test.c", '#include "node/node.h"\n', "ring may not use node"),
     ("src/wire/a.c", '#include "sys/clock.h"\n', "wire may not use sys"),
     ("src/cli/a.c", '#include "ring/ring.h"\n', "cli may not use ring"),
+    ("src/worker/a.c", '#include <uv.h>\n#include "sys/clock.h"\n#include "tram/worker.h"\n', None),
+    ("src/worker/a.c", '#include "node/node.h"\n', "worker may not use node"),
+    ("src/service/a.c", '#include "worker/worker.h"\n#include "wire/a.pb-c.h"\n', None),
+    ("src/service/a.c", "#include <uv.h>\n", "belongs to src/worker"),
+    ("src/node/a.c", "#include <protobuf-c/protobuf-c.h>\n", "belongs to src/wire"),
+    ("src/wire/a.c", '#include <stdlib.h>\n#include "wire/a.pb-c.h"\n', None),
+    ("src/wire/a.c", "#include <time.h>\n", "no use for"),
+    ("src/wire/a_test.c", "#include <time.h>\n", None),
     ("src/node/a.c", '#include "../ring/ring.h"\n', "not the way to it"),
     ("include/tram/a.h", '#include "ring/ring.h"\n', "include may not use ring"),
     ("src/attic/a.c", "int x;\n", "is no layer"),

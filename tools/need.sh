@@ -19,7 +19,10 @@ clang_rt()
 group()
 {
     case $1 in
-    build) echo gcc g++ libc6-dev linux-libc-dev binutils cmake ninja-build pkg-config ;;
+    build)
+        echo gcc g++ libc6-dev linux-libc-dev binutils cmake ninja-build pkg-config
+        echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler
+        ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh
         echo python3 spin valgrind libuv1 libglib2.0-0 mandoc groff-base zsh
         ;;

@@ -85,7 +85,8 @@ struct worker_ending {
 void worker_ending_add(tram_worker *worker, struct worker_ending *ending);
 void worker_ending_remove(struct worker_ending *ending);
 
-/* Timers and watches of the layer itself: as the public ones, but they run in worker_pump(), too. */
+/* Timers and watches of the layer itself: as the public ones, but they run in worker_pump(), too.
+ */
 int worker_inner_timer(tram_worker *worker, tram_timer_fn *fn, void *arg, tram_timer **ret_timer);
 int worker_inner_io(tram_worker *worker, int fd, uint32_t events, tram_io_fn *fn, void *arg,
                     tram_io **ret_io);
