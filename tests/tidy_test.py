@@ -24,6 +24,7 @@ LAYERS = {
     "sys": set(),
     "ring": {"sys"},
     "node": {"ring", "sys", "tram"},
+    "topic": {"ring", "sys"},
     "wire": set(),
     "worker": {"sys", "tram"},
     "service": {"ring", "sys", "tram", "wire", "worker"},

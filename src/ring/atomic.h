@@ -25,6 +25,24 @@ static inline void fence(void) {
 #endif
 }
 
+/* Halves of a sequence lock: data read before, loads after it; stores before it, data written
+ * after. */
+static inline void fence_acquire(void) {
+#if THREAD_SANITIZER
+    fence();
+#else
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+#endif
+}
+
+static inline void fence_release(void) {
+#if THREAD_SANITIZER
+    fence();
+#else
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#endif
+}
+
 /* Orders what this process has stored as its successor sees it, should it be killed: the kernel
  * orders the death of one process with the life of the next, so only the compiler has to be held
  * back. */
