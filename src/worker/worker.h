@@ -85,6 +85,20 @@ struct worker_ending {
 void worker_ending_add(tram_worker *worker, struct worker_ending *ending);
 void worker_ending_remove(struct worker_ending *ending);
 
+/* What has to be looked at in each turn of the loop, and in worker_pump(), too: rings of events that
+ * are being read, sockets with something to be written. `turn` does a bounded part and says whether
+ * it did something; a loop in which no source and no message did spins, and then sleeps. `sleep` is
+ * called before it sleeps (and before tram_worker_dispatch() says 0): arm what wakes you; false:
+ * there is work after all. Then, when it is awake again, `wake`. sleep and wake may be NULL. */
+struct worker_source {
+    bool (*turn)(struct worker_source *source);
+    bool (*sleep)(struct worker_source *source);
+    void (*wake)(struct worker_source *source);
+    struct worker_source *next, **link;
+};
+void worker_source_add(tram_worker *worker, struct worker_source *source);
+void worker_source_remove(struct worker_source *source);
+
 /* Timers and watches of the layer itself: as the public ones, but they run in worker_pump(), too.
  */
 int worker_inner_timer(tram_worker *worker, tram_timer_fn *fn, void *arg, tram_timer **ret_timer);
