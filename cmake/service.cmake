@@ -57,10 +57,10 @@ endif()
 function(uses_service var file)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(STRINGS ${file} lines
-         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(worker|service|wire|daemon)/)")
+         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(worker|service|topic|wire|daemon)/)")
     list(FILTER lines EXCLUDE REGEX "tram/tram\\.h")
     set(${var} OFF PARENT_SCOPE)
-    if(lines OR file MATCHES "/src/(worker|service|wire|daemon)/")
+    if(lines OR file MATCHES "/src/(worker|service|topic|wire|daemon)/")
         set(${var} ON PARENT_SCOPE)
     endif()
 endfunction()
@@ -104,7 +104,7 @@ target_compile_options(tram_generated_objects PRIVATE -w)
 
 # --- libtram-service.so: linked twice, as libtram -------------------------------------------------
 
-sources(service_sources src/worker src/service src/wire)
+sources(service_sources src/worker src/service src/topic src/wire)
 add_library(tram_service_objects OBJECT ${service_sources} ${CMAKE_BINARY_DIR}/empty.c)
 service_code(tram_service_objects)
 
@@ -115,12 +115,10 @@ target_link_libraries(tram_service_static PUBLIC tram_static ${UV_LIBRARY} ${PRO
 set_target_properties(tram_service_static PROPERTIES
                       ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/inside)
 
-# What src/sys (and of src/ring the topics) has for it, hidden: the linker takes what is used.
+# What src/sys has for it, hidden: the linker takes what is used.
 sources(sys_sources src/sys)
-file(GLOB topic_sources CONFIGURE_DEPENDS src/ring/topic*.c)
-list(FILTER topic_sources EXCLUDE REGEX "_test\\.c$")
 list(FILTER sys_sources EXCLUDE REGEX "/src/sys/machine\\.c$")
-add_library(tram_service_sys STATIC ${sys_sources} ${topic_sources})
+add_library(tram_service_sys STATIC ${sys_sources})
 set_target_properties(tram_service_sys PROPERTIES
                       ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/inside)
 

@@ -27,7 +27,7 @@ LAYERS = {
     "topic": {"ring", "sys"},
     "wire": set(),
     "worker": {"sys", "tram"},
-    "service": {"ring", "sys", "tram", "wire", "worker"},
+    "service": {"ring", "sys", "topic", "tram", "wire", "worker"},
     "daemon": {"node", "observe", "ring", "service", "sys", "tram", "wire", "worker"},
     "observe": {"ring", "sys", "tram"},
     "cli": {"observe", "tram"},

@@ -5,10 +5,6 @@
 
 #include "ring/check.h"
 
-#if THREAD_SANITIZER
-uint64_t fence_word; /* see ring/atomic.h */
-#endif
-
 int ring_tx_init(struct ring_tx *tx, struct stream *words, uint8_t *data, const struct head *head,
                  uint64_t capacity, uint64_t base, uint64_t base_seq) {
     uint64_t tail = load_relaxed(&words->tail);

@@ -40,7 +40,9 @@ struct link_owner {
 struct link_ops {
     const char *name;       /* "shm", "ipc", "tcp" */
     bool keeps;             /* what was accepted survives both ends */
-    /* 0: accepted. -EAGAIN: full. -EMSGSIZE, -ECONNRESET, -EHOSTUNREACH … */
+    /* 0: accepted. -EAGAIN: full. -EMSGSIZE, -ECONNRESET, -EHOSTUNREACH … The first piece is the
+     * frame's extra, if it has one. `more`: others follow in this turn, at the end of which all
+     * are sent. */
     int (*send)(struct link *link, const struct frame *frame, uint32_t code,
                 const struct iovec *pieces, int count, bool more);
     /* Room for extra and payload in place; then commit (cut to `size`) or abort. */
@@ -51,6 +53,8 @@ struct link_ops {
     void *(*take)(struct inbound *in);
     void (*release)(tram_worker *worker, void *held);
     uint64_t (*waiting)(const struct link *link); /* bytes on the way, for TRAM_CHOOSE_LEAST */
+    uint64_t (*unknown)(const struct link *link); /* one-way messages of which nobody knows, in
+                                                     on_down: sent, and not acknowledged */
     void (*close)(struct link *link);             /* frees it; no more calls */
 };
 

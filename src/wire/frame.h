@@ -38,6 +38,8 @@ enum frame_kind {
     FRAME_GET,        /* cached event; answered by FRAME_REPLY or FRAME_ERROR */
     FRAME_SET,
     FRAME_INSPECT,    /* of tools: answered with a tram.control.Inspection */
+    FRAME_ACK,        /* on a socket: so many one-way messages (lower half of the correlation) were
+                         handed to the application; never seen above the link */
     FRAME_KINDS,
 };
 
@@ -64,9 +66,9 @@ static_assert(offsetof(struct frame, extra) == 2, "layout");
 static_assert(offsetof(struct frame, port) == 4, "layout");
 static_assert(offsetof(struct frame, correlation) == 8, "layout");
 
-/* On a socket, before extra and payload. */
+/* On a socket, before extra and payload, which are padded to 8 bytes. */
 struct socket_head {
-    uint32_t size;  /* of extra and payload, up to SOCKET_MAX */
+    uint32_t size;  /* of extra and payload without padding, up to SOCKET_MAX */
     uint32_t code;
     struct frame frame;
 };
