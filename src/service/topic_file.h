@@ -7,8 +7,9 @@
  *                                   of the subscription), or =NAME of a durable one
  *
  * A ring is made, opened again and written by who holds the node; a reader's file likewise by the
- * subscriber, but a durable one by whoever subscribes under that name: its node stands in it, and while that runs
- * no other gets it. (A lock would live on in forked children; that of the node does not.)
+ * subscriber, but a durable one by whoever subscribes under that name: its node stands in it, and
+ * while that runs no other gets it. (A lock would live on in forked children; that of the node does
+ * not.)
  */
 #pragma once
 
@@ -37,8 +38,8 @@ struct topic_file {
 /* The folder of a bus, made if it is missing. A descriptor. */
 int topic_dir(const char *bus, uint32_t mode);
 
-/* Open the ring that this endpoint left, or make one. *ret_found: it was left, and goes on. One that
- * makes no sense, or has another size, is replaced. -ENOSPC: no memory for all of it. */
+/* Open the ring that this endpoint left, or make one. *ret_found: it was left, and goes on. One
+ * that makes no sense, or has another size, is replaced. -ENOSPC: no memory for all of it. */
 int topic_file_make(int dir, uint32_t node, uint32_t port, uint64_t capacity, uint32_t mode,
                     struct topic_file *ret_file, struct topic_tx *ret_tx, bool *ret_found);
 
@@ -52,7 +53,7 @@ void topic_file_remove(int dir, uint32_t node, uint32_t port, bool all);
 /* Remove rings, and their readers, of nodes that this bus does not have any more. */
 void topic_dir_sweep(int dir, const char *bus);
 
-/* Make a reader's file, or open what a durable one left. *ret_found likewise.
+/* Make a reader's file, or open what a durable one left: *ret_found.
  * `runs` says whether a node runs. -EBUSY: one that runs has it. */
 int reader_file_make(int dir, const struct reader_name *name, uint32_t subscriber, uint32_t mode,
                      bool (*runs)(void *context, uint32_t node), void *context,

@@ -32,8 +32,8 @@
  *
  * Why it is correct
  *   T1  tail is stored with release after the records before it; loaded with acquire. The floor is
- *       never beyond the tail, and stored after it with release: who has seen the floor (acquire, L3)
- *       sees a tail that is not before it.
+ *       never beyond the tail, and stored after it with release: who has seen the floor (acquire,
+ *       L3) sees a tail that is not before it.
  *   L1  floor stored, with release; release fence; data before floor overwritten. Against
  *   L2  data read; acquire fence; floor loaded. If the copy has anything of the new data, then the
  *       floor that is loaded is the new one, or a later, and the copy is thrown away. (A sequence
@@ -41,8 +41,8 @@
  *       memory models?", 2012.)
  *   G1  A granted reader stores its position with release after its last look at what lies before;
  *       the writer loads it with acquire before it moves the floor there.
- *   F1  tail stored; fence; armed of a reader loaded. F2  armed stored; fence; tail loaded. At least
- *       one side sees the other's store: it is rung, or does not sleep.
+ *   F1  tail stored; fence; armed of a reader loaded. F2  armed stored; fence; tail loaded. At
+ *       least one side sees the other's store: it is rung, or does not sleep.
  *   F3  want stored; fence; positions loaded (by the writer that is held up). F4  position stored;
  *       fence; want loaded: likewise.
  *
@@ -221,9 +221,9 @@ static inline void topic_tx_publish(struct topic_tx *tx) {
     fence();                                   /* F1 */
 }
 
-/* Move the floor, so that `size` more bytes fit, but not beyond `limit`, the position of the slowest
- * granted reader (UINT64_MAX: none). False: that one is in the way. What is staged may be published
- * by it. `size` is no more than topic_largest(). */
+/* Move the floor, so that `size` more bytes fit, but not beyond `limit`, the position of the
+ * slowest granted reader (UINT64_MAX: none). False: that one is in the way. What is staged may be
+ * published by it. `size` is no more than topic_largest(). */
 bool topic_tx_make_room(struct topic_tx *tx, uint64_t size, uint64_t limit);
 
 /* Ask granted readers to ring when they are done with more; then look at their positions again.
