@@ -26,6 +26,7 @@
 struct worker_message {
     struct tram_msg msg;
     tram_worker *worker;
+    void *copy;      /* the worker's: where msg.data is, if it had to leave its ring */
     bool taken;
 };
 
@@ -60,8 +61,8 @@ struct worker_peer {
     tram_id id;
     void (*on_state)(struct worker_peer *peer, bool up, int32_t pid);
     void (*on_space)(struct worker_peer *peer);
-    struct worker_peer *next, **link; /* the worker's */
-    bool wants_space;
+    struct worker_peer *next, **link; /* the worker's, as all below */
+    bool wants_space, told;
 };
 
 int worker_peer_add(tram_worker *worker, struct worker_peer *peer, tram_id id);
@@ -85,16 +86,20 @@ struct worker_ending {
 void worker_ending_add(tram_worker *worker, struct worker_ending *ending);
 void worker_ending_remove(struct worker_ending *ending);
 
-/* What has to be looked at in each turn of the loop, and in worker_pump(), too: rings of events that
- * are being read, sockets with something to be written. `turn` does a bounded part and says whether
- * it did something; a loop in which no source and no message did spins, and then sleeps. `sleep` is
- * called before it sleeps (and before tram_worker_dispatch() says 0): arm what wakes you; false:
- * there is work after all. Then, when it is awake again, `wake`. sleep and wake may be NULL. */
+/* What has to be looked at in each turn of the loop, and in worker_pump(), too: rings of events
+ * that are being read, sockets with something to be written. `turn` does a bounded part and says
+ * whether it did something; a loop in which no source and no message did spins, and then sleeps.
+ * `sleep` is called before it sleeps (and before tram_worker_dispatch() says 0): arm what wakes
+ * you; false: there is work after all. Then, when it is awake again, or could not fall asleep,
+ * `wake`, also to who said false. sleep and wake may be NULL; they call no handler and neither add
+ * nor remove. */
 struct worker_source {
     bool (*turn)(struct worker_source *source);
     bool (*sleep)(struct worker_source *source);
     void (*wake)(struct worker_source *source);
-    struct worker_source *next, **link;
+    struct worker_source *next, **link; /* the worker's, as all below */
+    tram_worker *worker;
+    bool sleeps;
 };
 void worker_source_add(tram_worker *worker, struct worker_source *source);
 void worker_source_remove(struct worker_source *source);
