@@ -107,6 +107,9 @@ target_compile_options(tram_generated_objects PRIVATE -w)
 sources(service_sources src/worker src/service src/topic src/wire)
 add_library(tram_service_objects OBJECT ${service_sources} ${CMAKE_BINARY_DIR}/empty.c)
 service_code(tram_service_objects)
+include(GNUInstallDirs)
+target_compile_definitions(tram_service_objects PRIVATE
+                           TRAMD_PATH="${CMAKE_INSTALL_FULL_BINDIR}/tramd")
 
 # Inside only: tramd, the tests. What it needs of src/sys and src/ring is in tram_static.
 add_library(tram_service_static STATIC $<TARGET_OBJECTS:tram_service_objects>

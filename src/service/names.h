@@ -45,7 +45,7 @@ struct names_binding {
     void (*on_bound)(struct names_binding *binding);
     /* It can be found; also again, after on_away. */
     void (*on_published)(struct names_binding *binding, uint64_t order);
-    /* It may not be had: -EEXIST (`holder` has it), … ; the end, and only names_unbind() is left. */
+    /* It may not be had: -EEXIST (`holder` has it), … ; only names_unbind() is left. */
     void (*on_refused)(struct names_binding *binding, int error, const char *text,
                        const struct names_party *holder);
     /* The daemon went; what is published stays so for whoever knows it. */
@@ -54,13 +54,13 @@ struct names_binding {
     struct names_binding_inner *inner; /* ours */
 };
 
-/* Reserve `name`, or `name`:`instance` (NULL or "": none) for `port` of the worker's node. 0: on its
- * way. -EINVAL: no such name can be. */
+/* Reserve `name`, or `name`:`instance` (NULL or "": none) for `port` of the worker's node. 0: on
+ * its way. -EINVAL: no such name can be. */
 int names_bind(tram_worker *worker, struct names_binding *binding, const char *name,
                const char *instance, uint32_t port);
 
-/* After on_bound: let it be found, by shared memory (unless its port is 0) and by these addresses;
- * NULL ends them, NULL: none. They are copied. */
+/* After on_bound: let it be found, by shared memory (unless its port is 0) and by these addresses,
+ * which are copied; NULL ends them, NULL: none. */
 int names_publish(struct names_binding *binding, const char *const *addresses);
 
 /* Give the name back; the end of the binding. Also of one that was never bound. */
@@ -77,7 +77,7 @@ struct names_watch {
     void (*on_offline)(struct names_watch *watch, const struct names_party *party);
     /* All that was there has been told; once. */
     void (*on_told)(struct names_watch *watch);
-    /* May be NULL: this time the daemon could not be reached, and the next try is made by itself. */
+    /* May be NULL: the daemon could not be reached; the next try is made by itself. */
     void (*on_away)(struct names_watch *watch);
 
     struct names_watch_inner *inner; /* ours */

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stream sockets: UNIX and TCP. The only place that includes <sys/socket.h>. Every call returns 0,
+ * a descriptor (close-on-exec, not blocking) or a count, or a negative errno; goes on after a
+ * signal; and no send raises SIGPIPE.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define SYS_PATH_MAX 107u /* bytes of the path of a UNIX socket */
+
+/* An address, as the kernel takes it. */
+struct sys_address {
+    uint64_t bytes[16];
+    uint32_t size;
+};
+
+/* A path. -ENAMETOOLONG */
+int sys_address_unix(const char *path, struct sys_address *ret_address);
+/* A name below a directory, which has to stay open meanwhile; so its path may be of any length. */
+int sys_address_at(int dir, const char *name, struct sys_address *ret_address);
+/* IPv4, IPv6 (without brackets), or a host's name, which is looked up, and that can take seconds.
+ * -EHOSTUNREACH: there is no such host. */
+int sys_address_tcp(const char *host, uint16_t port, struct sys_address *ret_address);
+/* The same of those that need no look-up; -EINVAL for others. */
+int sys_address_numeric(const char *host, uint16_t port, struct sys_address *ret_address);
+
+/* Does it stay on this host? Of TCP: 127.0.0.0/8 and ::1. */
+bool sys_address_is_local(const struct sys_address *address);
+/* The port of a TCP address. */
+uint16_t sys_address_port(const struct sys_address *address);
+
+/* -EADDRINUSE: somebody listens, or, UNIX, something lies at the path. */
+int sys_listen(const struct sys_address *address, int backlog);
+/* A UNIX socket with this mode below `dir`, in the place of whatever has the name: it appears there
+ * when it can be connected to. */
+int sys_listen_at(int dir, const char *name, uint32_t mode, int backlog);
+/* What it got: of TCP, its port. */
+int sys_local_address(int fd, struct sys_address *ret_address);
+
+/* The next who connected, those who went again left out. -EAGAIN: nobody. */
+int sys_accept(int fd);
+
+/* *ret_pending: it is not there yet; when it is writable, sys_connected() says how it ended. A UNIX
+ * socket whose backlog is full: -EAGAIN. */
+int sys_connect(const struct sys_address *address, int *ret_fd, bool *ret_pending);
+int sys_connected(int fd);
+
+/* Who is at the other end of a UNIX socket, as the kernel says; as of its connect or listen. */
+struct sys_credentials {
+    int32_t pid; /* 0: of another pid namespace */
+    uint32_t user, group;
+};
+int sys_credentials(int fd, struct sys_credentials *ret_credentials);
+
+/* How many bytes: up to `size`. 0: the end. -EAGAIN, -ECONNRESET … */
+int64_t sys_receive(int fd, void *buffer, size_t size);
+/* How many of them went: at least 1. -EAGAIN, -EPIPE, -ECONNRESET … */
+int64_t sys_send(int fd, const void *bytes, size_t size);
+int64_t sys_send_pieces(int fd, const struct iovec *pieces, int count);
+
+/* TCP: send at once what is given. */
+int sys_no_delay(int fd);
+
+/* One datagram to the UNIX socket at `path`, or of the abstract name behind an '@'. */
+int sys_tell(const char *path, const void *bytes, size_t size);

@@ -1,0 +1,378 @@
+// test: timeout=120
+/* SPDX-License-Identifier: MIT
+ *
+ * tramd and its clients: names that survive the daemon, and end with their server. Arguments, config
+ * and signals: tramd_cli_test.py.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "service/names.h"
+#include "support/tramd.h"
+#include "sys/file.h"
+#include "sys/socket.h"
+
+static int64_t now(void) {
+    return (int64_t) sys_now();
+}
+
+/* ---- binding --------------------------------------------------------------------------------- */
+
+TEST(a_name_is_bound_published_and_found) {
+    tram_worker *server, *client;
+    struct served served = { .only_bind = true };
+    struct seen seen;
+
+    (void) tramd_start(NULL);
+    server = worker_make(0);
+    client = worker_make(0);
+    seen_watch(client, &seen, "*");
+    worker_until(client, &seen.told, 1);
+    served_bind(server, &served, "media/player", "2");
+    worker_until(server, &served.bound, 1);
+    CHECK(!worker_for(client, &seen.online, 1, 50 * (int64_t) SYS_MILLISECOND));
+    CHECK_OK(names_publish(&served.binding, (const char *const[]){ "ipc:///run/x", NULL }));
+    worker_until(server, &served.published, 1);
+    worker_until(client, &seen.online, 1);
+    CHECK_STR(seen.last, "media/player:2");
+    CHECK_EQ(names_next(&seen.watch, NULL)->pid, getpid());
+    CHECK_EQ(names_next(&seen.watch, NULL)->node, tram_node_id(tram_worker_node(server)));
+    CHECK_EQ(names_next(&seen.watch, NULL)->port, 17);
+    CHECK_STR(names_next(&seen.watch, NULL)->addresses[0], "ipc:///run/x");
+    CHECK_STR(names_next(&seen.watch, NULL)->program, "tramd_test");
+    names_unbind(&served.binding);
+    worker_until(client, &seen.offline, 1);
+    CHECK(!names_next(&seen.watch, NULL));
+    (void) tram_worker_free(server);
+    (void) tram_worker_free(client);
+}
+
+TEST(a_held_name_is_refused_and_its_holder_named) {
+    pid_t holder;
+    tram_worker *worker;
+    struct served served = { 0 }, other = { 0 };
+
+    (void) tramd_start(NULL);
+    holder = serve("db", 1);
+    worker = worker_make(0);
+    served_bind(worker, &served, "db0", NULL);
+    served_bind(worker, &other, "db0", "1"); /* another one */
+    worker_until(worker, &served.refused, 1);
+    worker_until(worker, &other.published, 1);
+    CHECK_EQ(served.error, -EEXIST);
+    CHECK_EQ(served.holder_pid, holder);
+    CHECK_STR(served.holder, "tramd_test");
+    names_unbind(&served.binding);
+    /* Killed a moment ago: free at once, whatever was noticed of it. */
+    test_kill(holder);
+    served_bind(worker, &served, "db0", NULL);
+    worker_until(worker, &served.published, 1);
+    (void) tram_worker_free(worker);
+}
+
+static void bind_only(void *arg) {
+    struct served served = { .only_bind = true };
+    tram_worker *worker = worker_make(0);
+
+    served_bind(worker, &served, "half", NULL);
+    worker_until(worker, &served.bound, 1);
+    CHECK_EQ(write(*(int *) arg, "!", 1), 1);
+    CHECK_OK(tram_worker_run(worker));
+}
+
+/* In both ways: alone, and with a daemon that is killed at the same time. */
+TEST(who_dies_between_bind_and_publish_leaves_nothing) {
+    for (int kills = 0; kills < 2; kills++) {
+        tram_worker *worker = NULL;
+        struct served served = { 0 };
+        struct seen seen;
+        pid_t daemon = tramd_start(NULL), half;
+        int pipes[2];
+        char byte;
+
+        worker = worker_make(0);
+        seen_watch(worker, &seen, "*");
+        worker_until(worker, &seen.told, 1);
+        CHECK_OK(pipe(pipes));
+        half = test_fork(bind_only, &pipes[1]);
+        CHECK_EQ(read(pipes[0], &byte, 1), 1);
+        test_kill(half);
+        if (kills) {
+            test_kill(daemon);
+            daemon = tramd_start(NULL);
+        }
+        served_bind(worker, &served, "half", NULL);
+        worker_until(worker, &served.published, 1);
+        CHECK_EQ(served.refused, 0);
+        worker_until(worker, &seen.online, 1);
+        CHECK_EQ(seen.online + seen.offline, 1);
+        (void) tram_worker_free(worker);
+        (void) close(pipes[0]);
+        (void) close(pipes[1]);
+        test_kill(daemon);
+    }
+}
+
+/* ---- the daemon goes and comes --------------------------------------------------------------- */
+
+#define SERVERS 4
+#define EACH 50
+
+static void churn(void *arg) {
+    tram_worker *worker = worker_make(0);
+    struct served served[8] = { 0 };
+    char name[32];
+
+    (void) arg;
+    for (;;) {
+        for (int i = 0; i < 8; i++) {
+            (void) snprintf(name, sizeof(name), "churn%d", i);
+            served_bind(worker, &served[i], name, NULL);
+        }
+        for (int i = 0; i < 8; i++)
+            worker_until(worker, &served[i].published, 1);
+        for (int i = 0; i < 8; i++)
+            names_unbind(&served[i].binding);
+    }
+}
+
+/* All names that a new watch is told of. */
+static int count_names(const char *pattern) {
+    struct raw raw;
+    int count = 0;
+    bool told = false;
+
+    raw_open(&raw);
+    raw_hello(&raw);
+    raw_watch(&raw, 1, pattern);
+    while (!told) {
+        control_frame *frame = raw_next(&raw);
+
+        CHECK(frame);
+        told = frame->kind_case == TRAM__CONTROL__FRAME__KIND_TOLD;
+        count += frame->kind_case == TRAM__CONTROL__FRAME__KIND_ONLINE;
+        (void) control_free(frame);
+    }
+    raw_close(&raw);
+    return count;
+}
+
+TEST_TIMEOUT(names_outlive_the_daemon, 60) {
+    char prefix[SERVERS][16];
+    tram_worker *worker;
+    struct served own = { 0 };
+    struct seen seen;
+    int64_t worst = 0;
+    pid_t daemon = tramd_start(NULL);
+
+    for (int i = 0; i < SERVERS; i++) {
+        (void) snprintf(prefix[i], sizeof(prefix[i]), "svc%d/", i);
+        (void) serve(prefix[i], EACH);
+    }
+    (void) test_fork(churn, NULL);
+    worker = worker_make(0);
+    seen_watch(worker, &seen, "svc*");
+    served_bind(worker, &own, "own", NULL);
+    worker_until(worker, &seen.online, SERVERS * EACH);
+    worker_until(worker, &own.published, 1);
+    for (int round = 0; round < 10; round++) {
+        uint64_t order = own.order;
+        int64_t began;
+
+        test_kill(daemon);
+        began = now();
+        daemon = tramd_start(NULL);
+        CHECK_EQ(count_names("svc*"), SERVERS * EACH); /* at once, from the file */
+        worker_until(worker, &own.published, round + 2);
+        if (now() - began > worst)
+            worst = now() - began;
+        CHECK_EQ(own.order, order);
+        CHECK_EQ(own.away, round + 1);
+    }
+    CHECK(worker_for(worker, &seen.away, 1, 0));
+    CHECK_EQ(seen.online, SERVERS * EACH); /* no word of it */
+    CHECK_EQ(seen.offline, 0);
+    CHECK_EQ(count_names("*") >= SERVERS * EACH + 1, true);
+    printf("    %d names whole again %.1f ms after kill -9, at most\n", SERVERS * EACH,
+           (double) worst / 1e6);
+    CHECK(worst < test_seconds(1) * (int64_t) SYS_SECOND);
+    (void) tram_worker_free(worker);
+}
+
+TEST(only_differences_are_told_after_a_restart) {
+    pid_t daemon = tramd_start(NULL), stays, goes;
+    tram_worker *worker = worker_make(0);
+    struct served unbound = { 0 };
+    struct seen seen;
+
+    stays = serve("stays", 1);
+    goes = serve("goes", 1);
+    seen_watch(worker, &seen, "*");
+    served_bind(worker, &unbound, "unbound", NULL);
+    worker_until(worker, &seen.online, 3);
+    test_kill(daemon);
+    worker_until(worker, &seen.away, 1);
+    test_kill(goes);
+    names_unbind(&unbound.binding);
+    CHECK_EQ(seen.offline, 0);
+    daemon = tramd_start(NULL);
+    worker_until(worker, &seen.offline, 2);
+    CHECK(!worker_for(worker, &seen.offline, 3, 50 * (int64_t) SYS_MILLISECOND));
+    CHECK_EQ(seen.online, 3);
+    CHECK_STR(names_next(&seen.watch, NULL)->full, "stays0");
+    CHECK(!names_next(&seen.watch, names_next(&seen.watch, NULL)));
+    CHECK_EQ(count_names("*"), 1);
+    test_kill(stays);
+    worker_until(worker, &seen.offline, 3);
+    (void) tram_worker_free(worker);
+}
+
+/* A server that is stopped, and so doesn't come back to the new daemon, keeps its name all the
+ * same: no clock decides. */
+TEST(a_stopped_server_keeps_its_name) {
+    pid_t daemon = tramd_start(NULL), stopped = serve("stopped", 1);
+    tram_worker *worker = worker_make(0);
+    struct served thief = { 0 };
+
+    CHECK_OK(kill(stopped, SIGSTOP));
+    test_kill(daemon);
+    (void) tramd_start(NULL);
+    served_bind(worker, &thief, "stopped0", NULL);
+    worker_until(worker, &thief.refused, 1);
+    CHECK_EQ(thief.error, -EEXIST);
+    CHECK_EQ(thief.holder_pid, stopped);
+    CHECK_OK(kill(stopped, SIGCONT));
+    (void) tram_worker_free(worker);
+}
+
+TEST(order_rises_through_restarts) {
+    tram_worker *worker = worker_make(0);
+    uint64_t last = 0;
+
+    for (int round = 0; round < 3; round++) {
+        pid_t daemon = tramd_start(NULL);
+
+        for (int i = 0; i < 3; i++) {
+            struct served served = { 0 };
+
+            served_bind(worker, &served, "x", NULL);
+            worker_until(worker, &served.published, 1);
+            CHECK(served.order > last);
+            last = served.order;
+            names_unbind(&served.binding);
+        }
+        CHECK_EQ(count_names("*"), 0);
+        test_kill(daemon);
+    }
+    (void) tram_worker_free(worker);
+}
+
+/* The table, cut off anywhere: what is in front of the cut holds, and the daemon runs. And without
+ * it: who is there says so. */
+TEST_TIMEOUT(a_damaged_table_is_no_end, 60) {
+    pid_t daemon = tramd_start(NULL);
+    tram_worker *worker = worker_make(0);
+    struct served served = { 0 }, newer = { 0 };
+    char path[512];
+    struct sys_stat st;
+    uint64_t order;
+
+    served_bind(worker, &served, "first", NULL);
+    served_bind(worker, &newer, "second", NULL);
+    worker_until(worker, &newer.published, 1);
+    order = newer.order;
+    (void) snprintf(path, sizeof(path), "%s/default/names", test_dir());
+    CHECK_OK(sys_stat_at(-100, path, &st)); /* AT_FDCWD */
+    for (int64_t size = (int64_t) st.size; size >= 0; size -= 7) {
+        int before = newer.published;
+
+        test_kill(daemon);
+        CHECK_OK(truncate(path, size));
+        daemon = tramd_start(NULL);
+        worker_until(worker, &newer.published, before + 1);
+        worker_until(worker, &served.published, before + 1);
+        CHECK(newer.order > served.order);
+        CHECK(newer.order >= order);
+        CHECK_EQ(count_names("*"), 2);
+    }
+    (void) tram_worker_free(worker);
+}
+
+/* ---- the end of servers ---------------------------------------------------------------------- */
+
+static int by_size(const void *left, const void *right) {
+    int64_t a = *(const int64_t *) left, b = *(const int64_t *) right;
+
+    return a < b ? -1 : a > b;
+}
+
+TEST_TIMEOUT(offline_is_told_within_milliseconds, 60) {
+    enum { ROUNDS = 200 };
+    int64_t took[ROUNDS];
+    tram_worker *worker;
+    struct seen seen;
+
+    (void) tramd_start(NULL);
+    worker = worker_make(0);
+    seen_watch(worker, &seen, "quick*");
+    for (int i = 0; i < ROUNDS; i++) {
+        pid_t pid = serve("quick", 1);
+        int64_t began;
+
+        worker_until(worker, &seen.online, i + 1);
+        began = now();
+        CHECK_OK(kill(pid, SIGKILL));
+        worker_until(worker, &seen.offline, i + 1);
+        took[i] = seen.at - began;
+        (void) waitpid(pid, NULL, 0);
+    }
+    qsort(took, ROUNDS, sizeof(took[0]), by_size);
+    printf("    offline after kill -9: p50 %.2f ms, p99 %.2f ms, worst %.2f ms\n",
+           (double) took[ROUNDS / 2] / 1e6, (double) took[ROUNDS * 99 / 100] / 1e6,
+           (double) took[ROUNDS - 1] / 1e6);
+    CHECK(took[ROUNDS * 99 / 100] < test_seconds(25) * (int64_t) SYS_MILLISECOND);
+    (void) tram_worker_free(worker);
+}
+
+static void sleep_in_child(void *arg) {
+    (void) arg;
+    for (;;)
+        (void) pause();
+}
+
+static void forks_and_serves(void *arg) {
+    struct served served = { 0 };
+    tram_worker *worker = worker_make(0);
+
+    served_bind(worker, &served, "forked", NULL);
+    worker_until(worker, &served.published, 1);
+    (void) test_fork(sleep_in_child, NULL); /* it has the connection open, too */
+    CHECK_EQ(write(*(int *) arg, "!", 1), 1);
+    CHECK_OK(tram_worker_run(worker));
+}
+
+TEST(a_forked_child_keeps_no_name) {
+    int pipes[2];
+    tram_worker *worker;
+    struct seen seen;
+    pid_t pid;
+    char byte;
+
+    (void) tramd_start(NULL);
+    worker = worker_make(0);
+    seen_watch(worker, &seen, "*");
+    CHECK_OK(pipe(pipes));
+    pid = test_fork(forks_and_serves, &pipes[1]);
+    CHECK_EQ(read(pipes[0], &byte, 1), 1);
+    worker_until(worker, &seen.online, 1);
+    test_kill(pid);
+    worker_until(worker, &seen.offline, 1);
+    (void) tram_worker_free(worker);
+    (void) close(pipes[0]);
+    (void) close(pipes[1]);
+}
