@@ -76,6 +76,7 @@
 #define TOPIC_MAX    (UINT64_C(1) << 32)
 #define READER_SIZE  4096u
 #define TOPIC_UNKNOWN UINT64_MAX
+#define READER_BLOCK 1u       /* of a durable one: it has back-pressure */
 
 struct topic {
     uint64_t magic;
@@ -114,7 +115,7 @@ static_assert(sizeof(struct topic) == 448, "layout");
 struct topic_reader {
     uint64_t magic;
     uint32_t version;
-    uint32_t zero0;
+    uint32_t flags;     /* READER_… */
     uint32_t node;      /* of the subscriber */
     uint32_t zero1;
     uint64_t topic;     /* id of the ring */
