@@ -28,11 +28,13 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define MESSAGES_MAX 32     /* of a turn */
-#define JOBS_MAX     64
+#define MESSAGES_MIN 8      /* … if jobs wait */
+#define JOBS_MAX     32
 #define TIMERS_MAX   64
 #define CLOCK_EVERY  4      /* messages between two looks at the clock, if there are timers */
 #define LOOK_NS      50000  /* between two looks at descriptors, while there is work */
 #define EVENTS_NS    1000000 /* … at a node's events, if nobody waits for room */
+#define RECEIVE_NS   20000 /* between two receives, while there is other work */
 #define SLICE_NS     2000   /* of spinning, between looks at everything else */
 #define RETRY_NS     10000000 /* after a failed receive */
 #define IDLE_NS      5000000000 /* how often a node is seen to that receives nothing */
@@ -167,7 +169,7 @@ struct tram_worker {
     tram_signal *all_signals;
     uint32_t timer_count, inner_ios, signal_count;
     struct ready_frame *frames;
-    int64_t looked_at, events_at, retry_at, spin_ns, spun_from, armed;
+    int64_t received_at, looked_at, events_at, retry_at, spin_ns, spun_from, armed;
     uint64_t raises_owed;
     void *shared;
     uv_loop_t loop;
@@ -279,8 +281,7 @@ void worker_sources_wake(tram_worker *worker);
 bool worker_ready_run(tram_worker *worker, int set);
 void worker_watches_end(tram_worker *worker);
 
-/* For loops over handlers. Has somebody, outside or in a handler, something to be done before the
- * rest of a batch? */
+/* For loops over handlers. Has somebody, outside or in a handler, something to be done soon? */
 static inline bool worker_interrupted(const tram_worker *worker) {
     return load_relaxed(&worker->outside.attention) != 0;
 }

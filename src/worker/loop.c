@@ -106,9 +106,16 @@ static bool turn(tram_worker *worker, int64_t look_ns) {
         if (worker_over(worker))
             return true;
     }
-    if (worker->sources)
-        any |= worker_sources_run(worker);
-    any |= worker_messages(worker, any ? 0 : look_ns);
+    if (worker->sources && worker_sources_run(worker)) {
+        any = true;
+        if (unlikely(worker_over(worker)))
+            return true;
+    }
+    /* A receive that finds nothing costs some µs, or the way to sleep and back. */
+    if (!any || worker_read_clock(worker) - worker->received_at >= RECEIVE_NS) {
+        any |= worker_messages(worker, look_ns);
+        worker->received_at = worker->now;
+    }
     if (unlikely(worker_over(worker)))
         return true;
     if (any && ++worker->since_look < MESSAGES_MAX &&

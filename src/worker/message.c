@@ -7,8 +7,8 @@
  * call looks for its own), `parked` (no such port yet), `plain` (no handler for plain messages
  * yet). It stays in its ring meanwhile, and in the hand of this process: the core lets 512 of a
  * sender be so. When that is reached, those with a port are copied and released, so that the
- * sender's next ones can come; should the process die then, they are lost to it as those are that it was working
- * on. Plain ones stay: nobody but the application may say that it had them.
+ * sender's next ones can come; should the process die then, they are lost to it as those are that
+ * it was working on. Plain ones stay: nobody but the application may say that it had them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -390,7 +390,7 @@ bool worker_later(tram_worker *worker) {
         struct tram_msg msg = held->message.msg;
 
         hand_on(worker, held, &msg);
-        if (unlikely(worker_interrupted(worker)))
+        if (unlikely(worker_over(worker)))
             break;
     }
     return true;
@@ -399,6 +399,7 @@ bool worker_later(tram_worker *worker) {
 /* The loop over a batch: what a message costs beside its handler is here. */
 bool worker_messages(tram_worker *worker, int64_t look_ns) {
     bool timed = worker->timers.count + worker->inner_timers.count > 0;
+    uint32_t count = 0;
 
     if (unlikely(worker->later.count > 0))
         return worker_later(worker);
@@ -410,7 +411,11 @@ bool worker_messages(tram_worker *worker, int64_t look_ns) {
     }
     while (worker->batch_at < worker->batch_count) {
         hand_on(worker, NULL, &worker->batch[worker->batch_at++]);
-        if (unlikely(worker_interrupted(worker)) || unlikely(worker->later.count > 0))
+        count++;
+        if (unlikely(worker_interrupted(worker)) &&
+            (worker_over(worker) || count >= MESSAGES_MIN))
+            break;
+        if (unlikely(worker->later.count > 0)) /* it comes before the rest */
             break;
         worker->since_look++;
         if (++worker->since_clock >= CLOCK_EVERY && timed) {
