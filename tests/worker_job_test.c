@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "harness.h"
 #include "support/kit.h"
@@ -244,7 +245,8 @@ TEST(freed_while_somebody_waits) {
 struct load {
     tram_worker *worker;
     uint64_t messages;
-    int64_t late[TURNS];
+    int64_t late[TURNS], busy[TURNS]; /* busy: processor time of this thread since the last turn */
+    int64_t spent;
     uint32_t turns;
     uint64_t missed;
     int jobs;
@@ -255,11 +257,20 @@ static void on_message(tram_worker *worker, const struct tram_msg *msg, void *ar
     ((struct load *) arg)->messages++;
 }
 
+static int64_t thread_time(void) {
+    struct timespec t;
+
+    CHECK_OK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t));
+    return (int64_t) t.tv_sec * KIT_S + t.tv_nsec;
+}
+
 static void on_turn(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
     struct load *load = arg;
 
     (void) timer;
-    load->late[load->turns++] = late_ns;
+    load->late[load->turns] = late_ns;
+    load->busy[load->turns++] = thread_time() - load->spent;
+    load->spent = thread_time();
     load->missed += missed;
     if (load->turns == TURNS)
         CHECK_OK(tram_worker_stop(load->worker, 0));
@@ -285,8 +296,10 @@ static void count_job(tram_worker *worker, void *arg) {
     (void) tram_worker_post(worker, count_job, arg, 0); /* also jobs without end */
 }
 
-/* How late the timer is at p99 is a figure, which a test on a machine that does other things can
- * bound only with room; jobs, timers and messages all go on. */
+/* How late the timer is depends on who else wants the processor, too: that is printed. What the loop
+ * makes of its own time is not: from one turn of the timer to the next it works for three periods
+ * at most, at p99 (measured: 1.1 to 1.5; with a look at timers every 2000 turns 5.6). And jobs,
+ * timers and messages all go on. */
 static void under_load(bool jobs) {
     static struct load load;
     struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;
@@ -303,6 +316,7 @@ static void under_load(bool jobs) {
         CHECK_OK(tram_worker_post(load.worker, count_job, &load, 0));
     pid = test_fork(send_without_end, NULL);
     start = kit_now();
+    load.spent = thread_time();
     CHECK_EQ(tram_worker_run(load.worker), 0);
     start = kit_now() - start;
     test_kill(pid);
@@ -314,7 +328,12 @@ static void under_load(bool jobs) {
            (long long) load.late[TURNS - 1] / 1000, (unsigned long long) load.missed);
     CHECK(load.messages > TURNS);
     CHECK(!jobs || load.jobs > TURNS);
-    CHECK(load.late[TURNS / 2] < KIT_MS);
+    qsort(load.busy, TURNS, sizeof(load.busy[0]), by_size);
+    printf("    the loop's own time between two turns: p50 %lld us, p99 %lld us, max %lld us\n",
+           (long long) load.busy[TURNS / 2] / 1000, (long long) load.busy[TURNS * 99 / 100] / 1000,
+           (long long) load.busy[TURNS - 1] / 1000);
+    if (!*test_sanitizer())
+        CHECK(load.busy[TURNS * 99 / 100] <= 300000);
     tram_worker_free(load.worker);
 }
 

@@ -24,6 +24,9 @@
 
 static _Thread_local struct tram_error made_error = {.text = "no error"};
 
+static int set_error(struct tram_error *error, int code, const char *format, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
+
 static int set_error(struct tram_error *error, int code, const char *format, va_list arguments) {
     *error = (struct tram_error){.code = code};
     (void) vsnprintf(error->text, sizeof(error->text), format, arguments);
