@@ -76,6 +76,26 @@ install(FILES completion/tram.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-com
         RENAME tram OPTIONAL)
 install(FILES completion/_tram DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions OPTIONAL)
 
+# --- The daemon: completions, units, an example of its config -------------------------------------
+
+if(TARGET tramd)
+    install(FILES completion/tramd.bash RENAME tramd
+            DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES completion/_tramd DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    install(FILES systemd/tramd.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+    install(CODE "
+set(bindir \"${CMAKE_INSTALL_BINDIR}\")
+set(units \"${CMAKE_SOURCE_DIR}/systemd\")
+set(output \"${CMAKE_BINARY_DIR}\")
+")
+    install(SCRIPT cmake/units.cmake)
+    # Not libdir: systemd looks in no folder of an architecture.
+    install(FILES ${CMAKE_BINARY_DIR}/systemd/system/tramd@.service DESTINATION lib/systemd/system)
+    install(FILES ${CMAKE_BINARY_DIR}/systemd/user/tramd.service DESTINATION lib/systemd/user)
+endif()
+
+# --- Documents ------------------------------------------------------------------------------------
+
 file(GLOB documents CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/*.md)
 install(FILES README.md README.zh-CN.md NEWS.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)

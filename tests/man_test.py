@@ -24,7 +24,8 @@ TOOL = os.environ.get("TRAM_BIN") or os.path.join(TOP, "build", "bin", "tram")
 ELSEWHERE = {"poll(2)", "fork(2)", "mlock(2)", "fdatasync(2)", "epoll(7)", "sd-bus(3)", "ssh(1)",
              "shm_overview(7)", "tmpfs(5)", "signal(7)", "proc(5)", "logind.conf(5)", "mmap(2)",
              "loginctl(1)", "unshare(1)", "pid_namespaces(7)", "core(5)", "madvise(2)",
-             "getrlimit(2)", "docker(1)", "cgroups(7)", "ncurses(3)", "fsync(2)", "sysctl(8)"}
+             "getrlimit(2)", "docker(1)", "cgroups(7)", "ncurses(3)", "fsync(2)", "sysctl(8)",
+             "systemd-journald(8)"}
 
 # What each page of section 3 whose functions take a node has to name.
 EVERYWHERE = {"-EINVAL", "-EBUSY", "-ECHILD"}

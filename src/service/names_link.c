@@ -74,6 +74,13 @@ static void went(struct names *names, int64_t delay) {
 
 /* ---- starting the daemon --------------------------------------------------------------------- */
 
+static int start_at(const char *path, const char *root, const char *bus, int32_t *ret_pid) {
+    return sys_spawn(path, (const char *const[]){ path, "--auto", "--dir", root, "--bus", bus,
+                                                  NULL },
+                     ret_pid);
+}
+
+/* As TRAMD says; else where it was meant to be installed, or in PATH. */
 static void start_daemon(struct names *names) {
     const char *path = sys_environment("TRAMD");
     char root[256];
@@ -86,11 +93,14 @@ static void start_daemon(struct names *names) {
     if (!slash)
         return;
     *slash = '\0';
-    if (!path || !*path)
+    if (path && *path) {
+        rc = start_at(path, root, slash + 1, &pid);
+    } else {
         path = TRAMD_PATH;
-    rc = sys_spawn(path, (const char *const[]){ path, "--auto", "--dir", root, "--bus", slash + 1,
-                                                NULL },
-                   &pid);
+        rc = start_at(path, root, slash + 1, &pid);
+        if (rc == -ENOENT)
+            rc = start_at("tramd", root, slash + 1, &pid);
+    }
     if (rc < 0) {
         (void) worker_fail(names->worker, rc, "cannot start %s: %s", path, strerror(-rc));
         return;

@@ -31,7 +31,7 @@ static int spawn_with(const char *path, char *const *argv, posix_spawn_file_acti
     for (int fd = 0; fd < 3 && rc == 0; fd++)
         rc = posix_spawn_file_actions_addopen(files, fd, "/dev/null", fd ? O_WRONLY : O_RDONLY, 0);
     if (rc == 0)
-        rc = posix_spawn(&pid, path, files, how, argv, environ);
+        rc = posix_spawnp(&pid, path, files, how, argv, environ);
     if (rc != 0)
         return -rc;
     *ret_pid = pid;

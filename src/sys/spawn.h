@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-/* `argv` ends with NULL. The program is a child: sys_spawn_ended() has to be asked. */
+/* A `path` without '/' is looked for in PATH; `argv` ends with NULL. The program is a child:
+ * sys_spawn_ended() has to be asked. */
 int sys_spawn(const char *path, const char *const *argv, int32_t *ret_pid);
 
 /* Has it ended? 1 (it is forgotten, or was by others), 0. */

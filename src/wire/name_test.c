@@ -9,9 +9,10 @@
 
 TEST(names) {
     static const char *const good[] = { "a", "a/b", "A.b_c-9", "...", ".a", "a..b", LONG63 };
-    static const char *const bad[] = { "",   "/",   "a/",  "/a",     "a//b", ".",   "..",   "a/../b",
-                                       "a b", "a*", "a:b", "\xc3\xa4", "a\n",  "a%b", LONG63 "a",
-                                       "a/." };
+    static const char *const bad[] = {
+        "",    "/",   "a/",         "/a",  "a//b", ".",        "..",  "a/../b",
+        "a b", "a*",  "a:b", "\xc3\xa4", "a\n",  "a%b", LONG63 "a", "a/.",
+    };
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         if (!name_valid(good[i]))
