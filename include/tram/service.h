@@ -156,13 +156,14 @@ struct tram_server_options {
 #define TRAM_SERVER_NO_DAEMON 0x02u /* the name is not published: clients use addresses */
 
 #ifdef __cplusplus
-#define TRAM_SERVER_OPTIONS_INIT { sizeof(struct tram_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TRAM_SERVER_OPTIONS_INIT                                                                   \
+    { sizeof(struct tram_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #else
 #define TRAM_SERVER_OPTIONS_INIT { .struct_size = sizeof(struct tram_server_options) }
 #endif
 
-/* Serve `address` (svc://…). It is bound at once and published as soon as the daemon says that the
- * name is free; on_state tells. A worker whose node has an ID of its own finds what waits for the
+/* Serve `address` (svc://…). It is bound at once and published as soon as the daemon says that
+ * the name is free; on_state tells. A worker whose node has an ID of its own finds what waits for the
  * server when it is bound.
  *   -EADDRINUSE  this node has an endpoint of that name, or a socket address is taken
  *   -EACCES      tcp:// beyond loopback */
@@ -198,7 +199,7 @@ TRAM_API bool tram_request_over(const tram_request *request);
  * (the ring is full: on_space follows) and -EMSGSIZE it is still yours. */
 TRAM_API int tram_reply_send(tram_request **request, const void *data, size_t size);
 TRAM_API int tram_reply_error(tram_request **request, int32_t code, const char *text);
-/* One part of many, before one of these two. -EAGAIN also: the client has not asked for more yet. */
+/* One part of many, before one of these two. -EAGAIN also: the client has not asked for more. */
 TRAM_API int tram_reply_part(tram_request *request, const void *data, size_t size);
 /* Give it up: answered with -ECANCELED. */
 TRAM_API tram_request *tram_request_free(tram_request *request);
@@ -234,7 +235,7 @@ struct tram_client_options {
     size_t queue_max;        /* bytes that wait here for a server to come; 0: 1 MiB */
 };
 
-#define TRAM_CLIENT_WAIT 0x01u /* requests wait for a server to come, and for a dead one to return */
+#define TRAM_CLIENT_WAIT 0x01u /* requests wait for a server to come, or a dead one to return */
 
 #ifdef __cplusplus
 #define TRAM_CLIENT_OPTIONS_INIT                                                                   \

@@ -27,13 +27,19 @@ struct inbound {
     size_t size;
     uint64_t time_ns;
     tram_id from;           /* 0: a socket */
+    uint64_t seq;           /* shm: in the channel from that node */
     void *hold;             /* the link's own */
+    bool kept;              /* taken: not to be released when on_frame() returns */
 };
 
 struct link_owner {
     void (*on_frame)(struct link *link, struct inbound *in);
     void (*on_space)(struct link *link);         /* after -EAGAIN of a send, once */
-    void (*on_down)(struct link *link, int why); /* the end: -ECONNRESET, -EBADMSG …; close it */
+    /* The end of a socket: -ECONNRESET, -EBADMSG …; close it. Over shared memory the node there has
+     * ended; the link stays, and on_up() tells that it runs again. */
+    void (*on_down)(struct link *link, int why);
+    /* shm: the node there runs (at once, if it does); a socket is connected. */
+    void (*on_up)(struct link *link, int32_t pid);
 };
 
 struct link_ops {
@@ -44,12 +50,13 @@ struct link_ops {
      * are sent. */
     int (*send)(struct link *link, const struct frame *frame, uint32_t code,
                 const struct iovec *pieces, int count, bool more);
-    /* Room for extra and payload in place; then commit (cut to `size`) or abort. */
+    /* Room for extra and payload in place; then commit (cut to `size`, extra counted) or abort. */
     int (*claim)(struct link *link, size_t size, void **ret_data);
     int (*commit)(struct link *link, const struct frame *frame, uint32_t code, size_t size);
     void (*abort)(struct link *link);
-    /* Keep a message beyond on_frame(): returns what `release` takes; NULL: no memory. */
-    void *(*take)(struct inbound *in);
+    /* Keep a message beyond on_frame(), and set in->kept: returns what `release` takes, and at
+     * *ret_data where the payload lies then; NULL: no memory. */
+    void *(*take)(struct inbound *in, const void **ret_data);
     void (*release)(tram_worker *worker, void *held);
     uint64_t (*waiting)(const struct link *link); /* bytes on the way, for TRAM_CHOOSE_LEAST */
     uint64_t (*unknown)(const struct link *link); /* one-way messages of which nobody knows, in
@@ -65,3 +72,9 @@ struct link {
     uint32_t port;          /* of the endpoint there */
     tram_id peer;           /* shm: its node */
 };
+
+/* Over shared memory messages come to the port of an endpoint, and this function of it; the link is
+ * how to send, and who hears of the node there. `runs`: it does, and on_up() follows. */
+int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, struct link **ret_link,
+                 bool *ret_runs);
+void link_shm_message(struct worker_port *port, struct worker_message *message);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "service/names_inner.h"
+#include "service/service.h"
 
 /* ---- all of a worker ------------------------------------------------------------------------- */
 
@@ -99,16 +100,17 @@ static void names_ending(struct worker_ending *ending) {
     }
     sweep(names);
     worker_ending_remove(&names->ending);
-    worker_set_shared(names->worker, NULL);
+    *service_names(names->worker) = NULL;
     names_link_end(names);
     free(names);
 }
 
 static int names_of(tram_worker *worker, struct names **ret_names) {
-    struct names *names = worker_shared(worker);
+    void **slot = service_names(worker);
+    struct names *names = slot ? *slot : NULL;
 
     if (!names) {
-        names = calloc(1, sizeof(*names));
+        names = slot ? calloc(1, sizeof(*names)) : NULL;
         if (!names)
             return worker_fail(worker, -ENOMEM, "no memory for the connection to the daemon");
         names->worker = worker;
@@ -116,7 +118,7 @@ static int names_of(tram_worker *worker, struct names **ret_names) {
         names->fd = -1;
         names->ending.fn = names_ending;
         worker_ending_add(worker, &names->ending);
-        worker_set_shared(worker, names);
+        *slot = names;
     }
     *ret_names = names;
     return 0;

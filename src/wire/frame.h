@@ -5,8 +5,8 @@
  *
  * The frame is the 16 layer bytes of a record in shared memory (struct tram_meta), and the second
  * part of the 24-byte head of a message on a socket; code and payload are the record's tag and
- * payload. What only some messages need stands in front of the payload, `extra` bytes of it, and the
- * application never sees it. All little-endian.
+ * payload. What only some messages need stands in front of the payload, `extra` bytes of it, and
+ * the application never sees it. All little-endian.
  */
 #pragma once
 
@@ -30,10 +30,10 @@ enum frame_kind {
     FRAME_ONEWAY,
     FRAME_SYNC,       /* client → server that has come back: which of mine have you in hand? */
     FRAME_SYNCED,     /* payload: their correlations, 8 bytes each */
-    FRAME_SUBSCRIBE,  /* correlation: port << 32 | subscription. payload: struct subscribe */
-    FRAME_SUBSCRIBED, /* payload: struct subscribed */
+    FRAME_SUBSCRIBE,  /* lower half: the subscription. payload: struct subscribe */
+    FRAME_SUBSCRIBED, /* likewise. payload: struct subscribed */
     FRAME_UNSUBSCRIBE,
-    FRAME_EVENT,      /* to one subscriber; code: the event, correlation: its subscription */
+    FRAME_EVENT,      /* to one subscriber; code: the event, lower half: its subscription */
     FRAME_NEWS,       /* the ring of events, which you sleep on, has something */
     FRAME_GET,        /* cached event; answered by FRAME_REPLY or FRAME_ERROR */
     FRAME_SET,
@@ -58,7 +58,8 @@ struct frame {
     uint8_t flags;
     uint16_t extra;       /* bytes before the payload, a multiple of 8 */
     uint32_t port;        /* of the endpoint that it is for */
-    uint64_t correlation; /* upper half: the port of who asked */
+    uint64_t correlation; /* upper half: the sender's port, never 0; an answer (REPLY, PART, ERROR)
+                             has the correlation of what it answers, so there the asker's */
 };
 
 static_assert(sizeof(struct frame) == 16, "layout");

@@ -31,6 +31,7 @@
 #define MESSAGES_MIN 8      /* … if jobs wait */
 #define JOBS_MAX     32
 #define TIMERS_MAX   64
+#define QUICK_NS     2000   /* of a message with its handler: then sends are staged */
 #define CLOCK_EVERY  4      /* messages between two looks at the clock, if there are timers */
 #define LOOK_NS      50000  /* between two looks at descriptors, while there is work */
 #define EVENTS_NS    1000000 /* … at a node's events, if nobody waits for room */
@@ -139,6 +140,8 @@ struct tram_worker {
     struct worker_port **ports;
     uint32_t ports_mask, port_count;
     uint32_t batch_at, batch_count;
+    int64_t batch_since;         /* when it came, if it has more than one; else 0 */
+    bool quick;                  /* as far as the last such tells */
     struct worker_deferred *deferred;
     struct worker_source *sources;
     struct held_list later;      /* to be handed on before anything else */

@@ -194,6 +194,29 @@ struct worker_message *worker_release(struct worker_message *message) {
     return NULL;
 }
 
+void worker_hand_back(struct worker_message *message) {
+    struct held *held = (struct held *) message;
+    tram_worker *worker = message->worker;
+
+    held_append(&worker->later, held);
+    worker_call_attention(worker);
+}
+
+/* ---- staging --------------------------------------------------------------------------------- */
+
+/* Handlers are quick if those of the last turn that had several messages were: one that waits long
+ * for the rest of its turn with what it has staged has to be the exception. */
+static void judge(tram_worker *worker) {
+    int64_t since = worker->batch_since;
+
+    worker->batch_since = 0;
+    worker->quick = worker_read_clock(worker) - since < worker->batch_count * QUICK_NS;
+}
+
+bool worker_more(const tram_worker *worker) {
+    return worker->batch_at < worker->batch_count && worker->quick && worker->pumping == 0;
+}
+
 /* ---- handing on ------------------------------------------------------------------------------ */
 
 void worker_run_deferred(tram_worker *worker) {
@@ -361,9 +384,14 @@ bool worker_receives(const tram_worker *worker) {
 
 /* Fill the batch. How many, or 0. */
 int worker_receive(tram_worker *worker, int64_t look_ns) {
-    int count = tram_recv_batch(worker->node, worker->batch, MESSAGES_MAX, TRAM_HOLD, look_ns);
+    int count;
 
+    if (worker->batch_since)
+        judge(worker);
+    count = tram_recv_batch(worker->node, worker->batch, MESSAGES_MAX, TRAM_HOLD, look_ns);
     if (likely(count > 0)) {
+        if (count > 1)
+            worker->batch_since = worker_read_clock(worker);
         worker->batch_at = 0;
         worker->batch_count = (uint32_t) count;
         worker->spun_from = 0;

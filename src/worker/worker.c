@@ -42,6 +42,10 @@ int worker_fail(tram_worker *worker, int code, const char *format, ...) {
     return code;
 }
 
+void worker_fail_limit(tram_worker *worker, uint64_t limit) {
+    worker->error.limit = limit;
+}
+
 int worker_fail_node(tram_worker *worker, int code) {
     worker->error = *tram_last_error(worker->node);
     if (worker->error.code != code) /* the node could not be entered */

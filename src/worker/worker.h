@@ -49,6 +49,14 @@ void worker_set_stranger(tram_worker *worker,
 struct worker_message *worker_take(struct worker_message *message);
 struct worker_message *worker_release(struct worker_message *message);
 
+/* Give back a message that was taken as if it had not come yet: it is handed on in the next turn,
+ * before all others, to whoever has the port then. */
+void worker_hand_back(struct worker_message *message);
+
+/* Do more messages of the same turn follow the one whose handler runs, and are handlers quick at
+ * the moment? Then what is sent may be staged (TRAM_MORE): the worker flushes in some µs. */
+bool worker_more(const tram_worker *worker);
+
 /* Receive and hand on until *done, the deadline (CLOCK_MONOTONIC; INT64_MAX: none), or an error:
  * messages of `port`, events of peers and room, sockets and timers of the layer itself
  * (worker_inner…), but no handler of the application. 0, -ETIMEDOUT or why the node failed. */
@@ -116,6 +124,8 @@ int worker_check(const tram_worker *worker);
 /* Note an error for tram_worker_error(); returns `code`. */
 int worker_fail(tram_worker *worker, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* … and a number that goes with it. */
+void worker_fail_limit(tram_worker *worker, uint64_t limit);
 /* … and that of the node. */
 int worker_fail_node(tram_worker *worker, int code);
 

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Handing over: a server that drains gives its name up, takes nothing new, and ends when what it
+ * has in hand is answered. What comes meanwhile is kept in hand and never released, so that it stays in
+ * its ring: for the next process of this node, or for the next server of that name on this worker.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/server.h"
+
+/* Messages for a server that this worker has not any more, in their order. */
+struct orphan {
+    struct orphan *next;
+    uint32_t port;
+    struct worker_message *message;
+};
+
+static void drain_message(struct worker_port *port, struct worker_message *message) {
+    struct endpoint *endpoint = container_of(port, struct endpoint, port);
+    struct orphan **end = &endpoint->service->orphans;
+    struct frame frame;
+    struct orphan *orphan;
+
+    memcpy(&frame, message->msg.layer, sizeof(frame));
+    if (frame.kind != FRAME_REQUEST && frame.kind != FRAME_ONEWAY && frame.kind != FRAME_HELLO &&
+        frame.kind != FRAME_SYNC && frame.kind != FRAME_SUBSCRIBE && frame.kind != FRAME_GET &&
+        frame.kind != FRAME_SET) {
+        link_shm_message(port, message);
+        return;
+    }
+    orphan = calloc(1, sizeof(*orphan));
+    if (!orphan)
+        return; /* nothing can be kept: it goes unanswered, and ends by its time-out */
+    orphan->port = port->port;
+    orphan->message = worker_take(message);
+    if (!orphan->message) {
+        free(orphan);
+        return;
+    }
+    while (*end)
+        end = &(*end)->next;
+    *end = orphan;
+}
+
+/* Over a socket there is no successor on the same connection: not executed. */
+bool drain_keep(tram_session *session, struct inbound *in) {
+    if (in->frame.kind == FRAME_REQUEST)
+        session_refuse(session, in->frame.correlation, -ECONNREFUSED);
+    return true;
+}
+
+void drain_check(struct endpoint *endpoint) {
+    if (endpoint->draining && endpoint->in_hand == 0 && !endpoint->dead)
+        worker_defer(endpoint->worker, &server_of(endpoint)->drain_defer);
+}
+
+void server_drained(struct worker_deferred *deferred) {
+    tram_server *server = container_of(deferred, tram_server, drain_defer);
+
+    if (server->endpoint.dead || server->drain_told || server->endpoint.in_hand > 0)
+        return;
+    if (server->endpoint.service->pumping)
+        return; /* the handler that waits has one in hand, or asks itself */
+    server->drain_told = true;
+    (void) tram_flush(tram_worker_node(server->endpoint.worker)); /* answers: before it goes */
+    if (server->drained)
+        server->drained(server, server->arg);
+}
+
+int tram_server_drain(tram_server *server, void (*done)(tram_server *server, void *arg)) {
+    int rc = server ? worker_check(server->endpoint.worker) : -EINVAL;
+
+    if (rc < 0)
+        return rc;
+    if (server->endpoint.dead)
+        return -EINVAL;
+    server->drained = done;
+    if (!server->endpoint.draining) {
+        server->endpoint.draining = true;
+        server->endpoint.port.on_message = drain_message;
+        names_unbind(&server->binding);
+    }
+    server->drain_told = false;
+    drain_check(&server->endpoint);
+    return 0;
+}
+
+void drain_inherit(struct endpoint *endpoint) {
+    struct orphan **link = &endpoint->service->orphans;
+
+    while (*link) {
+        struct orphan *orphan = *link;
+
+        if (orphan->port != endpoint->port.port) {
+            link = &orphan->next;
+            continue;
+        }
+        *link = orphan->next;
+        worker_hand_back(orphan->message); /* comes with the next turn, in order */
+        free(orphan);
+    }
+}
+
+/* Not released: they come again, to the next process of this node. */
+void drain_forget(struct service *service) {
+    struct orphan *orphan;
+
+    while ((orphan = service->orphans)) {
+        service->orphans = orphan->next;
+        worker_hand_back(orphan->message);
+        free(orphan);
+    }
+}

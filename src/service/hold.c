@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Messages that are kept beyond their handler: deferred requests, replies that the application
+ * has, and what waits for the end of a blocking call.
+ *
+ * The core lets 512 messages of a sender be in hand, and what is in hand fills its ring. So one
+ * that is kept while others pass behind it would stop the channel in the end: it is copied out and
+ * released when half of the 512, or PASSED_BYTES, have come behind it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/service.h"
+
+#define PASSED_COUNT 256
+#define PASSED_BYTES 32768 /* half of the smallest ring: how large this one is, only its sender
+                              knows */
+#define OVERHEAD     64    /* of a record */
+
+struct neighbour *neighbour_get(struct service *service, tram_id id) {
+    struct neighbour *neighbour = service->neighbours;
+
+    while (neighbour && neighbour->id != id)
+        neighbour = neighbour->next;
+    if (!neighbour) {
+        neighbour = calloc(1, sizeof(*neighbour));
+        if (!neighbour)
+            return NULL;
+        neighbour->id = id;
+        neighbour->end = &neighbour->first;
+        neighbour->next = service->neighbours;
+        service->neighbours = neighbour;
+    }
+    neighbour->users++;
+    return neighbour;
+}
+
+void neighbour_put(struct service *service, struct neighbour *neighbour) {
+    struct neighbour **link = &service->neighbours;
+
+    if (!neighbour || --neighbour->users > 0)
+        return;
+    while (*link != neighbour)
+        link = &(*link)->next;
+    *link = neighbour->next;
+    free(neighbour);
+}
+
+static void unlist(struct held *held) {
+    if (!held->neighbour)
+        return;
+    *held->link = held->next;
+    if (held->next)
+        held->next->link = held->link;
+    else
+        held->neighbour->end = held->link;
+    neighbour_put(worker_shared(held->worker), held->neighbour);
+    held->neighbour = NULL;
+}
+
+int hold_take(struct held *held, tram_session *session, struct inbound *in, const void **data) {
+    if (in->kept) { /* from the inbox */
+        struct held *from = in->hold;
+
+        *held = *from;
+        held->data = data;
+        *data = in->data;
+        if (held->neighbour) {
+            *held->link = held;
+            if (held->next)
+                held->next->link = &held->next;
+            else
+                held->neighbour->end = &held->next;
+        }
+        *from = (struct held){0};
+        return 0;
+    }
+    memset(held, 0, sizeof(*held));
+    held->ops = session->link->ops;
+    held->message = held->ops->take(in, data);
+    if (!held->message)
+        return -ENOMEM;
+    held->worker = session->endpoint->worker;
+    held->data = data;
+    held->size = in->size;
+    if (!session->neighbour)
+        return 0;
+    held->neighbour = session->neighbour;
+    held->neighbour->users++;
+    held->seq = in->seq;
+    held->bytes = held->neighbour->bytes;
+    held->link = held->neighbour->end;
+    *held->link = held;
+    held->neighbour->end = &held->next;
+    return 0;
+}
+
+int hold_copy(struct held *held, const struct inbound *in, const void **data) {
+    memset(held, 0, sizeof(*held));
+    held->copy = malloc(in->size ? in->size : 1);
+    if (!held->copy)
+        return -ENOMEM;
+    memcpy(held->copy, in->data, in->size);
+    *data = held->copy;
+    return 0;
+}
+
+void hold_release(struct held *held) {
+    unlist(held);
+    if (held->message)
+        held->ops->release(held->worker, held->message);
+    free(held->copy);
+    held->message = held->copy = NULL;
+}
+
+/* The payload moves; the owner's pointer with it. */
+static bool copy_out(struct held *held) {
+    void *copy = malloc(held->size ? held->size : 1);
+
+    if (!copy)
+        return false; /* it stays where it is; the next message tries again */
+    memcpy(copy, *held->data, held->size);
+    *held->data = copy;
+    held->copy = copy;
+    unlist(held);
+    held->ops->release(held->worker, held->message);
+    held->message = NULL;
+    return true;
+}
+
+void hold_passed(struct neighbour *neighbour, const struct inbound *in) {
+    struct held *held;
+
+    neighbour->bytes += in->size + OVERHEAD;
+    while ((held = neighbour->first)) {
+        if (in->seq - held->seq < PASSED_COUNT && neighbour->bytes - held->bytes < PASSED_BYTES)
+            break;
+        if (!copy_out(held))
+            break;
+    }
+}
+
+void hold_forget(struct service *service) {
+    while (service->neighbours) {
+        struct neighbour *neighbour = service->neighbours;
+
+        neighbour->users++;
+        while (neighbour->first) {
+            struct held *held = neighbour->first;
+
+            if (copy_out(held))
+                continue;
+            *held->data = NULL;
+            hold_release(held);
+        }
+        neighbour->users = 1;
+        neighbour_put(service, neighbour);
+    }
+}

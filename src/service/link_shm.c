@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The link over shared memory: rings of the node. What is accepted survives both ends. The link is
+ * only a way to send, and an ear for the other node's end; what comes in comes to the port of the
+ * endpoint, from many links.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/service.h"
+
+struct shm_link {
+    struct link link;
+    tram_node *node;
+    struct worker_peer peer;
+};
+
+static struct shm_link *shm(struct link *link) {
+    return container_of(link, struct shm_link, link);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static int told(struct shm_link *shm, int rc) {
+    if (rc >= 0)
+        return 0;
+    if (rc == -EAGAIN)
+        worker_want_space(shm->link.worker, &shm->peer);
+    else
+        (void) worker_fail_node(shm->link.worker, rc);
+    return rc;
+}
+
+static int shm_send(struct link *link, const struct frame *frame, uint32_t code,
+                    const struct iovec *pieces, int count, bool more) {
+    struct tram_meta meta = {.tag = code};
+    uint32_t flags = TRAM_NOWAIT;
+
+    if (more || worker_more(link->worker))
+        flags |= TRAM_MORE;
+    memcpy(meta.layer, frame, sizeof(*frame));
+    return told(shm(link), tram_sendv(shm(link)->node, link->peer, &meta, pieces, count, flags, 0));
+}
+
+static int shm_claim(struct link *link, size_t size, void **ret_data) {
+    return told(shm(link), tram_claim(shm(link)->node, link->peer, size, 0, ret_data));
+}
+
+static int shm_commit(struct link *link, const struct frame *frame, uint32_t code, size_t size) {
+    struct tram_meta meta = {.tag = code};
+    uint32_t flags = worker_more(link->worker) ? TRAM_MORE : 0;
+
+    memcpy(meta.layer, frame, sizeof(*frame));
+    return told(shm(link), tram_commit(shm(link)->node, link->peer, &meta, size, flags));
+}
+
+static void shm_abort(struct link *link) {
+    (void) tram_abort(shm(link)->node, link->peer); /* -ENOENT: the channel went */
+}
+
+static uint64_t shm_waiting(const struct link *link) {
+    struct tram_peer peer;
+
+    return tram_peer(tram_worker_node(link->worker), link->peer, &peer) == 0 ? peer.to.bytes : 0;
+}
+
+/* ---- the other node -------------------------------------------------------------------------- */
+
+static void on_state(struct worker_peer *peer, bool up, int32_t pid) {
+    struct shm_link *shm = container_of(peer, struct shm_link, peer);
+
+    if (up)
+        shm->link.owner->on_up(&shm->link, pid);
+    else
+        shm->link.owner->on_down(&shm->link, -ECONNRESET);
+}
+
+static void on_space(struct worker_peer *peer) {
+    struct shm_link *shm = container_of(peer, struct shm_link, peer);
+
+    shm->link.owner->on_space(&shm->link);
+}
+
+static void shm_close(struct link *link) {
+    worker_peer_remove(link->worker, &shm(link)->peer);
+    free(shm(link));
+}
+
+/* ---- messages in hand ------------------------------------------------------------------------ */
+
+static void *shm_take(struct inbound *in, const void **ret_data) {
+    struct worker_message *message = in->hold;
+    const char *base = message->msg.data;
+
+    if (!in->kept)
+        message = worker_take(message);
+    if (!message)
+        return NULL;
+    in->kept = true;
+    *ret_data = (const char *) message->msg.data + ((const char *) in->data - base);
+    return message;
+}
+
+static void shm_release(tram_worker *worker, void *held) {
+    (void) worker;
+    (void) worker_release(held);
+}
+
+static const struct link_ops shm_ops = {
+    .name = "shm",
+    .keeps = true,
+    .send = shm_send,
+    .claim = shm_claim,
+    .commit = shm_commit,
+    .abort = shm_abort,
+    .take = shm_take,
+    .release = shm_release,
+    .waiting = shm_waiting,
+    .close = shm_close,
+};
+
+int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, struct link **ret_link,
+                 bool *ret_runs) {
+    struct shm_link *shm = calloc(1, sizeof(*shm));
+    struct tram_peer peer;
+    int rc;
+
+    if (!shm)
+        return -ENOMEM;
+    shm->node = tram_worker_node(worker);
+    shm->link.ops = &shm_ops;
+    shm->link.worker = worker;
+    shm->link.port = port;
+    shm->link.peer = node;
+    shm->peer.on_state = on_state;
+    shm->peer.on_space = on_space;
+    rc = tram_peer(shm->node, node, &peer);
+    if (rc == 0)
+        rc = worker_peer_add(worker, &shm->peer, node);
+    if (rc < 0) {
+        free(shm);
+        return rc;
+    }
+    *ret_runs = peer.state == TRAM_PEER_UP;
+    *ret_link = &shm->link;
+    return 0;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------- */
+
+/* Answers name who asked, all else who sends: see struct frame. */
+static bool is_answer(uint8_t kind) {
+    return kind == FRAME_REPLY || kind == FRAME_PART || kind == FRAME_ERROR;
+}
+
+void link_shm_message(struct worker_port *port, struct worker_message *message) {
+    struct endpoint *endpoint = container_of(port, struct endpoint, port);
+    const struct tram_msg *msg = &message->msg;
+    tram_session *session;
+    uint8_t extra[FRAME_EXTRA_MAX];
+    struct inbound in;
+
+    memcpy(&in.frame, msg->layer, sizeof(in.frame));
+    if (in.frame.extra > 0 && in.frame.extra <= sizeof(extra) && in.frame.extra <= msg->size)
+        memcpy(extra, msg->data, in.frame.extra); /* its sender may change it while we read */
+    if (frame_read(&in.frame, extra, msg->size, &in.extra) < 0) {
+        endpoint->nonsense++;
+        return;
+    }
+    in.code = msg->tag;
+    in.attempt = msg->attempt;
+    in.data = (const char *) msg->data + in.frame.extra;
+    in.size = msg->size - in.frame.extra;
+    in.time_ns = msg->time_ns;
+    in.from = msg->from;
+    in.seq = msg->seq;
+    in.hold = message;
+    in.kept = false;
+    session = is_answer(in.frame.kind)
+                  ? call_session(endpoint, &in)
+                  : session_find(endpoint, msg->from, (uint32_t) (in.frame.correlation >> 32));
+    if (!session && !(session = endpoint_stranger(endpoint, &in)))
+        return; /* of a call or a session that is over */
+    endpoint_frame(endpoint, session, &in);
+}

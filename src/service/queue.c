@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Messages of a client that wait for a server: because the client said so, or because it is not
+ * known yet whether there is one. Bounded by queue_max; they go in their order.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/client.h"
+
+#define OVERHEAD sizeof(struct queued)
+
+bool client_waits(const tram_client *client, const struct tram_how *how) {
+    if (how && how->flags & (TRAM_HOW_WAIT | TRAM_HOW_NO_WAIT))
+        return how->flags & TRAM_HOW_WAIT;
+    return client->flags & TRAM_CLIENT_WAIT;
+}
+
+int queue_put(tram_client *client, const struct sending *sending, const struct tram_how *how,
+              tram_call *call) {
+    size_t size = OVERHEAD + sending->size;
+    struct queued *queued;
+
+    if (sending->size > client->queue_max || size > client->queue_max - client->queued_bytes) {
+        if (client->queued_bytes == 0)
+            return worker_fail(client->endpoint.worker, -EMSGSIZE, "larger than queue_max");
+        client->wants_space = true;
+        return worker_fail(client->endpoint.worker, -EAGAIN, "queue_max bytes wait for a server");
+    }
+    queued = malloc(sizeof(*queued) + sending->size);
+    if (!queued)
+        return worker_fail(client->endpoint.worker, -ENOMEM, "no memory for a message that waits");
+    *queued = (struct queued){.client = client,
+                              .call = call,
+                              .waits = client_waits(client, how),
+                              .key = how ? how->key : 0,
+                              .frame = sending->frame,
+                              .extra = sending->extra,
+                              .code = sending->code,
+                              .size = sending->size};
+    if (how && how->instance && !(queued->instance = strdup(how->instance))) {
+        free(queued);
+        return worker_fail(client->endpoint.worker, -ENOMEM, "no memory for a message that waits");
+    }
+    if (sending->size > 0)
+        memcpy(queued->data, sending->data, sending->size);
+    queued->link = client->queue_end;
+    *client->queue_end = queued;
+    client->queue_end = &queued->next;
+    client->queued_bytes += size;
+    if (call)
+        call->queued = queued;
+    worker_defer(client->endpoint.worker, &client->flush_defer);
+    return 0;
+}
+
+void client_unqueue(struct queued *queued) {
+    tram_client *client = queued->client;
+
+    *queued->link = queued->next;
+    if (queued->next)
+        queued->next->link = queued->link;
+    else
+        client->queue_end = queued->link;
+    client->queued_bytes -= OVERHEAD + queued->size;
+    if (queued->call)
+        queued->call->queued = NULL;
+    free(queued->instance);
+    free(queued);
+}
+
+/* Its time to live was over before there was anybody to send it to. */
+static bool too_late(const struct queued *queued) {
+    return !queued->call && queued->extra.deadline != INT64_MAX &&
+           worker_now(queued->client->endpoint.worker) >= queued->extra.deadline;
+}
+
+/* 0: it went, or ended. 1: it waits on. -EAGAIN: no room. */
+static int try_one(struct queued *queued) {
+    tram_client *client = queued->client;
+    tram_call *call = queued->call;
+    tram_session *session;
+    struct sending sending;
+    int rc = client_pick(client, queued->instance, queued->key, queued->waits, &session);
+
+    if (rc == 0 && !too_late(queued)) {
+        sending.frame = queued->frame;
+        sending.extra = queued->extra;
+        sending.code = queued->code;
+        sending.data = queued->data;
+        sending.size = queued->size;
+        sending.more = true;
+        rc = sending_send(&sending, session, call ? call_correlation(call) : session_own(session));
+    }
+    if (rc == 1 || rc == -EAGAIN)
+        return rc;
+    client_unqueue(queued);
+    if (call && rc == 0)
+        call_sent(call, session);
+    else if (call)
+        call_end(call, rc);
+    return 0;
+}
+
+void queue_flush(tram_client *client) {
+    struct queued *queued = client->queue;
+    bool any = false;
+
+    while (queued && !client->endpoint.dead) {
+        int rc = try_one(queued);
+
+        if (rc == -EAGAIN)
+            break;
+        if (rc == 0) { /* a handler may have changed anything */
+            any = true;
+            queued = client->queue;
+        } else {
+            queued = queued->next;
+        }
+    }
+    if (any)
+        (void) tram_flush(tram_worker_node(client->endpoint.worker)); /* said by the next send */
+    if (any && client->wants_space && !client->endpoint.dead &&
+        !client->endpoint.service->pumping) {
+        client->wants_space = false;
+        client_has_space(client);
+    }
+}
+
+void queue_drop(tram_client *client) {
+    while (client->queue)
+        client_unqueue(client->queue);
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Requests in hand of who has to answer them. One that is answered in its handler costs no more
+ * than that: its message is released when the handler returns. One that is taken out keeps its
+ * message in hand, so that a successor gets it if this process dies first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/client.h"
+#include "service/server.h"
+#include "service/service.h"
+
+static tram_request *request_new(struct service *service) {
+    tram_request *request = service->free_requests;
+
+    if (request)
+        service->free_requests = request->next;
+    else if (!(request = malloc(sizeof(*request))))
+        return NULL;
+    return request;
+}
+
+static void put_back(tram_request *request) {
+    struct service *service = request->service;
+
+    request->session = NULL;
+    request->endpoint = NULL;
+    request->state = REQUEST_DONE;
+    request->next = service->free_requests;
+    service->free_requests = request;
+}
+
+static void list(tram_request *request, tram_request **head) {
+    request->next = *head;
+    request->link = head;
+    if (*head)
+        (*head)->link = &request->next;
+    *head = request;
+}
+
+static void unlist(tram_request *request) {
+    if (!request->link)
+        return;
+    *request->link = request->next;
+    if (request->next)
+        request->next->link = request->link;
+    request->link = NULL;
+}
+
+void request_done(tram_request *request) {
+    struct endpoint *endpoint = request->endpoint;
+
+    if (request->state == REQUEST_HANDLER) { /* the rest where the handler returns */
+        request->state = REQUEST_DONE;
+        return;
+    }
+    unlist(request);
+    hold_release(&request->held);
+    put_back(request);
+    if (endpoint) {
+        endpoint->in_hand--;
+        drain_check(endpoint);
+    }
+}
+
+/* Its owner is told when no handler runs. */
+static void orphan(tram_request *request) {
+    struct service *service = request->service;
+
+    unlist(request);
+    request->session = NULL;
+    request->over = true;
+    list(request, &service->cancelled);
+    worker_defer(service->worker, &service->late_defer);
+}
+
+/* Its endpoint went, too. */
+static void abandon(tram_request *request) {
+    unlist(request);
+    request->session = NULL;
+    request->endpoint = NULL;
+    request->over = true;
+    list(request, &request->service->abandoned);
+}
+
+/* ---- arrival --------------------------------------------------------------------------------- */
+
+/* The handler took it out: keep the message. If the session ended there, its link can't. */
+static void defer(tram_request *request, tram_session *session, struct inbound *in) {
+    bool gone = session->state == SESSION_DEAD;
+    int rc;
+
+    request->state = REQUEST_DEFERRED;
+    rc = gone ? hold_copy(&request->held, in, &request->view.data)
+              : hold_take(&request->held, session, in, &request->view.data);
+    if (rc < 0) {
+        request->view.data = NULL;
+        request->view.size = 0;
+        request->over = true;
+        session_refuse(session, request->correlation, -ENOMEM);
+    }
+    if (!gone) {
+        list(request, &session->requests);
+    } else if (request->endpoint) {
+        orphan(request);
+    } else {
+        abandon(request);
+    }
+}
+
+static void hand(struct endpoint *endpoint, tram_session *session, tram_request **request) {
+    if (endpoint->server)
+        server_request(session, request);
+    else
+        client_request(session, request);
+}
+
+/* Past its deadline, who asked has given up. */
+static bool expired(struct endpoint *endpoint, const struct inbound *in) {
+    if (in->extra.deadline == INT64_MAX || worker_now(endpoint->worker) < in->extra.deadline)
+        return false;
+    if (endpoint->server)
+        server_of(endpoint)->expired++;
+    return true;
+}
+
+void request_arrived(struct endpoint *endpoint, tram_session *session, struct inbound *in) {
+    tram_request *request, *mine;
+
+    if (expired(endpoint, in))
+        return;
+    if (endpoint->draining && drain_keep(session, in))
+        return;
+    request = request_new(endpoint->service);
+    if (!request) {
+        session_refuse(session, in->frame.correlation, -ENOMEM);
+        return;
+    }
+    view_of(in, &request->view);
+    request->view.topic = ""; /* what *in has of it goes with it */
+    request->session = session;
+    request->endpoint = endpoint;
+    request->service = endpoint->service;
+    request->correlation = in->frame.correlation;
+    request->credit = in->frame.flags & FRAME_WINDOW && in->extra.window <= WINDOW_MAX
+                          ? in->extra.window
+                          : DEFAULT_WINDOW;
+    request->state = REQUEST_HANDLER;
+    request->over = request->wants_space = request->drafting = false;
+    request->link = NULL;
+    request->held.message = request->held.copy = NULL;
+    request->held.neighbour = NULL;
+    session->requests_ever++;
+    endpoint->in_hand++;
+    mine = request;
+    trace_enter(trace_of(in));
+    hand(endpoint, session, &mine);
+    trace_leave();
+    if (endpoint->dead)
+        request->endpoint = NULL;
+    if (request->state == REQUEST_HANDLER && mine) {
+        session_refuse(session, request->correlation, -ENOSYS);
+        request->state = REQUEST_DONE;
+    }
+    if (request->state == REQUEST_HANDLER) {
+        defer(request, session, in);
+        return;
+    }
+    put_back(request);
+    endpoint->in_hand--;
+    if (endpoint->draining)
+        drain_check(endpoint);
+}
+
+/* ---- ends from outside ----------------------------------------------------------------------- */
+
+tram_request *request_find(tram_session *session, uint64_t correlation) {
+    tram_request *request = session->requests;
+
+    while (request && request->correlation != correlation)
+        request = request->next;
+    return request;
+}
+
+void request_cancelled(tram_session *session, const struct inbound *in) {
+    tram_request *request = request_find(session, in->frame.correlation);
+
+    if (request)
+        orphan(request);
+}
+
+void requests_orphan(tram_session *session) {
+    while (session->requests)
+        orphan(session->requests);
+}
+
+void requests_tell_cancelled(struct service *service) {
+    tram_request *request;
+
+    while (!service->pumping && (request = service->cancelled)) {
+        struct endpoint *endpoint = request->endpoint;
+
+        unlist(request);
+        list(request, &endpoint->told);
+        if (endpoint->server)
+            server_cancelled(server_of(endpoint), request);
+    }
+}
+
+void requests_abandon(struct endpoint *endpoint) {
+    tram_request *request, *next;
+
+    for (request = endpoint->service->cancelled; request; request = next) {
+        next = request->next;
+        if (request->endpoint == endpoint)
+            abandon(request);
+    }
+    while (endpoint->told)
+        abandon(endpoint->told);
+}
+
+void requests_forget(struct service *service) {
+    while (service->abandoned)
+        request_done(service->abandoned);
+}
+
+/* ---- the public part ------------------------------------------------------------------------- */
+
+const struct tram_view *tram_request_view(const tram_request *request) {
+    return request ? &request->view : NULL;
+}
+
+tram_session *tram_request_session(const tram_request *request) {
+    return request ? request->session : NULL;
+}
+
+bool tram_request_over(const tram_request *request) {
+    if (!request || request->over || !request->session)
+        return true;
+    return request->view.deadline_ns != TRAM_FOREVER &&
+           worker_now(request->service->worker) >= request->view.deadline_ns;
+}

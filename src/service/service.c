@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the endpoints of a worker share: time-outs, the wait of blocking calls, and the refusal of
+ * messages for endpoints that nobody has.
+ */
+#include "service/service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "service/client.h"
+#include "service/server.h"
+
+/* ---- messages for nobody --------------------------------------------------------------------- */
+
+/* Tell who sent it; who can't be told (his ring is full) finds out by his time-out. What is no
+ * question is not answered, so that two nodes never refuse each other's refusals. */
+static void stranger(tram_worker *worker, const struct tram_msg *msg) {
+    struct tram_meta meta = {0};
+    struct frame frame, answer = {0};
+
+    memcpy(&frame, msg->layer, sizeof(frame));
+    if (frame.correlation >> 32 == 0)
+        return;
+    answer.port = (uint32_t) (frame.correlation >> 32);
+    switch (frame.kind) {
+    case FRAME_REQUEST:
+    case FRAME_GET:
+    case FRAME_SET:
+    case FRAME_INSPECT:
+        answer.kind = FRAME_ERROR;
+        answer.flags = FRAME_FAILED;
+        answer.correlation = frame.correlation;
+        meta.tag = (uint32_t) -ECONNREFUSED;
+        break;
+    case FRAME_HELLO:
+    case FRAME_ONEWAY:
+    case FRAME_SYNC:
+    case FRAME_SUBSCRIBE:
+        answer.kind = FRAME_BYE;
+        answer.correlation = (uint64_t) frame.port << 32;
+        break;
+    default:
+        return;
+    }
+    memcpy(meta.layer, &answer, sizeof(answer));
+    (void) tram_sendv(tram_worker_node(worker), msg->from, &meta, NULL, 0, TRAM_NOWAIT, 0);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* Have the timer run when the wheel wants it, or before. */
+static void arm(struct service *service, int64_t at) {
+    int64_t wait;
+
+    if (at >= service->timer_at)
+        return;
+    wait = at - worker_now(service->worker);
+    if (tram_timer_set(service->timer, wait > 0 ? wait : 0, 0) == 0)
+        service->timer_at = at;
+}
+
+static void turn(struct service *service) {
+    struct wheel_entry *entry;
+
+    if (service->pumping) { /* what is due has handlers of the application */
+        service->wheel_waits = true;
+        return;
+    }
+    service->wheel_waits = false;
+    wheel_turn(&service->wheel, worker_now(service->worker));
+    while ((entry = wheel_pop(&service->wheel)))
+        call_expired(entry);
+    arm(service, wheel_next(&service->wheel));
+}
+
+static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
+    struct service *service = arg;
+
+    (void) timer;
+    (void) late_ns;
+    (void) missed;
+    service->timer_at = WHEEL_NEVER;
+    turn(service);
+}
+
+void service_timeout(struct service *service, struct wheel_entry *entry, int64_t due_ns) {
+    arm(service, wheel_add(&service->wheel, entry, due_ns));
+}
+
+int64_t service_deadline(struct service *service, int64_t timeout_ns, int64_t otherwise) {
+    int64_t now;
+
+    if (timeout_ns == 0)
+        timeout_ns = otherwise;
+    if (timeout_ns < 0)
+        return INT64_MAX;
+    now = worker_now(service->worker);
+    return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+}
+
+/* ---- blocking calls -------------------------------------------------------------------------- */
+
+/* What was put off while a blocking call was on the way. */
+static void after_pump(struct service *service) {
+    for (struct endpoint *e = service->endpoints; e; e = e->next) {
+        if (e->inbox)
+            worker_defer(service->worker, &e->inbox_defer);
+        worker_defer(service->worker, &e->notice);
+        if (e->server)
+            drain_check(e);
+        else
+            worker_defer(service->worker, &client_of(e)->flush_defer);
+    }
+    if (service->late || service->cancelled)
+        worker_defer(service->worker, &service->late_defer);
+    if (service->wheel_waits)
+        arm(service, worker_now(service->worker));
+}
+
+int service_pump(struct service *service, struct endpoint *endpoint, const bool *done,
+                 int64_t deadline) {
+    int rc;
+
+    service->pumping++;
+    rc = worker_pump(service->worker, &endpoint->port, done, deadline);
+    if (--service->pumping == 0)
+        after_pump(service);
+    return rc;
+}
+
+/* ---- the shared part ------------------------------------------------------------------------- */
+
+uint32_t service_random(void) {
+    static uint32_t fallback = 0x2545f491u;
+    uint32_t value;
+
+    while (getentropy(&value, sizeof(value)) < 0 || value == 0) {
+        if (errno != EINTR && errno != 0) {
+            value = __atomic_add_fetch(&fallback, 0x9e3779b9u, __ATOMIC_RELAXED);
+            return value ? value : 1;
+        }
+    }
+    return value;
+}
+
+static void ending(struct worker_ending *entry) {
+    struct service *service = container_of(entry, struct service, ending);
+    struct tram_request *request;
+    struct tram_call *call;
+
+    while (service->endpoints) {
+        if (service->endpoints->server)
+            (void) tram_server_free(server_of(service->endpoints));
+        else
+            (void) tram_client_free(client_of(service->endpoints));
+    }
+    requests_forget(service);
+    drain_forget(service);
+    hold_forget(service);
+    while ((request = service->free_requests)) {
+        service->free_requests = request->next;
+        free(request);
+    }
+    while ((call = service->free_calls)) {
+        service->free_calls = call->next;
+        free(call);
+    }
+    (void) tram_timer_free(service->timer);
+    worker_set_shared(service->worker, NULL);
+    free(service);
+}
+
+struct service *service_get(tram_worker *worker) {
+    struct service *service = worker_shared(worker);
+
+    if (service)
+        return service;
+    service = calloc(1, sizeof(*service));
+    if (!service)
+        return NULL;
+    if (worker_inner_timer(worker, on_timer, service, &service->timer) < 0) {
+        free(service);
+        return NULL;
+    }
+    service->worker = worker;
+    service->timer_at = WHEEL_NEVER;
+    service->late_end = &service->late;
+    service->late_defer.fn = call_tell_late;
+    wheel_init(&service->wheel, worker_now(worker));
+    service->ending.fn = ending;
+    worker_ending_add(worker, &service->ending);
+    worker_set_stranger(worker, stranger);
+    worker_set_shared(worker, service);
+    return service;
+}
+
+void **service_names(tram_worker *worker) {
+    struct service *service = service_get(worker);
+
+    return service ? &service->names : NULL;
+}

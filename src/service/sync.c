@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The return of a server at the node where it was. What the client had sent lies in the ring, and
+ * SYNC behind it: when the new server reads that, it has read all before it. Each of those requests
+ * it has answered (the answer is ahead of SYNCED), has in hand (SYNCED lists it), or has never
+ * seen: then only the dead one had it, and nobody knows how far it came.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/service.h"
+
+#define LISTED_MAX 8192u /* requests in one SYNCED; more than the core lets be in hand */
+
+void sync_send(tram_session *session) {
+    struct endpoint *endpoint = session->endpoint;
+
+    for (uint32_t i = 0; endpoint->calls.slots && i <= endpoint->calls.mask; i++) {
+        struct tram_call *call = endpoint->calls.slots[i];
+
+        if (call && call->session == session) {
+            call->before_sync = true;
+            call->listed = false;
+        }
+    }
+    session->syncing = true;
+    session_control(session, session_frame(session, FRAME_SYNC, session_own(session)), 0, NULL, 0);
+}
+
+void sync_arrived(tram_session *session, const struct inbound *in) {
+    uint64_t *list;
+    uint32_t count = 0;
+
+    (void) in;
+    for (tram_request *r = session->requests; r && count < LISTED_MAX; r = r->next)
+        count++;
+    list = malloc((count + 1) * sizeof(*list));
+    if (!list) {
+        session->broken = true;
+        worker_defer(session->endpoint->worker, &session->endpoint->notice);
+        return;
+    }
+    count = 0;
+    for (tram_request *r = session->requests; r && count < LISTED_MAX; r = r->next)
+        list[count++] = r->correlation;
+    session_control(session, session_frame(session, FRAME_SYNCED, session_own(session)), 0, list,
+                    count * sizeof(*list));
+    free(list);
+}
+
+void synced_arrived(tram_session *session, const struct inbound *in) {
+    struct endpoint *endpoint = session->endpoint;
+
+    if (!session->syncing || in->size % sizeof(uint64_t) != 0)
+        return;
+    session->syncing = false;
+    for (size_t at = 0; at < in->size; at += sizeof(uint64_t)) {
+        struct tram_call *call;
+        uint64_t correlation;
+
+        memcpy(&correlation, (const char *) in->data + at, sizeof(correlation));
+        call = call_find(endpoint, correlation);
+        if (call && call->session == session)
+            call->listed = true;
+    }
+    for (uint32_t i = 0; endpoint->calls.slots && i <= endpoint->calls.mask; i++) {
+        struct tram_call *call = endpoint->calls.slots[i];
+
+        if (!call || call->session != session || !call->before_sync)
+            continue;
+        call->before_sync = false;
+        if (!call->listed)
+            call_end(call, -ECONNRESET);
+    }
+}
