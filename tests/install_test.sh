@@ -76,7 +76,8 @@ there "$tree" bin/tram include/tram/tram.h lib/libtram.so lib/libtram.so.0 \
     'lib/python3*/*-packages/tram/aio.py' 'lib/python3*/*-packages/tram/py.typed'
 if [ "${TRAM_SERVICE:-ON}" = ON ]; then
     there "$tree" bin/tramd share/bash-completion/completions/tramd \
-        share/zsh/site-functions/_tramd share/doc/tram/examples/tramd.conf lib/systemd/system/tramd@.service
+        share/zsh/site-functions/_tramd share/doc/tram/examples/tramd.conf \
+        lib/systemd/system/tramd@.service
     same 'where the unit finds the daemon' \
         "$(sed -n 's/^ExecStart=\(\S*\).*/\1/p' "$tree/lib/systemd/user/tramd.service")" \
         "$prefix/bin/tramd"

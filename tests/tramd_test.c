@@ -305,45 +305,6 @@ TEST_TIMEOUT(a_damaged_table_is_no_end, 60) {
 
 /* ---- the end of servers ---------------------------------------------------------------------- */
 
-static int by_size(const void *left, const void *right) {
-    int64_t a = *(const int64_t *) left, b = *(const int64_t *) right;
-
-    return a < b ? -1 : a > b;
-}
-
-/* In blocks: on a machine that others use, the best block says what the program does. */
-TEST_TIMEOUT(offline_is_told_within_milliseconds, 60) {
-    enum { BLOCKS = 4, ROUNDS = 50 };
-    int64_t took[ROUNDS], best = INT64_MAX;
-    tram_worker *worker;
-    struct seen seen;
-
-    (void) tramd_start(NULL);
-    worker = worker_make(0);
-    seen_watch(worker, &seen, "quick*");
-    for (int i = 0; i < BLOCKS * ROUNDS; i++) {
-        pid_t pid = serve("quick", 1);
-        int64_t began;
-
-        worker_until(worker, &seen.online, i + 1);
-        began = now();
-        CHECK_OK(kill(pid, SIGKILL));
-        worker_until(worker, &seen.offline, i + 1);
-        took[i % ROUNDS] = seen.at - began;
-        (void) waitpid(pid, NULL, 0);
-        if (i % ROUNDS < ROUNDS - 1)
-            continue;
-        qsort(took, ROUNDS, sizeof(took[0]), by_size);
-        printf("    offline after kill -9: p50 %.2f ms, p98 %.2f ms, worst %.2f ms\n",
-               (double) took[ROUNDS / 2] / 1e6, (double) took[ROUNDS - 2] / 1e6,
-               (double) took[ROUNDS - 1] / 1e6);
-        if (took[ROUNDS - 1] < best)
-            best = took[ROUNDS - 1];
-    }
-    CHECK(best < test_seconds(25) * (int64_t) SYS_MILLISECOND); /* five times the target */
-    (void) tram_worker_free(worker);
-}
-
 static void sleep_in_child(void *arg) {
     (void) arg;
     for (;;)
