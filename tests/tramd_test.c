@@ -118,6 +118,73 @@ TEST(who_dies_between_bind_and_publish_leaves_nothing) {
     }
 }
 
+/* Of a living node: what was published stays with it, and what was not is free; until it comes back
+ * and says that it has it no more. */
+TEST(what_a_connection_takes_with_it) {
+    tram_worker *lives, *other;
+    struct served half = { 0 }, kept = { 0 };
+    struct seen seen;
+    struct raw raw;
+    uint64_t order;
+
+    (void) tramd_start(NULL);
+    lives = worker_make(0);
+    other = worker_make(0);
+    seen_watch(other, &seen, "kept");
+    raw_open(&raw);
+    raw_hello_as(&raw, lives, 0);
+    CHECK_EQ(raw_bind(&raw, 1, "kept"), 0);
+    order = raw_publish(&raw, 1);
+    CHECK_EQ(raw_publish(&raw, 1), order);
+    CHECK_EQ(raw_bind(&raw, 2, "half"), 0);
+    CHECK_EQ(raw_bind(&raw, 3, "half"), -EEXIST);
+    raw_close(&raw);
+    served_bind(other, &half, "half", NULL);
+    worker_until(other, &half.published, 1);
+    served_bind(other, &kept, "kept", NULL);
+    worker_until(other, &kept.refused, 1);
+    names_unbind(&kept.binding);
+    CHECK_EQ(seen.online, 1);
+    raw_open(&raw);
+    raw_hello_as(&raw, lives, 0);
+    CHECK_EQ(raw_bind(&raw, 7, "kept"), 0); /* its own */
+    CHECK_EQ(raw_publish(&raw, 7), order);
+    raw_settle(&raw);
+    CHECK_EQ(raw_bind(&raw, 8, "more"), 0);
+    CHECK_EQ(seen.offline, 0);
+    raw_close(&raw);
+    raw_open(&raw);
+    raw_hello_as(&raw, lives, 0);
+    raw_settle(&raw);
+    worker_until(other, &seen.offline, 1);
+    CHECK_EQ(seen.online, 1);
+    raw_close(&raw);
+    (void) tram_worker_free(lives);
+    (void) tram_worker_free(other);
+}
+
+TEST(only_who_lives_binds) {
+    tram_worker *worker;
+    struct raw raw;
+
+    (void) tramd_start(NULL);
+    worker = worker_make(0);
+    raw_open(&raw);
+    raw_hello_as(&raw, worker, 1); /* a life that has not begun */
+    CHECK_EQ(raw_bind(&raw, 1, "x"), -ESTALE);
+    raw_close(&raw);
+    raw_open(&raw);
+    raw_hello(&raw); /* no node */
+    CHECK_EQ(raw_bind(&raw, 1, "x"), -ESTALE);
+    raw_close(&raw);
+    raw_open(&raw);
+    raw_hello_as(&raw, worker, 0);
+    CHECK_EQ(raw_bind(&raw, 1, "x"), 0);
+    (void) tram_worker_free(worker); /* its node is gone: and so is who speaks for it */
+    CHECK(!raw_next(&raw));
+    raw_close(&raw);
+}
+
 /* ---- the daemon goes and comes --------------------------------------------------------------- */
 
 #define SERVERS 4

@@ -14,10 +14,11 @@
 
 /* The length of the frame that begins the bytes; 0: it isn't there yet. */
 static uint32_t length_of(const struct control_in *in) {
-    const uint8_t *at = in->bytes + in->start;
+    const uint8_t *at;
 
     if (in->end - in->start < CONTROL_HEAD)
-        return 0;
+        return 0; /* there may be no bytes at all */
+    at = in->bytes + in->start;
     return (uint32_t) at[0] | (uint32_t) at[1] << 8 | (uint32_t) at[2] << 16 |
            (uint32_t) at[3] << 24;
 }

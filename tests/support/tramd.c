@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ring/layout.h"
 #include "sys/file.h"
 #include "sys/lock.h"
 #include "sys/socket.h"
@@ -294,7 +295,7 @@ void raw_send(struct raw *raw, const control_frame *frame) {
     control_out_reset(&out);
 }
 
-void raw_hello(struct raw *raw) {
+static void greet(struct raw *raw, tram_id node, uint64_t life) {
     Tram__Control__Hello hello = CONTROL_NEW(Hello, hello);
     control_frame frame = CONTROL_NEW(Frame, frame);
     control_frame *answer;
@@ -302,6 +303,8 @@ void raw_hello(struct raw *raw) {
 
     hello.version = CONTROL_VERSION;
     hello.program = program;
+    hello.node = node;
+    hello.life = life;
     frame.kind_case = TRAM__CONTROL__FRAME__KIND_HELLO;
     frame.hello = &hello;
     raw_send(raw, &frame);
@@ -310,6 +313,70 @@ void raw_hello(struct raw *raw) {
     CHECK_EQ(answer->welcome->error, 0);
     CHECK_EQ(answer->welcome->version, CONTROL_VERSION);
     (void) control_free(answer);
+}
+
+void raw_hello(struct raw *raw) {
+    greet(raw, 0, 0);
+}
+
+void raw_hello_as(struct raw *raw, tram_worker *worker, uint64_t later) {
+    tram_node *node = tram_worker_node(worker);
+    char id[TRAM_ID_TEXT], path[512];
+    struct door door;
+    int fd;
+
+    (void) snprintf(path, sizeof(path), "%s/%s/door", tram_bus_path(node),
+                    tram_id_format(tram_node_id(node), id));
+    fd = CHECK_OK(sys_file_open(AT_FDCWD, path, false));
+    CHECK_OK(sys_file_read(fd, &door, sizeof(door), 0));
+    (void) close(fd);
+    greet(raw, tram_node_id(node), door.opens + later);
+}
+
+int raw_bind(struct raw *raw, uint64_t cookie, const char *name) {
+    control_party party = CONTROL_NEW(Party, party);
+    Tram__Control__Bind bind = CONTROL_NEW(Bind, bind);
+    control_frame frame = CONTROL_NEW(Frame, frame), *answer;
+    int error;
+
+    party.name = (char *) (uintptr_t) name;
+    bind.cookie = cookie;
+    bind.party = &party;
+    frame.kind_case = TRAM__CONTROL__FRAME__KIND_BIND;
+    frame.bind = &bind;
+    raw_send(raw, &frame);
+    answer = raw_next(raw);
+    CHECK(answer && answer->kind_case == TRAM__CONTROL__FRAME__KIND_BOUND);
+    CHECK_EQ(answer->bound->cookie, cookie);
+    error = answer->bound->error;
+    (void) control_free(answer);
+    return error;
+}
+
+uint64_t raw_publish(struct raw *raw, uint64_t cookie) {
+    Tram__Control__Publish publish = CONTROL_NEW(Publish, publish);
+    control_frame frame = CONTROL_NEW(Frame, frame), *answer;
+    uint64_t order;
+
+    publish.cookie = cookie;
+    frame.kind_case = TRAM__CONTROL__FRAME__KIND_PUBLISH;
+    frame.publish = &publish;
+    raw_send(raw, &frame);
+    answer = raw_next(raw);
+    CHECK(answer && answer->kind_case == TRAM__CONTROL__FRAME__KIND_PUBLISHED);
+    CHECK_EQ(answer->published->cookie, cookie);
+    order = answer->published->order;
+    (void) control_free(answer);
+    return order;
+}
+
+void raw_settle(struct raw *raw) {
+    Tram__Control__Settle settle = CONTROL_NEW(Settle, settle);
+    control_frame frame = CONTROL_NEW(Frame, frame);
+
+    frame.kind_case = TRAM__CONTROL__FRAME__KIND_SETTLE;
+    frame.settle = &settle;
+    raw_send(raw, &frame);
 }
 
 void raw_watch(struct raw *raw, uint64_t cookie, const char *pattern) {

@@ -67,6 +67,13 @@ void raw_open(struct raw *raw);
 void raw_close(struct raw *raw);
 void raw_send(struct raw *raw, const control_frame *frame);
 void raw_hello(struct raw *raw);
+/* As if it were that worker's node, `later` lives later. */
+void raw_hello_as(struct raw *raw, tram_worker *worker, uint64_t later);
+/* Binds a name, and returns how that was answered. */
+int raw_bind(struct raw *raw, uint64_t cookie, const char *name);
+/* The order, as it is answered. */
+uint64_t raw_publish(struct raw *raw, uint64_t cookie);
+void raw_settle(struct raw *raw);
 void raw_watch(struct raw *raw, uint64_t cookie, const char *pattern);
 /* The next frame, to be freed; NULL: the connection ended. Fails after 10 s. */
 control_frame *raw_next(struct raw *raw);
