@@ -136,7 +136,7 @@ if(NOT TRAM_SANITIZE)
 endif()
 set_target_properties(tram_service_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0
                       OUTPUT_NAME tram-service EXPORT_NAME service LINK_DEPENDS ${map}
-                      SKIP_BUILD_RPATH ON)   # its users find libtram.so
+                      BUILD_RPATH_USE_ORIGIN ON)   # installed, it has no path in it
 
 # --- tramd ----------------------------------------------------------------------------------------
 

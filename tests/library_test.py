@@ -132,7 +132,9 @@ def check_hardening(what, readelf_output):
 
 
 def check_path(what, readelf_output):
-    if re.search(r"\((RPATH|RUNPATH)\)", readelf_output):
+    """libtram-service.so finds libtram.so beside it in the build; installing takes that out."""
+    paths = re.findall(r"\((?:RPATH|RUNPATH)\)[^\[]*\[([^\]]*)\]", readelf_output)
+    if any(path.strip(":") != "$ORIGIN" for path in paths):
         yield f"{what}: looks for libraries in a folder of its own"
 
 
@@ -277,6 +279,8 @@ SAMPLES = (
     (check_hardening("x", HARD + " 0x016 (TEXTREL) 0x0\n"), "any address"),
     (check_path("x", NEEDED.format("libc.so.6")), None),
     (check_path("x", " 0x01d (RUNPATH)  Library runpath: [/opt]\n"), "a folder of its own"),
+    (check_path("x", " 0x01d (RUNPATH)  Library runpath: [$ORIGIN:]\n"), None),
+    (check_path("x", " 0x01d (RUNPATH)  Library runpath: [$ORIGIN:/opt]\n"), "of its own"),
 )
 
 

@@ -245,7 +245,7 @@ TEST(freed_while_somebody_waits) {
 struct load {
     tram_worker *worker;
     uint64_t messages;
-    int64_t late[TURNS], busy[TURNS]; /* busy: processor time of this thread since the last turn */
+    int64_t late[TURNS], busy[TURNS]; /* busy: its own time since the last turn */
     int64_t spent;
     uint32_t turns;
     uint64_t missed;
@@ -296,10 +296,10 @@ static void count_job(tram_worker *worker, void *arg) {
     (void) tram_worker_post(worker, count_job, arg, 0); /* also jobs without end */
 }
 
-/* How late the timer is depends on who else wants the processor, too: that is printed. What the loop
- * makes of its own time is not: from one turn of the timer to the next it works for three periods
- * at most, at p99 (measured: 1.1 to 1.5; with a look at timers every 2000 turns 5.6). And jobs,
- * timers and messages all go on. */
+/* How late the timer is depends on who else wants the processor, too: that is printed. What the
+ * loop makes of its own time is not: from one turn of the timer to the next it works for three
+ * periods at most, at p99 (measured: 1.0 to 1.5; with a look at timers every 2000 turns 5.6). And
+ * jobs, timers and messages all go on. */
 static void under_load(bool jobs) {
     static struct load load;
     struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;

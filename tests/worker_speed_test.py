@@ -3,8 +3,8 @@
 # test: timeout=60 label=noasan,notsan,noclang,noO0,nomusl
 """Instructions of a message to a port of a worker, from the look at the ring to its release, what
 is called included (callgrind: time is noise, instructions are not). Counted when this was written:
-381.2, of which tram_recv_batch() with TRAM_HOLD has 151.0 and tram_release() 145.8. The limit leaves
-1 % above that, for GCC 12 at -O2 and glibc 2.36 on x86-64."""
+381.2, of which tram_recv_batch() with TRAM_HOLD has 151.0 and tram_release() 145.8. The limit
+leaves 1 % above that, for GCC 12 at -O2 and glibc 2.36 on x86-64."""
 
 import os
 import re

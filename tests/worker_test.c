@@ -551,9 +551,14 @@ TEST(freed_in_each_handler) {
 
     CHECK_OK(pipe2(pair, O_CLOEXEC));
     for (int which = 0; which < 15; which++) {
-        tram_worker *worker = make(SELF, 0), *again;
+        tram_worker *worker, *again;
         int rc = 1;
 
+        /* libuv closes by system calls that this sanitizer does not see: it takes a later
+         * descriptor of the same number for the same one. */
+        if (which / 5 == 1 && strcmp(test_sanitizer(), "thread") == 0)
+            continue;
+        worker = make(SELF, 0);
         arm_end(worker, which % 5, pair[1]);
         if (which < 5) {
             CHECK_EQ(tram_worker_run(worker), 0);

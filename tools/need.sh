@@ -24,7 +24,7 @@ group()
         echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler
         ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh
-        echo python3 spin valgrind libuv1 libglib2.0-0 mandoc groff-base zsh
+        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh
         ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools

@@ -4,17 +4,21 @@
  *
  * Two bounded queues, one for urgent jobs. Overview, for each:
  *   post     job_count += 1, or -EAGAIN                                          J0
- *            number = tail++; fill slots[number]; publish number + 1 in it       J1
+ *            number = tail++                                                    J4
+ *            fill slots[number]; publish number + 1 in it                       J1
  *            attention = 1; asleep? then raise
  *   run      slots[head] published? copy it; head += 1; job_count -= 1           J2, J3
  *
  * Why it is correct
- *   J1 (release) with J2 (acquire): what was filled in is seen. J3 (release) with J0 (acquire): a
- *   slot is written again only after it was copied: no more than jobs_max numbers, of as many slots
- *   or more, are between taken and given back, and these are consecutive. A producer that is
- *   stopped between taking a number and publishing it holds up those behind it, as a lock would,
- *   but nobody spins for it: the worker sleeps if the slot at the head isn't published, and whoever
- *   publishes raises.
+ *   J1 (release) with J2 (acquire): what was filled in is seen. A slot is written again only after
+ *   it was copied: no more than jobs_max numbers, of S slots with S at least that, are between
+ *   taken and given back. And it is seen that it was: numbers n to n + S are S + 1, so not all of
+ *   them were counted (J0) before n was given back (J3). Either n + S itself was counted after:
+ *   J3 (release) with J0 (acquire). Or one between was, and took its number before n + S: then J4
+ *   with J4, too. (Relaxed there, the thread sanitizer found two writers of a slot.) A producer
+ *   that is stopped between taking a number and publishing it holds up those behind it, as a lock
+ *   would, but nobody spins for it: the worker sleeps if the slot at the head isn't published, and
+ *   whoever publishes raises.
  *   Published, then attention, then a look at `asleep`; the worker stores `asleep`, then looks at
  *   attention (worker_sleep() in loop.c): one of both sees the other. All four are sequentially
  *   consistent.
@@ -66,7 +70,7 @@ static int enqueue(tram_worker *worker, const struct job *given, uint32_t flags)
         return -EAGAIN;
     }
     queue = flags & TRAM_JOB_URGENT ? &worker->outside.urgent : &worker->outside.jobs;
-    number = __atomic_fetch_add(&queue->tail, 1, __ATOMIC_RELAXED);
+    number = __atomic_fetch_add(&queue->tail, 1, __ATOMIC_ACQ_REL); /* J4 */
     job = &queue->jobs[number & worker->outside.jobs_mask];
     job->fn = given->fn;
     job->arg = given->arg;
