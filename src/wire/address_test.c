@@ -5,15 +5,9 @@
 
 #include "harness.h"
 
-<<<<<<< HEAD
 #define PATH107 \
     "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" \
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-=======
-#define PATH107                                                                                    \
-    "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" \
-    "aaaaaaaaaaaaaaaa"
->>>>>>> f940fbe (service: servers, clients, requests over shared memory)
 
 TEST(good_ones_have_one_spelling) {
     static const char *const good[][2] = {

@@ -53,19 +53,12 @@ TEST(all_kinds) {
 }
 
 TEST(what_is_not_named_stays) {
-<<<<<<< HEAD
     static const char text[] = "[b]\ntext =\ntruth=false";
-=======
->>>>>>> f940fbe (service: servers, clients, requests over shared memory)
     struct sample sample = { .number = 7, .text = "old" };
     struct wrong wrong = { 0 };
 
     CHECK_OK(config_parse("", 0, keys, &sample, &wrong));
-<<<<<<< HEAD
     CHECK_OK(config_parse(text, strlen(text), keys, &sample, &wrong));
-=======
-    CHECK_OK(config_parse("[b]\ntext =\ntruth=false", 21, keys, &sample, &wrong));
->>>>>>> f940fbe (service: servers, clients, requests over shared memory)
     CHECK_EQ(sample.number, 7);
     CHECK_STR(sample.text, "");
     CHECK_EQ(sample.truth, 0);
