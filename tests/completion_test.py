@@ -44,20 +44,21 @@ def verbs_of(text):
 # --- bash -----------------------------------------------------------------------------------------
 
 ASK = """
-. "$1"; shift
+. "$1"
 while IFS= read -r line; do
     IFS='|' read -ra COMP_WORDS <<<"$line|end"
     unset 'COMP_WORDS[-1]'
     COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
-    _tram
+    "$2"
     echo "${COMPREPLY[*]}"
 done
 """
 
 
-def ask_bash(lines):
+def ask_bash(lines, name="tram"):
     """What bash offers for each line; its words are separated by '|', the last is being typed."""
-    told = subprocess.run(["bash", "-c", ASK, "bash", os.path.join(TOP, "completion", "tram.bash")],
+    told = subprocess.run(["bash", "-c", ASK, "bash",
+                           os.path.join(TOP, "completion", f"{name}.bash"), f"_{name}"],
                           input="".join(line + "\n" for line in lines), capture_output=True,
                           text=True, check=False, cwd=DIR)
     if told.stderr:
@@ -100,6 +101,23 @@ def try_bash():
         want = wanted[line]
         same(f"bash: {line.replace(TOOL, 'tram')}", sorted(got), sorted(want))
     same("bash: a name that is a command was run", os.path.exists(f"{DIR}/spoilt"), False)
+    return len(wanted)
+
+
+def try_bash_daemon():
+    """tramd, which has options only."""
+    daemon = TOOL + "d"
+    if not os.path.exists(daemon):
+        return 0
+    text = subprocess.run([daemon, "--help"], capture_output=True, text=True, check=True).stdout
+    wanted = {
+        f"{daemon}|": options_of(text),
+        f"{daemon}|--c": ["--check-config", "--config"],
+        f"{daemon}|--dir|{DIR}/el": [f"{DIR}/else"],
+        f"{daemon}|--bus|": [],
+    }
+    for line, got in zip(wanted, ask_bash(wanted, "tramd"), strict=True):
+        same(f"bash: {line.replace(daemon, 'tramd')}", sorted(got), sorted(wanted[line]))
     return len(wanted)
 
 
@@ -208,6 +226,9 @@ def try_zsh():
         ("tram top --sort f", "tram top --sort from "),
         ("tram bench rt", "tram bench rtt "),
     )
+    if os.path.exists(TOOL + "d"):
+        wanted += (("tramd --che", "tramd --check-config "), ("tramd --jo", "tramd --journal "),
+                   (f"tramd --dir={DIR}/el", f"tramd --dir={DIR}/else/"))
     zsh = Zsh()
     try:
         for typed, want in wanted:
@@ -224,7 +245,7 @@ def main():
     for path in ("default/1.0.0.1", "default/1.0.0.22", "second/9.0.0.1", "else/default/7.7.7.7"):
         os.makedirs(os.path.join(DIR, path))
     os.makedirs(os.path.join(DIR, "$(touch spoilt)"))
-    count = try_bash() + try_zsh()
+    count = try_bash() + try_bash_daemon() + try_zsh()
     for complaint in complaints:
         print(complaint)
     print(f"{count - len(complaints)} passed, {len(complaints)} failed, 0 skipped")

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/exit.h"
 #include "daemon/log.h"
@@ -393,6 +394,8 @@ int daemon_run(const struct daemon_options *options) {
         log_line(LEVEL_INFO, "serves %s, with %" PRIu64 " names", daemon->bus.path,
                  daemon->table.count);
         notify("READY=1");
+        if (options->automatic)
+            (void) !chdir("/"); /* all that it needs is open; "/" is there */
         daemon_needed(daemon);
         rc = tram_worker_run(daemon->worker);
         notify("STOPPING=1");

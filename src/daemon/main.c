@@ -2,8 +2,8 @@
  *
  * tramd: arguments.
  */
-#include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -138,7 +138,14 @@ int main(int argc, char **argv) {
         return check_config(chosen.config);
     (void) signal(SIGPIPE, SIG_IGN); /* whoever reads what we log may go */
     log_set_journal(chosen.journal);
-    if (chosen.automatic && sys_detach() < 0)
-        return EXIT_CODE_FAILURE;
+    if (chosen.automatic) {
+        static char path[PATH_MAX];
+
+        /* In the background it stays in nobody's directory. */
+        if (chosen.config && realpath(chosen.config, path))
+            chosen.config = path;
+        if (sys_detach() < 0)
+            return EXIT_CODE_FAILURE;
+    }
     return daemon_run(&chosen);
 }
