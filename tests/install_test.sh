@@ -84,8 +84,10 @@ if [ "${TRAM_SERVICE:-ON}" = ON ]; then
 fi
 same 'pages' "$(cd "$tree/share" && find man -type f | sort)" \
     "$(cd "$TRAM_SRC" && find man -name '*.[1-9]' | sort)"
+ours=(-name '*.h*') # all, or those of libtram
+[ "${TRAM_SERVICE-}" = OFF ] && ours=('(' -name tram.h -o -name '*.hpp' ')')
 same 'headers' "$(cd "$tree/include" && find . -type f | sort)" \
-    "$(cd "$TRAM_SRC/include" && find . -name '*.h*' | sort)"
+    "$(cd "$TRAM_SRC/include" && find . "${ours[@]}" | sort)"
 same 'the installed tool' "$("$tree/bin/tram" --version)" "tram $version"
 same 'open to others' "$(find "$tree" ! -type l ! -perm -444)" ''
 same 'writable for others' "$(find "$tree" ! -type l -perm /022)" ''
@@ -102,6 +104,16 @@ same 'pkg-config: version' "$(pc --modversion)" "$version"
 same 'pkg-config: flags' "$(pc --cflags --libs | xargs)" "-I$tree/include -L$tree/lib -ltram"
 works 'pkg-config: valid' pc --validate
 mkdir -p "$top/pc"
+if [ "${TRAM_SERVICE-}" = ON ]; then
+    same 'libtram-service.so has no path in it' \
+        "$(readelf -d "$tree/lib/libtram-service.so" | grep -c -e RUNPATH -e RPATH)" 0
+    # shellcheck disable=SC2046 # words
+    works 'loop_epoll, pkg-config' "$cc" "$tree/share/doc/tram/examples/loop_epoll.c" \
+        $(PKG_CONFIG_SYSROOT_DIR=$dest PKG_CONFIG_LIBDIR=$tree/lib/pkgconfig \
+            pkg-config --cflags --libs tram-service) -Wl,-rpath-link,"$tree/lib" -o "$top/pc/loop"
+    same 'loop_epoll, needs' "$(LD_LIBRARY_PATH=$tree/lib ldd "$top/pc/loop" |
+        grep -c 'not found')" 0
+fi
 examples=$tree/share/doc/tram/examples
 for name in hello_send hello_recv; do
     # shellcheck disable=SC2046 # words

@@ -31,7 +31,7 @@ ELSEWHERE = {"poll(2)", "fork(2)", "mlock(2)", "fdatasync(2)", "epoll(7)", "sd-b
 EVERYWHERE = {"-EINVAL", "-EBUSY", "-ECHILD"}
 
 # In the header, and for nobody to read about.
-SILENT = {"TRAM_TRAM_H", "TRAM_API"}
+SILENT = {"TRAM_TRAM_H", "TRAM_WORKER_H", "TRAM_API"}
 
 
 # --- Pages ----------------------------------------------------------------------------------------
@@ -115,8 +115,9 @@ class Page:
 
 
 class Manual:
-    def __init__(self, files, header, helps):
+    def __init__(self, files, header, helps, further=""):
         self.header = header
+        self.further = further  # headers of the second layer, one behind the other
         self.sources = {path: text for path, text in files.items() if path.endswith(".c")}
         self.helps = helps  # verb ("" is the tool) → its --help
         self.links = {}     # path → the path that it stands for
@@ -259,6 +260,31 @@ def prototypes(manual):
                 yield f"{page.path}: no THREADS"
 
 
+def second_layer(manual):
+    """Functions of its headers: each has a page with its prototype, its errors and all sections."""
+    declared = functions(manual.further) if manual.further else {}
+    for name, (prototype, about) in declared.items():
+        page = manual.page(name, 3)
+        if not page:
+            yield f"{name}: has no page in man/man3"
+            continue
+        if prototype + ";" not in squeeze(page.text("SYNOPSIS")):
+            yield f"{page.path}: {name} is in the header: {prototype}"
+        told = set(CODE.findall(" ".join(page.tags("ERRORS"))))
+        codes = error_codes(about, declared | functions(manual.header))
+        if "Errors as" not in about and prototype.startswith("int"):
+            for code in sorted(codes - told):
+                yield f"{page.path}: {name} may return {code}, says the header"
+        for section in ("RETURN VALUE", "ERRORS", "THREADS", "EXAMPLES"):
+            if section not in page.sections:
+                yield f"{page.path}: no {section}"
+    for page in manual.pages.values():
+        if page.section == "3" and "#include <tram/worker.h>" in page.text("SYNOPSIS"):
+            for name in re.findall(r"\b(tram_\w+)\(", page.text("SYNOPSIS")):
+                if name not in declared and not name.endswith("_fn"):
+                    yield f"{page.path}: the header has no {name}"
+
+
 def errors(manual):
     declared, common = functions(manual.header), common_codes(manual.header) - {"-EAGAIN"}
     overview = manual.page("tram", 7)
@@ -285,8 +311,9 @@ def errors(manual):
 
 def values(manual):
     """Macros, structures and enumerations as in the header, each in some page, members named."""
-    real, shown = constants(manual.header), set()
-    real_types, shown_types = types(manual.header), set()
+    header = manual.header + manual.further
+    real, shown = constants(header), set()
+    real_types, shown_types = types(header), set()
     for page in manual.pages.values():
         text = page.text("SYNOPSIS")
         for name, value in re.findall(r"^#define (\w+) (.*)$", text, re.M):
@@ -418,8 +445,8 @@ def programs(manual):
                 yield f"{path}: its program does not compile:\n{told}"
 
 
-RULES = (titles, prototypes, errors, values, verbs, members, exit_codes, references, hyphens,
-         programs)
+RULES = (titles, prototypes, second_layer, errors, values, verbs, members, exit_codes,
+         references, hyphens, programs)
 
 
 def lint(manual):
@@ -449,6 +476,8 @@ SPOILT = (
     ("man/man3/tram_send.3", "\\-EDEADLK", "\\-EAGAIN", "tram_send may return -EDEADLK"),
     ("man/man3/tram_claim.3", "\\-EMSGSIZE", "\\-EAGAIN", "tram_claim may return -EMSGSIZE"),
     ("man/man3/tram_fd.3", "\\-ECHILD", "\\-EBUSY", "tram_fd may return -ECHILD"),
+    ("man/man3/tram_io_new.3", ", uint32_t \" events", ", int \" events", "tram_io_new is in the"),
+    ("man/man3/tram_worker_post.3", "\\-EAGAIN", "\\-EDOM", "tram_worker_post may return -EAGAIN"),
     ("header", "-ENFILE, -EMFILE", "-ENFILE, -EDOM", "tram.7: -EDOM"),
     ("man/man3/tram_done.3", "tram_release", "tram_recv", "tram_done(3) does not lead to it"),
     ("man/man3/tram_recv.3", "\\-ENOBUFS", "\\-ENOBUFS, \\-EPIPE", "knows nothing of -EPIPE"),
@@ -493,7 +522,7 @@ def spoil(manual_files, header, helps, sample):
             texts["header"] = changed
         else:
             files[name] = changed
-    return Manual(files, texts["header"], helps)
+    return Manual(files, texts["header"], helps, read_second())
 
 
 def check_rules(files, header, helps):
@@ -532,6 +561,15 @@ def read_tree():
     return files, header
 
 
+def read_second():
+    """The headers of the second layer that have pages."""
+    text = ""
+    for name in ("worker.h",):
+        with open(os.path.join(TOP, "include", "tram", name), encoding="utf-8") as file:
+            text += file.read()
+    return text
+
+
 def read_helps():
     def ask(*words):
         return subprocess.run([TOOL, *words, "--help"], capture_output=True, text=True,
@@ -548,7 +586,7 @@ def main():
     helps = read_helps()
     complaints = list(check_rules(files, header, helps))
     if "--self-test" not in sys.argv:
-        manual = Manual(files, header, helps)
+        manual = Manual(files, header, helps, read_second())
         complaints += [complaint for rule in RULES for complaint in rule(manual)]
         complaints += lint(manual)
     for complaint in complaints:

@@ -65,14 +65,15 @@ struct tram_worker_options {
 #endif
 
 /* Make a worker and open its node. options may be NULL. Errors as tram_open(), whose text
- * tram_last_error(NULL) has. */
+ * tram_worker_error(NULL) has. */
 TRAM_API int tram_worker_new(const struct tram_worker_options *options, tram_worker **ret_worker);
 
 /* Stop it, wait for its thread, end all that it has, close its node. Jobs that wait do not run;
  * who waits for one gets -ECANCELED. From one of its own handlers it ends when that returns. */
 TRAM_API tram_worker *tram_worker_free(tram_worker *worker);
 
-/* Run it in a thread of its own. -EALREADY: it runs. */
+/* Run it in a thread of its own, which blocks all signals: they are for the threads that you know.
+ * -EALREADY: it runs. -ESHUTDOWN: it is being freed. */
 TRAM_API int tram_worker_start(tram_worker *worker);
 
 /* Run it in this thread until tram_worker_stop(): returns what that was given. From inside a
@@ -80,7 +81,8 @@ TRAM_API int tram_worker_start(tram_worker *worker);
 TRAM_API int tram_worker_run(tram_worker *worker);
 
 /* Any thread: let tram_worker_run(), or its thread, return `code` (0 or more) when the handler
- * that runs has ended. What waits stays. A worker may run again. */
+ * that runs has ended. What waits stays. A worker may run again. If it does not run, the next run
+ * ends at once. */
 TRAM_API int tram_worker_stop(tram_worker *worker, int code);
 
 /* Any thread: wait until the thread of tram_worker_start() has ended; returns the code. -ESRCH: it
@@ -102,7 +104,8 @@ TRAM_API void *tram_worker_loop(tram_worker *worker);      /* its uv_loop_t, lik
 TRAM_API const char *tram_worker_name(const tram_worker *worker);
 TRAM_API tram_worker *tram_worker_current(void);           /* whose handler this is, or NULL */
 
-/* The last error of this worker, in its thread; as tram_last_error(). */
+/* The last error of this worker, in its thread, as tram_last_error(); for NULL that of this
+ * thread's last failed tram_worker_new(). */
 TRAM_API const struct tram_error *tram_worker_error(const tram_worker *worker);
 
 /* Messages to the worker's node that are for no endpoint: plain tram_send()s. The message is
@@ -165,7 +168,8 @@ TRAM_API int tram_io_new(tram_worker *worker, int fd, uint32_t events, tram_io_f
 TRAM_API int tram_io_set(tram_io *io, uint32_t events);
 TRAM_API tram_io *tram_io_free(tram_io *io);
 
-/* A signal of the process; several workers may ask for the same. Installs a handler for it. */
+/* A signal of the process; several workers may ask for the same. Installs a handler for it; in a
+ * forked child it has its default again. */
 typedef void tram_signal_fn(tram_signal *signal, int number, void *arg);
 TRAM_API int tram_signal_new(tram_worker *worker, int number, tram_signal_fn *fn, void *arg,
                              tram_signal **ret_signal);

@@ -4,7 +4,9 @@
  */
 #include "worker/worker.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -191,4 +193,171 @@ TEST(peers_are_told) {
     worker_peer_remove(worker, &a.peer);
     worker_peer_remove(worker, &b.peer);
     tram_worker_free(worker);
+}
+
+/* ---- what waits ------------------------------------------------------------------------------ */
+
+static uint64_t consumed(tram_node *node) {
+    struct tram_peer peer;
+
+    CHECK_OK(tram_peer(node, SELF, &peer));
+    return peer.to.consumed;
+}
+
+TEST(parked_until_the_port_comes) {
+    tram_worker *worker = make(SELF);
+    tram_node *node = open_other();
+    struct port one, two;
+
+    add(worker, &one, 1, 99);
+    send_to(node, SELF, 2, "x");
+    send_to(node, SELF, 1, "a");
+    send_to(node, SELF, 2, "y");
+    settle(worker);
+    CHECK_STR(one.got, "a");
+    CHECK_EQ(consumed(node), 0); /* of a channel's messages the first is still in hand */
+    add(worker, &two, 2, 3);
+    send_to(node, SELF, 2, "z");
+    CHECK_EQ(tram_worker_run(worker), 0);
+    CHECK_STR(two.got, "xyz");
+    CHECK_EQ(consumed(node), 4);
+    tram_worker_free(worker);
+    tram_close(node);
+}
+
+static unsigned strangers;
+
+static void refuse(tram_worker *worker, const struct tram_msg *msg) {
+    CHECK_EQ(((const char *) msg->data)[0], 'x');
+    if (++strangers == 2)
+        CHECK_OK(tram_worker_stop(worker, 0));
+}
+
+TEST(stranger_after_five_seconds) {
+    tram_worker *worker = make(SELF);
+    tram_node *node = open_other();
+    int64_t start = worker_now(worker);
+    struct port one;
+
+    add(worker, &one, 1, 99);
+    worker_set_stranger(worker, refuse);
+    send_to(node, SELF, 2, "x");
+    send_to(node, SELF, 3, "x");
+    CHECK_EQ(tram_worker_run(worker), 0);
+    CHECK(worker_now(worker) - start >= PARK_NS);
+    CHECK_EQ(consumed(node), 2);
+    tram_worker_free(worker);
+    tram_close(node);
+}
+
+TEST(taken_and_released_later) {
+    tram_worker *worker = make(SELF);
+    tram_node *node = open_other();
+    struct worker_message *first;
+    struct port one;
+
+    add(worker, &one, 1, 1);
+    one.take = true;
+    send_to(node, SELF, 1, "a");
+    CHECK_EQ(tram_worker_run(worker), 0);
+    first = one.taken;
+    one.enough = 2;
+    send_to(node, SELF, 1, "b");
+    CHECK_EQ(tram_worker_run(worker), 0);
+    CHECK(worker_release(one.taken) == NULL);
+    CHECK_EQ(consumed(node), 0);
+    CHECK_EQ(((const char *) first->msg.data)[0], 'a');
+    CHECK(worker_release(first) == NULL);
+    CHECK_EQ(consumed(node), 2);
+    tram_worker_free(worker);
+    tram_close(node);
+}
+
+/* More of one sender than may be in hand, and what is waited for comes behind them. */
+TEST(pump_gets_past_what_it_parks) {
+    tram_worker *worker = make(SELF);
+    tram_node *node = open_other();
+    struct port one, two;
+
+    add(worker, &one, 1, 1500);
+    add(worker, &two, 2, 1);
+    for (int i = 0; i < 1500; i++)
+        send_to(node, SELF, 1, "");
+    send_to(node, SELF, 2, "x");
+    CHECK_OK(worker_pump(worker, &two.port, &two.done, worker_now(worker) + 5 * S));
+    CHECK_STR(two.got, "x");
+    CHECK_EQ(one.count, 0);
+    CHECK_EQ(tram_worker_run(worker), 0); /* the stop of two */
+    CHECK_EQ(tram_worker_run(worker), 0);
+    CHECK_EQ(one.count, 1500);
+    CHECK_EQ(consumed(node), 1501);
+    tram_worker_free(worker);
+    tram_close(node);
+}
+
+/* ---- what runs in a blocking call ------------------------------------------------------------ */
+
+static void count_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
+    (void) timer, (void) late_ns, (void) missed;
+    ++*(int *) arg;
+}
+
+static void count_io(tram_io *io, int fd, uint32_t events, void *arg) {
+    (void) io, (void) fd, (void) events;
+    ++*(int *) arg;
+}
+
+struct source {
+    struct worker_source source;
+    int turns, sleeps, wakes;
+};
+
+static bool source_turn(struct worker_source *at) {
+    ((struct source *) at)->turns++;
+    return false;
+}
+
+static bool source_sleep(struct worker_source *at) {
+    ((struct source *) at)->sleeps++;
+    return true;
+}
+
+static void source_wake(struct worker_source *at) {
+    ((struct source *) at)->wakes++;
+}
+
+TEST(pump_runs_the_layer_only) {
+    tram_worker *worker = make(SELF);
+    struct source source = {
+        .source = {.turn = source_turn, .sleep = source_sleep, .wake = source_wake}};
+    int outer = 0, inner = 0, outer_io = 0, inner_io = 0, pipes[2], more[2];
+    unsigned jobs = 0;
+    tram_timer *a, *b;
+    tram_io *io, *other;
+    struct port one;
+    bool never = false;
+
+    add(worker, &one, 1, 99);
+    CHECK_OK(pipe2(pipes, O_CLOEXEC));
+    CHECK_OK(pipe2(more, O_CLOEXEC));
+    CHECK_OK(tram_timer_new(worker, count_timer, &outer, &a));
+    CHECK_OK(worker_inner_timer(worker, count_timer, &inner, &b));
+    CHECK_OK(tram_timer_set(a, MS, MS));
+    CHECK_OK(tram_timer_set(b, MS, MS));
+    CHECK_OK(tram_io_new(worker, pipes[1], TRAM_IO_WRITE, count_io, &outer_io, &io));
+    CHECK_OK(worker_inner_io(worker, more[1], TRAM_IO_WRITE, count_io, &inner_io, &other));
+    CHECK_OK(tram_worker_post(worker, job, &jobs, 0));
+    worker_source_add(worker, &source.source);
+    CHECK_ERR(worker_pump(worker, &one.port, &never, worker_now(worker) + 20 * MS), -ETIMEDOUT);
+    CHECK(inner >= 1 && inner_io >= 1 && source.turns >= 1);
+    CHECK_EQ(outer + outer_io + (int) jobs, 0);
+    CHECK_OK(tram_io_set(other, 0));
+    CHECK_OK(tram_io_set(io, 0));
+    settle(worker);
+    CHECK(outer >= 1 && jobs == 1);
+    CHECK(source.sleeps >= 1 && source.wakes >= source.sleeps);
+    worker_source_remove(&source.source);
+    tram_worker_free(worker);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(close(pipes[i]) + close(more[i]), 0);
 }
