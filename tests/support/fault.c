@@ -108,7 +108,8 @@ unsigned fault_done(void) {
 static int at_moment(const char *function, const char *name) {
     int code;
 
-    if (!moment.act || moment.busy || strcmp(function, moment.function) != 0 ||
+    if (!moment.act || moment.busy ||
+        (moment.function && strcmp(function, moment.function) != 0) ||
         (moment.name && (!name || strcmp(name, moment.name) != 0)) ||
         (++moment.calls != moment.n && moment.n != 0))
         return 0;

@@ -37,9 +37,9 @@ bool fault_transparent(void);
 #define FAULT_SHORT (-1)
 
 /* A moment between two system calls. Before this thread's n-th call (from 1; 0: before each) of
- * that function, on a file of that name if one is given, `act` is done: what another process does
- * just then; it may name a next moment. It returns 0, and the call goes through; or an errno, and
- * it fails so. What it calls itself is left alone. Also a moment: clock_gettime(). */
+ * that function (NULL: of any), on a file of that name if one is given, `act` is done: what another
+ * process does just then; it may name a next moment. It returns 0, and the call goes through; or an
+ * errno, and it fails so. What it calls itself is left alone. Also a moment: clock_gettime(). */
 void fault_before(const char *function, const char *name, unsigned n, int (*act)(void));
 
 /* No moment any more. How often one came. */
