@@ -20,13 +20,6 @@
 #define B FAULT_B
 #define C FAULT_C
 
-static void run_all(const struct fault_scenario *scenarios, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        fault_run(&scenarios[i]);
-}
-
-#define RUN(scenarios) run_all(scenarios, sizeof(scenarios) / sizeof((scenarios)[0]))
-
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int act_open(struct fault_world *w, tram_id id, tram_node **ret_node) {
@@ -220,7 +213,7 @@ TEST_TIMEOUT(opening, 60) {
         { "open, watched", watched, open_b, 0, check_watched },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(opening_after_death, 60) {
@@ -231,7 +224,7 @@ TEST_TIMEOUT(opening_after_death, 60) {
         { "open an ephemeral node", nothing, open_ephemeral, 0, check_ephemeral_gone },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(opening_with_a_layout, 60) {
@@ -240,7 +233,7 @@ TEST_TIMEOUT(opening_with_a_layout, 60) {
         { "open a planned receiver", planned_and_there, open_b, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -397,7 +390,7 @@ TEST_TIMEOUT(first_messages, 60) {
         { "send into the next chunk", next_chunk, send_chunk, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(full_rings, 60) {
@@ -410,7 +403,7 @@ TEST_TIMEOUT(full_rings, 60) {
         { "grow when drained", grown_and_drained, send_larger, 0, check_old_gone },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- other ways to send ---------------------------------------------------------------------- */
@@ -538,7 +531,7 @@ TEST_TIMEOUT(other_ways_to_send, 60) {
         { "forward, the first", in_hand_of_a, forward, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(removed_receivers, 60) {
@@ -548,7 +541,7 @@ TEST_TIMEOUT(removed_receivers, 60) {
         { "flush to one who was removed", removed_while_staged, flush_lost, -ESTALE, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
@@ -611,5 +604,5 @@ TEST_TIMEOUT(closing, 60) {
         { "close an ephemeral node", ephemeral, close_c, 0, check_next_cleans },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }

@@ -26,47 +26,6 @@
 
 static uint8_t block[200000];
 
-static struct sound start(void) {
-    return (struct sound){.b = hostile_open(B), .c = hostile_open(HOSTILE_C)};
-}
-
-static void end(struct sound *sound) {
-    (void) tram_close(sound->b);
-    (void) tram_close(sound->c);
-}
-
-static void put(const char *name, const void *content, size_t size, uint64_t length) {
-    char path[512];
-    int fd = CHECK_OK(open(hostile_path(path, B, name), O_RDWR | O_CREAT | O_TRUNC, 0600));
-
-    CHECK_EQ(write(fd, content, size), (ssize_t) size);
-    CHECK_OK(ftruncate(fd, (off_t) length));
-    close(fd);
-}
-
-static void put_in_place(const char *from, const char *to) {
-    char other[512];
-    char path[512];
-
-    CHECK_OK(rename(hostile_path(other, B, from), hostile_path(path, B, to)));
-}
-
-static void announce(void) {
-    struct door *door = hostile_map(B, "door", LAYOUT_DOOR);
-
-    (void) __atomic_fetch_add(&door->attached, 1, __ATOMIC_SEQ_CST);
-    munmap(door, LAYOUT_DOOR);
-}
-
-/* Rung for nothing, a node re-looks within 100 ms. */
-static void ring(void) {
-    char path[512];
-    int fd = CHECK_OK(open(hostile_path(path, B, "bell"), O_RDWR | O_NONBLOCK));
-
-    CHECK_EQ(write(fd, "!", 1), 1);
-    close(fd);
-}
-
 /* ---- a larger stream ------------------------------------------------------------------------- */
 
 enum other { SMALLER, LARGER, STRANGE, SHIFTED, COUNTED, NONSENSE, CUT, HEAD, OTHERS };
@@ -82,8 +41,10 @@ static struct growth growth;
 /* The new stream, once it is in place, is another one. */
 static int swap(void) {
     struct stream words = growth.words;
+    char other[512];
     char path[512];
     struct head *head;
+    uint64_t length;
 
     if (growth.other == HEAD) { /* nothing is swapped: the receiver's position is nonsense */
         head = hostile_map(B, "head-1.1.1.1", sizeof(*head));
@@ -105,9 +66,10 @@ static int swap(void) {
     words.tail = words.base;
     words.accepted[0] = words.accepted[1] = words.base_seq;
     words.magic += growth.other == NONSENSE;
-    put("other", &words, sizeof(words),
-        growth.other == CUT ? 100 : LAYOUT_DATA + words.capacity);
-    put_in_place("other", "from-1.1.1.1+1");
+    length = growth.other == CUT ? 100 : LAYOUT_DATA + words.capacity;
+    hostile_put(B, "other", &words, sizeof(words));
+    CHECK_OK(truncate(hostile_path(other, B, "other"), (off_t) length));
+    CHECK_OK(rename(other, path));
     growth.done = true;
     return 0;
 }
@@ -145,7 +107,7 @@ static bool grow(struct sound *sound, enum other other, unsigned n, unsigned *cl
 
 /* It is mapped as it was made, or not at all; and no send says -EBADMSG. */
 TEST_TIMEOUT(grown_stream_swapped, 40) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
 
     for (int other = 0; other < OTHERS; other++) {
         unsigned closed = 0;
@@ -156,7 +118,7 @@ TEST_TIMEOUT(grown_stream_swapped, 40) {
         (void) fprintf(stderr, "%d: %u calls, closed by %u of them\n", other, n - 1, closed);
         CHECK(closed > 0);
     }
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* ---- without end ----------------------------------------------------------------------------- */
@@ -168,7 +130,7 @@ static int announce_slowly(void) {
     int64_t until = kit_now() + 2 * KIT_MS;
 
     times++;
-    announce();
+    hostile_announce(B);
     while (kit_now() < until)
         continue;
     return 0;
@@ -176,10 +138,10 @@ static int announce_slowly(void) {
 
 /* Reading the directory takes a fifth of the time at most, so the rest of a wait is for others. */
 TEST(directory_changes_without_end) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     struct tram_msg msg;
 
-    announce();
+    hostile_announce(B);
     fault_before("fdopendir", NULL, 0, announce_slowly);
     CHECK_ERR(tram_recv(sound.b, &msg, 200 * KIT_MS), -ETIMEDOUT);
     (void) fault_done();
@@ -187,31 +149,31 @@ TEST(directory_changes_without_end) {
     CHECK(times >= 2);
     CHECK(times <= 200 / (5 * 2) + 3); /* and the look at the end */
     sound_goes_on(&sound);
-    end(&sound);
+    sound_end(&sound);
 }
 
 static int announce_again(void) {
     if (++times > ENDLESS)
         FAIL("it is kept awake without end");
-    announce();
+    hostile_announce(B);
     return 0;
 }
 
 /* A receive that does not wait ends, though the node can't go to sleep: work is shown instead. */
 TEST(kept_awake_without_end) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     struct tram_msg msg;
 
     CHECK(tram_fd(sound.b) >= 0);
     CHECK_ERR(tram_recv(sound.b, &msg, 0), -EAGAIN);
-    announce();
+    hostile_announce(B);
     fault_before("fdopendir", NULL, 0, announce_again);
     CHECK_ERR(tram_recv(sound.b, &msg, 0), -EAGAIN);
     (void) fault_done();
     CHECK(times > 0);
     CHECK_EQ(tram_timeout(sound.b), 0);
     sound_goes_on(&sound);
-    end(&sound);
+    sound_end(&sound);
 }
 
 static int bell;
@@ -227,7 +189,7 @@ static int fill_bell(void) {
 
 /* A bell that is filled as fast as it is emptied is rung, and no more than that. */
 TEST(bell_fills_without_end) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     struct tram_event event;
     struct tram_msg msg;
     char path[512];
@@ -243,7 +205,7 @@ TEST(bell_fills_without_end) {
     CHECK(times > 0);
     close(bell);
     sound_goes_on(&sound);
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* ---- a door ---------------------------------------------------------------------------------- */
@@ -264,7 +226,7 @@ static int say_awake(void) {
 
 /* A re-look that finds nothing goes on sleeping: before that, the door says so again. */
 TEST(asleep_is_put_back) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     struct tram_msg msg;
 
     silence.door = hostile_map(B, "door", LAYOUT_DOOR);
@@ -278,14 +240,14 @@ TEST(asleep_is_put_back) {
     CHECK_EQ(silence.cleared, 0);
     munmap(silence.door, LAYOUT_DOOR);
     sound_goes_on(&sound);
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* Cut, touched, and then as long as ever: what is mapped is a page of nobody, in which no bit comes
  * up. Only that it was torn tells. */
 TEST(door_torn_and_whole_again) {
     int64_t until = kit_now() + kit_patience(5);
-    struct sound sound = start();
+    struct sound sound = sound_start();
     struct tram_event event;
     struct tram_msg msg;
     struct stat before;
@@ -300,7 +262,7 @@ TEST(door_torn_and_whole_again) {
     CHECK_OK(truncate(path, LAYOUT_DOOR));
     do {
         CHECK(kit_now() < until);
-        ring();
+        hostile_ring(B);
         (void) tram_dispatch(sound.b, &event);
         CHECK_ERR(tram_recv(sound.b, &msg, 0), -EAGAIN);
         kit_pause();
@@ -308,7 +270,7 @@ TEST(door_torn_and_whole_again) {
     (void) tram_close(sound.c); /* it may look at what is mapped for half a second more */
     sound.c = hostile_open(HOSTILE_C);
     sound_goes_on(&sound);
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* ---- retries --------------------------------------------------------------------------------- */
@@ -323,7 +285,7 @@ static void change_retries(unsigned host, bool there) {
         record.from = TRAM_ID(9, host, i >> 8, i & 255);
         files_aside_name(name, "retry", record.from, 1);
         if (there)
-            put(name, &record, sizeof(record), sizeof(record));
+            hostile_put(B, name, &record, sizeof(record));
         else
             CHECK_OK(unlink(hostile_path(path, B, name)));
     }
@@ -331,19 +293,19 @@ static void change_retries(unsigned host, bool there) {
 
 /* What each look finds is bounded; and so is what is kept of all of them. */
 TEST(other_retries_at_each_look) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     struct tram_event event;
 
     for (unsigned look = 0; look < 3; look++) {
         change_retries(look, true);
-        announce();
+        hostile_announce(B);
         CHECK_OK(tram_dispatch(sound.b, &event));
         change_retries(look, false);
         CHECK_EQ(sound.b->retry_count, ASIDE_MAX);
     }
     sound_goes_on(&sound);
     CHECK_EQ(sound.b->retry_count, 0);
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* ---- files that are being made --------------------------------------------------------------- */
@@ -389,11 +351,11 @@ TEST_TIMEOUT(links_where_files_are_made, 40) {
     static const char *const made[] = {"head-1.1.1.1", "from-1.1.1.1", "from-1.1.1.1+1", "door"};
     static const char *const hidden[] = {".head-1.1.1.1", ".from-1.1.1.1", ".from-1.1.1.1+1",
                                          ".door"};
-    struct sound sound = start();
+    struct sound sound = sound_start();
     char path[512];
 
     (void) hostile_path(target, B, "treasure");
-    put("treasure", "gold", 4, 4);
+    hostile_put(B, "treasure", "gold", 4);
     for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
         unsigned n = 0;
         struct stat st;
@@ -415,5 +377,5 @@ TEST_TIMEOUT(links_where_files_are_made, 40) {
     (void) tram_close(sound.c); /* it has the old door for half a second more */
     sound.c = hostile_open(HOSTILE_C);
     sound_goes_on(&sound);
-    end(&sound);
+    sound_end(&sound);
 }

@@ -17,8 +17,8 @@
 
 #include "harness.h"
 #include "ring/layout.h"
+#include "support/disk.h"
 #include "support/kit.h"
-#include "sys/file.h"
 
 #define S TRAM_ID(1, 1, 1, 1)
 #define D TRAM_ID(1, 1, 1, 2)
@@ -29,7 +29,7 @@ static const char *const names[] = {STREAM, STREAM "+1", STREAM "+2", HEAD};
 
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
-static char disk[160];
+static char disk[DISK_PATH];
 static char synced[180]; /* the files as they were when they were last put on it */
 
 /* ---- the disk -------------------------------------------------------------------------------- */
@@ -111,17 +111,7 @@ static void remove_disk(void) {
 }
 
 static void need_disk(void) {
-    int fd;
-
-    (void) snprintf(disk, sizeof(disk), "%s", test_program("power-XXXXXX"));
-    CHECK(mkdtemp(disk) != NULL);
-    fd = CHECK_OK(open(disk, O_RDONLY | O_DIRECTORY));
-    if (sys_file_in_memory(fd)) {
-        close(fd);
-        remove_disk();
-        SKIP("the build lies in memory");
-    }
-    close(fd);
+    disk_make(disk, "power");
     (void) snprintf(synced, sizeof(synced), "%s.synced", disk);
     CHECK_OK(mkdir(synced, 0700));
     CHECK_EQ(atexit(remove_disk), 0);
