@@ -472,6 +472,7 @@ int out_published(tram_node *node, struct out *out, uint64_t armed) {
 }
 
 int outs_flush(tram_node *node, bool told) {
+    struct tram_error error; /* the first: of the others the next sends tell */
     int first = 0;
 
     while (node->staged) {
@@ -483,10 +484,14 @@ int outs_flush(tram_node *node, bool told) {
             int rc = out_publish(node, out);
 
             out->untold = rc < 0 && (!told || first < 0);
-            if (rc < 0 && first == 0)
+            if (rc < 0 && first == 0) {
                 first = rc;
+                error = node->error;
+            }
         }
     }
+    if (first < 0)
+        node->error = error;
     return first;
 }
 
@@ -507,7 +512,7 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
 
     if (end + LINK_SPAN > out->reserved)
         rc = out_reserve(out, end + LINK_SPAN);
-    if (rc == -ENOSPC && !out->pinned && disk_settle(node, out) == 0) {
+    if (rc == -ENOSPC && disk_settle(node, out) == 0) {
         /* What was consumed gives its memory to what comes. */
         out_trim(out, 0);
         rc = out_reserve(out, end + LINK_SPAN);
