@@ -24,8 +24,9 @@
 
 /* ---- options --------------------------------------------------------------------------------- */
 
+/* Of what is not 0. */
 static bool power_of_two(uint64_t value) {
-    return value != 0 && (value & (value - 1)) == 0;
+    return (value & (value - 1)) == 0;
 }
 
 /* The caller's struct may be older (shorter) than ours, or newer: then what we do not know is 0. */
@@ -153,9 +154,7 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
 
         if (rc < 0)
             return error_set(error, rc, "no random number: %s", strerror(-rc));
-        node->id = TRAM_EPHEMERAL | (number & 0x0fffffffu);
-        if (node->id == TRAM_EPHEMERAL || node->id == UINT32_MAX)
-            continue;
+        node->id = TRAM_EPHEMERAL + 1 + number % 0x0ffffffeu; /* neither the first nor the last */
         rc = sys_dir_make(node->bus.dir, tram_id_format(node->id, name),
                           files_dir_mode(node->mode));
         if (rc == -EEXIST)
@@ -403,8 +402,7 @@ static void settle(tram_node *node) {
     ins_tidy_ephemerals(node, UINT32_MAX);
     if (on_disk(&node->bus))
         close_on_disk(node);
-    if (node->door)
-        node->door->closed_ns = sys_wall();
+    node->door->closed_ns = sys_wall();
 }
 
 tram_node *tram_close(tram_node *node) {
