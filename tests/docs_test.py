@@ -120,7 +120,7 @@ LIMITS = (
      "man/man1/tram-recv.1", "At most 512", "docs/TUTORIAL.md", "Up to 512"),
     ("src/ring/layout.h", "LAYOUT_BITS 512u", "docs/SEGMENT.md", "`bits`: 512"),
     ("src/ring/layout.h", "LAYOUT_DATA 65536u", "docs/SEGMENT.md", "65536 + capacity"),
-    ("src/ring/layout.h", "LAYOUT_VERSION 1u", "docs/SEGMENT.md", "`version` is 1."),
+    ("src/ring/layout.h", "LAYOUT_VERSION 2u", "docs/SEGMENT.md", "`version` is 2."),
     ("src/ring/layout.h", "STREAM_MIN 65536u", HEADER, "64 KiB to 4 GiB", PAGE,
      "64 KiB to 4 GiB", "docs/LAYOUT.md", "`64K` to `4G`"),
     ("src/ring/layout.h", "STREAM_MAX (UINT64_C(1) << 32)", HEADER, "up to 4 GiB", README,

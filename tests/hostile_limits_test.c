@@ -121,13 +121,12 @@ TEST(full_and_knocked_without_end) {
 }
 
 /* It closes the channel again and again, and removes nothing, though somebody holds the lock that a
- * remover holds: its sender waits for that once in all. */
+ * remover holds: its sender opens it each time, and waits for nobody. */
 TEST(closed_without_end) {
     struct flock lock = {.l_type = F_WRLCK, .l_start = LOCK_PROXY, .l_len = 1};
     tram_node *a = hostile_open(A);
     tram_node *b = hostile_open(B);
     struct head *head;
-    struct peer *peer;
     char path[512];
     int64_t begin;
     int fd;
@@ -136,16 +135,12 @@ TEST(closed_without_end) {
     fd = CHECK_OK(open(hostile_path(path, B, "lock"), O_RDWR));
     CHECK_OK(fcntl(fd, F_OFD_SETLK, &lock));
     head = hostile_map(B, "head-1.1.1.1", sizeof(*head));
-    peer = peer_find(a, B);
-    CHECK(peer);
-    peer->patience = 100 * KIT_MS; /* it is seconds */
     begin = kit_now();
     for (int i = 0; i < 30; i++) {
         (void) __atomic_fetch_or(&head->armed, ARMED_CLOSED, __ATOMIC_SEQ_CST);
         (void) __atomic_fetch_add(&head->armed, ARMED_EPOCH, __ATOMIC_SEQ_CST); /* anew */
-        (void) tram_send(a, B, 0, "x", 1, TRAM_NOWAIT);
+        CHECK_OK(tram_send(a, B, 0, "x", 1, TRAM_NOWAIT));
     }
-    CHECK(kit_now() - begin >= 100 * KIT_MS);
     CHECK(kit_now() - begin < kit_patience(1));
     munmap(head, sizeof(*head));
     close(fd);

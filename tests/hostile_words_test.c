@@ -139,7 +139,8 @@ static void before_receiver(struct sound *sound, enum place place, unsigned inde
     restore();
     word = word_open(place, index);
     word_set(&word, value);
-    if (place == DOOR && index == offsetof(struct door, version) / 8 && (uint32_t) value != 1) {
+    if (place == DOOR && index == offsetof(struct door, version) / 8 &&
+        (uint32_t) value != LAYOUT_VERSION) {
         struct tram_options options = TRAM_OPTIONS_INIT;
 
         CHECK_ERR(tram_open(NULL, B, &options, &sound->b), -EPROTO);

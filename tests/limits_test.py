@@ -27,8 +27,8 @@ UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
 # What is a limit, and so has to be in the page: constants of these names in src/ring and src/node …
 LIMIT = re.compile(r"(DEFAULT_\w+|\w+_MAX|\w+_MIN|\w+_WAIT|RELOOK_\w+|TURN_\w+"
                    r"|LAYOUT_(GENERATIONS|WINDOW|BITS|END))")
-# … but not: how long a close waits to tell, which nobody sees.
-OTHERS = {"FAREWELL_WAIT"}
+# … but not these.
+OTHERS = set()
 
 
 def plain(text):

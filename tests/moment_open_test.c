@@ -293,11 +293,11 @@ TEST(a_door_of_another_version) {
     CHECK_EQ(tram_dispatch(a, &event), 1);
     set_door(offsetof(struct door, version), &version, sizeof version);
     CHECK_ERR(tram_peer(a, B, &peer), -EPROTO);
-    CHECK(strstr(kit_error(a), "layout version 2, this tram has 1"));
+    CHECK(strstr(kit_error(a), "layout version 3, this tram has 2"));
     CHECK_ERR(tram_watch(a, B), -EPROTO);
-    CHECK(strstr(kit_error(a), "layout version 2, this tram has 1"));
+    CHECK(strstr(kit_error(a), "layout version 3, this tram has 2"));
     CHECK_ERR(tram_send(a, B, 1, "x", 1, 0), -EPROTO);
-    CHECK(strstr(kit_error(a), "layout version 2, this one has 1"));
+    CHECK(strstr(kit_error(a), "layout version 3, this one has 2"));
     CHECK_EQ(tram_last_error(a)->to, B);
     CHECK(access(path_of(B, "from-1.1.1.1"), F_OK) < 0); /* it would not look at what we make */
     tram_close(a);

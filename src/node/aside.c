@@ -354,6 +354,8 @@ int tram_aside_drop(tram_node *node, tram_id from, uint64_t seq) {
         return rc;
     files_aside_name(name, "aside", from, seq);
     rc = sys_unlink(node->dir, name);
+    if (rc == 0)
+        rc = bus_sync_names(&node->bus, node->dir);
     if (rc < 0)
         rc = no_such(node, from, seq, rc);
     else if (node->asides > 0)

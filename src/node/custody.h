@@ -41,6 +41,12 @@ void custody_remove_own(const struct bus *bus, int dir, tram_id id);
  * (disk_repair_streams()). -EBUSY: it runs. */
 int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id to);
 
+/* Of a channel in `dir` it was decided that it is removed, and whoever did died then: remove it, if
+ * `from` does not run. -EBUSY: it does, and will when it sends. */
+int custody_bury(const struct bus *bus, int dir, tram_id from);
+/* As custodian of `from`: all of its files in `dir`. */
+int custody_unlink_channel(int dir, tram_id from);
+
 /* A channel into the directory `dir` of `to`, which the caller holds, is drained and its sender
  * does not run: give back its memory but `keep`; remove it altogether if the sender was ephemeral
  * (1). `rx` is the receiving end; NULL: there is no stream yet. Both are looked at again once the

@@ -135,6 +135,16 @@ int bus_open(const char *name, const char *root, uint32_t mode, bool make, struc
     return 0;
 }
 
+int bus_find_boot(struct bus *bus) {
+    int rc = sys_file_in_memory(bus->dir);
+
+    return rc == 0 ? sys_boot_id(&bus->boot) : rc < 0 ? rc : 0;
+}
+
+int bus_sync_names(const struct bus *bus, int dir) {
+    return bus->boot ? sys_dir_sync(dir) : 0;
+}
+
 void bus_close(struct bus *bus) {
     cleanup_fd(&bus->dir);
     bus->dir = -1;
@@ -533,6 +543,20 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
     return 0;
 }
 
+int head_is_final(int dir, tram_id from) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    uint64_t armed;
+    int rc;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    rc = fd < 0 ? fd : sys_file_read(fd, &armed, sizeof(armed), offsetof(struct head, armed));
+    if (rc < 0)
+        return files_is_machine(rc) ? rc : 0;
+    return (armed & ARMED_FINAL) != 0;
+}
+
 /* 1, 0, or a negative errno: not to know is not to say that there is none. */
 static int has_generation(int dir, tram_id from, uint32_t generation) {
     char name[FILES_NAME];
@@ -576,7 +600,7 @@ int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret
     return 0;
 }
 
-int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look) {
+int channel_look_final(int dir, tram_id from, tram_id to, struct channel_look *ret_look) {
     struct channel_look look = {0};
     char name[FILES_NAME];
     OWNS_FD int stream_file = -1;
@@ -623,6 +647,16 @@ int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_loo
     if (look.committed > look.tail || look.consumed > look.accepted || look.tail >= LAYOUT_END ||
         look.accepted >= LAYOUT_END)
         return -EBADMSG;
+    *ret_look = look;
+    return 0;
+}
+
+int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look) {
+    struct channel_look look;
+    int rc = channel_look_final(dir, from, to, &look);
+
+    if (rc < 0 || (look.armed & ARMED_FINAL))
+        return rc < 0 ? rc : -ENOENT;
     *ret_look = look;
     return 0;
 }

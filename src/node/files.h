@@ -33,6 +33,10 @@ struct bus {
 int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
              struct tram_error *error);
 void bus_close(struct bus *bus);
+/* Is it on a disk? Then its boot is set. */
+int bus_find_boot(struct bus *bus);
+/* What was removed from one of its directories stays removed, whatever happens to the machine. */
+int bus_sync_names(const struct bus *bus, int dir);
 
 uint32_t files_dir_mode(uint32_t mode);
 
@@ -120,6 +124,9 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
               struct head_facts *ret_facts);
 /* The inode of what lies there as head. -ENOENT. */
 int head_inode(int dir, tram_id from, uint64_t *ret_inode);
+/* Is it of a channel that is removed, though not all of its files are? 1, 0 (also if there is none)
+ * or what the machine says. */
+int head_is_final(int dir, tram_id from);
 
 /* The generations of a channel's streams. -ENOENT: none. */
 int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest);
@@ -132,6 +139,9 @@ struct channel_look {
     uint64_t base, capacity, lost; /* of the highest */
 };
 int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look);
+/* The same, also of a channel that is removed, of which there is something left: to the one above
+ * that is none. */
+int channel_look_final(int dir, tram_id from, tram_id to, struct channel_look *ret_look);
 
 static inline struct stream *stream_words(const struct sys_map *map) {
     return map->base;

@@ -338,9 +338,13 @@ static int in_map(tram_node *node, struct in *in) {
     struct head_facts head;
     uint32_t lowest;
     uint32_t highest;
-    int rc = 0;
+    int rc = head_is_final(node->dir, in->peer->id);
 
-    if (on_disk(&node->bus))
+    if (rc == 1) { /* nothing in it was accepted, and its sender was told so */
+        (void) custody_bury(&node->bus, node->dir, in->peer->id);
+        return -ENOENT;
+    }
+    if (rc == 0 && on_disk(&node->bus))
         rc = disk_check_sender(&node->bus, node->dir, in->peer->id, node->id);
     if (rc == 0)
         rc = files_generations(node->dir, in->peer->id, &lowest, &highest);

@@ -136,7 +136,7 @@ struct peer {
     uint64_t opens;    /* which life of it was last seen up */
     int bell;          /* -1: not open */
     uint64_t door_inode, door_seen_at; /* when it was last compared */
-    uint64_t patience; /* ns that are left of REMOVER_WAIT, if it is being removed */
+    uint64_t patience; /* ns to wait until who removes it is through: REMOVER_WAIT, or 0 then */
     struct sys_map door;
     struct out *out;
     struct in *in;

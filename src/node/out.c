@@ -10,12 +10,16 @@
  *
  * Closed. Somebody who removes the receiver stores ARMED_CLOSED, fences, and looks at our tail; we
  * store the tail, fence, and look at armed. So either he sees our message (and does not remove, or
- * counts it as lost), or we see that it is closed before we say that it was accepted.
+ * counts it as lost), or we see that it is closed before we say that it was accepted. Then we take
+ * ARMED_CLOSED off, and he sets ARMED_FINAL if it is still on, each in one step: one of us comes
+ * first. What is final stays so: the message was not accepted, and nobody hands it out. He unlinks
+ * the files then; if he died, we do, or the receiver if we don't run.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/custody.h"
 #include "node/disk.h"
 #include "node/node.h"
 #include "sys/bell.h"
@@ -23,8 +27,6 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
-
-#define FAREWELL_WAIT (100 * SYS_MILLISECOND) /* what is sent to it goes with it, anyway */
 
 struct out *out_free(struct out *out) {
     if (!out)
@@ -176,6 +178,13 @@ static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64
     uint32_t highest = 0;
     int rc = files_generations(dir, node->id, &lowest, &highest);
 
+    if (rc == 0)
+        rc = head_is_final(dir, node->id);
+    if (rc == 1) { /* what a remover left, or is about to remove: ours as well */
+        rc = custody_unlink_channel(dir, node->id);
+        if (rc == 0)
+            rc = -ENOENT;
+    }
     if (rc == -ENOENT && make)
         rc = make_channel(node, dir, peer->id, capacity);
     else if (rc == 0 && on_disk(&node->bus)) {
@@ -262,25 +271,27 @@ static int still_linked(tram_node *node, struct peer *peer) {
     return rc < 0 ? still_there(node, peer) : st.links > 0;
 }
 
-/* Does anybody act for the receiver who is not the receiver? (`itself`: or who may be, as an
- * ephemeral one removes itself.) 1, 0 or a negative errno; -ENOENT: it has no lock, for it never
- * ran, or the remover is through: the lock goes last. */
-static int look_for_remover(tram_node *node, const struct peer *peer, bool itself) {
+/* Does anybody act for the receiver who is not the receiver? 1, 0 or a negative errno; -ENOENT: it
+ * has no lock, for it never ran, or the remover is through: the lock goes last. */
+static int look_for_remover(tram_node *node, const struct peer *peer) {
     OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
     OWNS_FD int lock = dir < 0 ? dir : sys_lock_look(dir, "lock");
 
-    return lock < 0 ? lock : sys_lock_held(lock, itself ? LOCK_CUSTODY : LOCK_PROXY);
+    return lock < 0 ? lock : sys_lock_held(lock, LOCK_PROXY);
 }
 
 /* A remover that was at work while the files were made may have unlinked them by their names
  * without having closed this channel; or may be about to. So wait for his end, and look; whoever
  * begins later finds them whole, and closes them first. Who made them, we or a process before us
- * that died then, does not matter. 0, or -ENOENT: to be made again. */
-static int outlive_remover(tram_node *node, struct peer *peer) {
+ * that died then, does not matter. 0, or -ENOENT: to be made again. Who only wants to tell the
+ * receiver of them (not `make`) does not wait: it does not run. */
+static int outlive_remover(tram_node *node, struct peer *peer, bool make) {
     uint64_t begin = sys_now();
     int rc;
 
-    while ((rc = look_for_remover(node, peer, false)) == 1) {
+    while ((rc = look_for_remover(node, peer)) == 1) {
+        if (!make)
+            return -ETIMEDOUT;
         if (sys_now() - begin >= peer->patience) {
             peer->patience = 0;
             return -ETIMEDOUT;
@@ -312,12 +323,14 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
         return -ENOMEM;
     rc = attach(node, dir, peer, make, capacity, &peer->out);
     if (rc == 0)
-        rc = outlive_remover(node, peer);
-    if (rc < 0)
+        rc = outlive_remover(node, peer, make);
+    if (rc < 0) {
         peer->out = out_free(peer->out);
-    else
-        *ret_peer = peer;
-    return rc;
+        return rc;
+    }
+    peer->patience = REMOVER_WAIT; /* for the next one */
+    *ret_peer = peer;
+    return 0;
 }
 
 int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
@@ -390,54 +403,69 @@ static int gone(tram_node *node, const struct peer *peer) {
                          "send it again");
 }
 
-/* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we
- * published, and opens again, or it was accepted by nobody. If he dies in between, the files
- * stay. The lock says whether he is at work, not the clock: a remover that is stopped for long
- * removes when it goes on. What cannot be seen this moment is looked for again: what is published
- * cannot be taken back, so this must not end in any other error. */
-static int wait_for_remover(tram_node *node, struct peer *peer) {
-    uint64_t begin = sys_now();
-    uint64_t most = is_ephemeral(peer->id) && peer->patience > FAREWELL_WAIT ? FAREWELL_WAIT
-                                                                              : peer->patience;
-    uint64_t waited = 0;
+/* Take the closed bit off, in the receiver's words, which are mapped for reading only: its remover,
+ * who has not decided yet, fails when he does (C1, against make_final() in custody.c), and finds
+ * our message when he looks again. If he has decided, this changes nothing. */
+static int reopen(tram_node *node, const struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+    struct head_facts facts;
+    struct sys_map map;
+    int rc = dir < 0 ? dir
+                     : head_open(dir, node->id, peer->id, SYS_MAP_WRITE | SYS_MAP_GUARD, &map,
+                                 &facts);
 
-    while (load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED) {
-        /* First: who let go before had finished. */
-        int remover = look_for_remover(node, peer, is_ephemeral(peer->id));
-        int rc = still_linked(node, peer);
+    if (rc < 0)
+        return rc;
+    if (facts.inode == peer->out->head_inode)
+        (void) __atomic_fetch_and(&((struct head *) map.base)->armed,
+                                  ~(uint64_t) ARMED_CLOSED, __ATOMIC_SEQ_CST);
+    else
+        rc = -ENOENT;
+    sys_unmap(&map);
+    return rc;
+}
 
-        if (rc == 0 && is_consumed(peer->out)) {
-            out_break(peer->out, -ESTALE);
+/* Somebody removes the receiver, and we have published. Whether it is removed, or the message
+ * accepted, is decided by who comes first to one word; nobody waits for anybody, so it does not
+ * matter how long who is stopped. What is published can't be taken back, so this must not end in
+ * another error: if the machine refuses what we need it is asked again. */
+static int removed_or_accepted(tram_node *node, struct peer *peer) {
+    const uint64_t *armed = &peer->out->tx.head->armed;
+
+    for (uint64_t word; !((word = load_acquire(armed)) & ARMED_FINAL);) {
+        int rc;
+
+        if (!(word & ARMED_CLOSED))
             return 0;
-        }
-        if (rc == 0 && is_ephemeral(peer->id)) {
-            out_break(peer->out, -EHOSTUNREACH);
-            return error_channel(&node->error, -EHOSTUNREACH, node->id, peer->id,
-                                 "the ephemeral node is gone, and what was sent to it as well");
-        }
-        if (rc == 0) {
-            out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
-            return gone(node, peer);
-        }
-        waited = sys_now() - begin;
-        if ((remover == 0 && rc > 0) || waited >= most)
-            break;
-        sys_relax();
+        rc = reopen(node, peer);
+        if (rc < 0 && !files_is_machine(rc))
+            break; /* its files are gone, or spoilt, by a way that is none of ours */
+        if (rc < 0)
+            peer_forget_door(peer); /* a descriptor and a mapping more, for us */
     }
-    /* Who closes a channel again and again, and removes nothing, is waited for once in all. */
-    peer->patience -= waited < peer->patience ? waited : peer->patience;
-    return 0;
+    if (is_consumed(peer->out)) {
+        out_break(peer->out, -ESTALE);
+        return 0;
+    }
+    if (is_ephemeral(peer->id)) {
+        out_break(peer->out, -EHOSTUNREACH);
+        return error_channel(&node->error, -EHOSTUNREACH, node->id, peer->id,
+                             "the ephemeral node is gone, and what was sent to it as well");
+    }
+    out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
+    return gone(node, peer);
 }
 
 /* The consumer's word says that there is something to be told or heard. */
 static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
     struct out *out = peer->out;
 
-    if (armed & ARMED_CLOSED) {
-        int rc = wait_for_remover(node, peer);
+    if (armed & ARMED_REMOVED) {
+        int rc = removed_or_accepted(node, peer);
 
         if (rc < 0)
             return rc;
+        armed &= ~(uint64_t) ARMED_REMOVED; /* closed anew, it is news */
     }
     if (armed & ARMED_BROKEN) {
         out_break(out, -ENOTRECOVERABLE);
@@ -641,7 +669,7 @@ static int check_open(tram_node *node, struct peer *peer, uint64_t span, uint64_
     uint64_t armed = load_relaxed(&peer->out->tx.head->armed);
     int rc = 0;
 
-    if (unlikely(armed & (ARMED_CLOSED | ARMED_BROKEN))) {
+    if (unlikely(armed & (ARMED_REMOVED | ARMED_BROKEN))) {
         rc = publish_slow(node, peer, armed);
         if (rc == 0 && peer->out->broken)
             rc = gone(node, peer);
@@ -711,7 +739,7 @@ static bool may_go_on(struct out *out) {
     uint64_t armed = load_relaxed(&out->tx.head->armed);
 
     /* Closed, or nonsense: the next send says so. */
-    return (armed & (ARMED_CLOSED | ARMED_BROKEN)) || ring_tx_look(&out->tx) < 0 ||
+    return (armed & (ARMED_REMOVED | ARMED_BROKEN)) || ring_tx_look(&out->tx) < 0 ||
            out->tx.freed + out->capacity > out->tx.pos + LINK_SPAN;
 }
 

@@ -456,7 +456,7 @@ int tram_accepted(tram_node *node, tram_id to, uint64_t *ret_count) {
         return node_leave(node, error_set(&node->error, -EINVAL, "not an ID, or no ret_count"));
     peer = peer_find(node, to);
     if (peer && peer->out && !peer->out->broken &&
-        !(load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED)) {
+        !(load_relaxed(&peer->out->tx.head->armed) & ARMED_REMOVED)) {
         const struct ring_tx *tx = &peer->out->tx;
 
         *ret_count = load_relaxed(&tx->words->accepted[WORD_SLOT(tx->tail)]);
