@@ -409,6 +409,58 @@ TEST(released_then_closed_then_lost) {
     (void) tram_close(sender);
 }
 
+/* ---- staged, and never accepted -------------------------------------------------------------- */
+
+static void stage_and_die(void *unused) {
+    tram_node *sender = start(S);
+
+    (void) unused;
+    CHECK_OK(put(sender, 1, 0));
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK_EQ(tram_send(sender, D, 1000, "staged", 6, TRAM_MORE), TRAM_STAGED);
+    (void) kill(getpid(), SIGKILL);
+}
+
+static void send_over_it(void *unused) {
+    tram_node *sender = start(S);
+
+    (void) unused;
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK_OK(tram_send(sender, D, 2000, "others", 6, 0));
+    (void) kill(getpid(), SIGKILL);
+}
+
+/* The disk has the page with what was staged; and the stream's words of after what was accepted in
+ * its place, which is not on it. */
+TEST(staged_by_a_dead_process_and_overwritten) {
+    char page[4096];
+    tram_node *receiver;
+    struct tram_msg msg;
+    char path[300];
+    uint64_t boot;
+    int status;
+    int then;
+    int now;
+
+    need_disk();
+    CHECK_EQ(waitpid(test_fork(stage_and_die, NULL), &status, 0) > 0 && WIFSIGNALED(status), 1);
+    remember(kit_path(path, sizeof(path), disk, D, STREAM)); /* the kernel writes when it likes */
+    CHECK_EQ(waitpid(test_fork(send_over_it, NULL), &status, 0) > 0 && WIFSIGNALED(status), 1);
+    then = CHECK_OK(synced_file(STREAM));
+    now = CHECK_OK(file(STREAM, O_RDWR));
+    for (off_t at = LAYOUT_DATA; pread(then, page, 4096, at) == 4096; at += 4096)
+        CHECK_EQ(pwrite(now, page, 4096, at), 4096);
+    CHECK_EQ(pread(now, &boot, 8, offsetof(struct stream, boot)), 8);
+    boot ^= 4096; /* another start of the machine */
+    CHECK_EQ(pwrite(now, &boot, 8, offsetof(struct stream, boot)), 8);
+    close(then);
+    close(now);
+    receiver = start(D);
+    CHECK_EQ(get(receiver, &msg), 1);
+    CHECK_ERR(tram_recv(receiver, &msg, 0), -EAGAIN); /* lost; but nothing that never was */
+    (void) tram_close(receiver);
+}
+
 /* ---- what was removed ------------------------------------------------------------------------ */
 
 /* After a cut each name that was in a directory when that was last put on the disk may be there. */
