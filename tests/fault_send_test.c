@@ -5,6 +5,7 @@
  * test is a group of scenarios; FAULT_ALL=1 tries every way in which each call can fail.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "harness.h"
 #include "node/custody.h"
+#include "ring/layout.h"
 #include "support/fault_world.h"
 #include "support/kit.h"
 
@@ -91,6 +93,30 @@ static void grown_and_closed(struct fault_world *w) {
     fault_send(w, 300000);
     fault_send(w, 10);
     w->a = tram_close(w->a);
+}
+
+static void set_words(const char *name, off_t offset, const uint64_t *words, size_t size) {
+    char path[300];
+    int fd = CHECK_OK(open(kit_path(path, sizeof path, test_dir(), B, name), O_RDWR | O_CLOEXEC));
+
+    CHECK_EQ(pwrite(fd, words, size, offset), (ssize_t) size);
+    close(fd);
+}
+
+/* It died between making the larger stream and linking to it. */
+static void grown_and_not_linked(struct fault_world *w) {
+    const off_t tail = offsetof(struct stream, tail);
+    const uint64_t end = record_span(1000);
+    const uint64_t empty[] = { end + sizeof(struct record), 1, 1 };
+
+    w->a = fault_open(w, A);
+    fault_send(w, 1000);
+    fault_send(w, 70000);
+    w->a = tram_close(w->a);
+    set_words("from-1.1.1.1", tail, &end, sizeof end);
+    set_words("from-1.1.1.1", tail + 8, &empty[1], 16);
+    set_words("from-1.1.1.1+1", tail, empty, sizeof empty);
+    w->sent = 1;
 }
 
 static void in_hand_and_dead(struct fault_world *w) {
@@ -210,6 +236,7 @@ TEST_TIMEOUT(opening, 60) {
         { "open a sender", sent_and_closed, open_a, 0, check_accepted },
         { "open a receiver of a grown ring", grown_and_closed, open_b, 0, NULL },
         { "open a sender of a grown ring", grown_and_closed, open_a, 0, check_accepted },
+        { "open a sender that did not link", grown_and_not_linked, open_a, 0, check_accepted },
         { "open, watched", watched, open_b, 0, check_watched },
     };
 

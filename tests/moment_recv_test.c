@@ -128,9 +128,8 @@ TEST(cut_before_it_sleeps) {
     open_all();
     CHECK(tram_fd(b) >= 0);
     send_many(c, 1);
-    receive_many(1);
     send_many(a, 1);
-    receive_many(1);
+    CHECK_EQ(tram_recv_batch(b, msgs, 10, 0, 0), 2);
     CHECK_OK(tram_done(b));
     CHECK_OK(truncate(hostile_path(path, B, "head-1.1.1.1"), 0));
     CHECK_EQ(tram_dispatch(b, &event), 0);
@@ -381,6 +380,20 @@ TEST(as_many_as_may_be_in_hand) {
     }
 }
 
+/* One is held in front of as many as there may be in all: it has to be released first. */
+TEST(as_many_behind_one_that_is_held) {
+    open_all();
+    send_many(a, LAYOUT_WINDOW + 1);
+    CHECK_EQ(tram_recv_batch(b, msgs, 1, TRAM_HOLD, 0), 1);
+    CHECK_EQ(tram_recv_batch(b, &msgs[1], LAYOUT_WINDOW, 0, 0), LAYOUT_WINDOW - 1);
+    CHECK_ERR(tram_wait(b, 0), -ENOBUFS);
+    CHECK_OK(tram_release(b, &msgs[0]));
+    CHECK_EQ(tram_wait(b, 0), 1);
+    CHECK_OK(tram_recv(b, &msg, 0));
+    CHECK_EQ(msg.seq, LAYOUT_WINDOW + 1);
+    close_all();
+}
+
 /* ---- found in the directory ------------------------------------------------------------------ */
 
 static int remove_channel(void) {
@@ -407,6 +420,23 @@ TEST(removed_as_it_is_taken_over) {
     send_many(a, 1);
     receive_many(1);
     CHECK_EQ(msg.seq, 1);
+    close_all();
+}
+
+/* One of several streams that are all needed is gone: that is no removal. */
+TEST(a_gap_between_streams) {
+    struct tram_options options = kit_options(HOSTILE_RING, TRAM_NO_SPIN);
+    static uint8_t large[2500000];
+    char path[512];
+
+    options.ring_max = 4 << 20;
+    a = kit_open(NULL, A, &options);
+    c = hostile_open(C);
+    for (size_t size = 20000; size <= sizeof large; size *= 5)
+        CHECK_OK(tram_send(a, B, 1, large, size, 0));
+    CHECK_OK(unlink(hostile_path(path, B, "from-1.1.1.1+2")));
+    b = hostile_open(B);
+    closed(tram_recv(b, &msg, 0), "contradict");
     close_all();
 }
 
@@ -548,48 +578,79 @@ static unsigned ephemerals(void) {
     return kit_count_files(test_dir(), "from-24?.*") + kit_count_files(test_dir(), "from-25?.*");
 }
 
-/* A drained channel of an ephemeral node that was killed goes at the second re-look. */
+static void re_look(void) {
+    while (tram_timeout(b) == 0)
+        CHECK_EQ(tram_dispatch(b, &event), 0);
+    fault_ahead(10 * KIT_S);
+    CHECK_EQ(tram_dispatch(b, &event), 0);
+}
+
+/* A drained channel of an ephemeral node that was killed goes at the second re-look; who it was is
+ * known as long as something else is between them. */
 TEST(an_ephemeral_sender_is_dead) {
+    for (int way = 0; way < 3; way++) {
+        b = hostile_open(B);
+        CHECK(tram_fd(b) >= 0);
+        JOIN(test_fork(leave_ephemeral, NULL));
+        receive_many(1);
+        CHECK_OK(tram_done(b));
+        if (way == 1)
+            CHECK_OK(tram_send(b, msg.from, 1, "x", 1, 0));
+        if (way == 2)
+            CHECK_OK(tram_watch(b, msg.from));
+        for (int i = 0; i < 3; i++) {
+            CHECK_EQ(ephemerals(), i < 2);
+            re_look();
+        }
+        CHECK_EQ(ephemerals(), 0);
+        CHECK_EQ(peer_find(b, msg.from) != NULL, way > 0);
+        again();
+    }
+}
+
+/* One that runs keeps it. */
+TEST(an_ephemeral_sender_runs) {
     b = hostile_open(B);
+    c = hostile_open(TRAM_EPHEMERAL);
     CHECK(tram_fd(b) >= 0);
-    JOIN(test_fork(leave_ephemeral, NULL));
+    send_many(c, 1);
     receive_many(1);
     CHECK_OK(tram_done(b));
-    for (int i = 0; i < 3; i++) {
-        CHECK_EQ(ephemerals(), i < 2);
-        while (tram_timeout(b) == 0)
-            CHECK_EQ(tram_dispatch(b, &event), 0);
-        fault_ahead(10 * KIT_S);
-        CHECK_EQ(tram_dispatch(b, &event), 0);
-    }
-    CHECK_EQ(ephemerals(), 0);
-    CHECK(peer_find(b, msg.from) == NULL || !peer_find(b, msg.from)->in);
+    for (int i = 0; i < 4; i++)
+        re_look();
+    CHECK_EQ(ephemerals(), 1);
+    send_many(c, 1);
+    receive_many(1);
+    CHECK_EQ(msg.seq, 2);
     close_all();
 }
 
-/* A holds much memory, drained, and does nothing: it is asked for it, and sends just then. */
+/* A holds much memory, drained, and does nothing: it is asked for it, and sends just then, or
+ * writes nonsense. */
 TEST(asked_for_memory_as_it_sends) {
     struct tram_options options = kit_options(1 << 20, TRAM_NO_SPIN);
 
-    a = kit_open(NULL, A, &options);
-    b = hostile_open(B);
-    CHECK(tram_fd(b) >= 0);
-    for (int i = 0; i < 6; i++)
-        CHECK_OK(tram_send(a, B, 1, block, 100000, 0));
-    receive_many(6);
-    CHECK_OK(tram_done(b));
-    for (int i = 0; i < 2; i++) {
-        while (tram_timeout(b) == 0)
-            CHECK_EQ(tram_dispatch(b, &event), 0);
-        if (i == 1)
-            fault_before("fcntl", NULL, 1, send_one);
-        fault_ahead(10 * KIT_S);
-        CHECK_EQ(tram_dispatch(b, &event), 0);
+    for (int spoils = 0; spoils < 2; spoils++) {
+        a = kit_open(NULL, A, &options);
+        b = hostile_open(B);
+        c = hostile_open(C);
+        CHECK(tram_fd(b) >= 0);
+        for (int i = 0; i < 6; i++)
+            CHECK_OK(tram_send(a, B, 1, block, 100000, 0));
+        receive_many(6);
+        CHECK_OK(tram_done(b));
+        re_look();
+        fault_before("fcntl", NULL, 1, spoils ? spoil_tail : send_one);
+        re_look();
+        CHECK_EQ(fault_done(), 1);
+        if (spoils) {
+            closed(tram_recv(b, &msg, kit_patience(5)), "tail");
+        } else {
+            receive_many(1);
+            CHECK_EQ(msg.seq, 7);
+        }
+        again();
     }
-    CHECK_EQ(fault_done(), 1);
-    receive_many(1);
-    CHECK_EQ(msg.seq, 7);
-    close_all();
 }
 
 static void send_and_end(void *arg) {
@@ -613,14 +674,9 @@ TEST(tidied_as_another_life_sends) {
     JOIN(test_fork(send_and_end, b));
     receive_many(6);
     CHECK_OK(tram_done(b));
-    for (int i = 0; i < 2; i++) {
-        while (tram_timeout(b) == 0)
-            CHECK_EQ(tram_dispatch(b, &event), 0);
-        if (i == 1)
-            fault_before("openat", "1.1.1.1", 1, another_life);
-        fault_ahead(10 * KIT_S);
-        CHECK_EQ(tram_dispatch(b, &event), 0);
-    }
+    re_look();
+    fault_before("openat", "1.1.1.1", 1, another_life);
+    re_look();
     CHECK_EQ(fault_done(), 1);
     receive_many(1);
     CHECK_EQ(msg.seq, 7);
@@ -668,6 +724,21 @@ TEST(batches) {
     set_word("from-1.1.1.1", LAYOUT_DATA + 3 * record_span(8), 99);
     CHECK_EQ(tram_recv_batch(b, msgs, 10, 0, 0), 1);
     CHECK_EQ(msgs[0].seq, 3);
+    closed(tram_recv(b, &msg, 0), "record");
+    close_all();
+}
+
+/* What was received of a channel that is closed by now is released, also if its file was cut. */
+TEST(closed_and_cut) {
+    char path[512];
+
+    open_all();
+    send_many(a, 2);
+    set_word("from-1.1.1.1", LAYOUT_DATA + record_span(8), 99);
+    CHECK_EQ(tram_recv_batch(b, msgs, 10, 0, 0), 1);
+    CHECK(peer_find(b, A)->in->broken);
+    CHECK_OK(truncate(hostile_path(path, B, "head-1.1.1.1"), 0));
+    CHECK_OK(tram_done(b));
     closed(tram_recv(b, &msg, 0), "record");
     close_all();
 }

@@ -210,6 +210,11 @@ TEST(spoilt_while_it_waits_for_an_event) {
     CHECK_EQ(tram_dispatch(a, &event), 1);
     CHECK_EQ(event.type, TRAM_EVENT_SPACE);
     refused(send_block(0), -ENOTRECOVERABLE, "nonsense");
+    CHECK(tram_fd(a) >= 0);
+    while (tram_timeout(a) == 0)
+        CHECK_EQ(tram_dispatch(a, &event), 0);
+    fault_ahead(2 * KIT_S); /* a re-look passes over it */
+    CHECK_EQ(tram_dispatch(a, &event), 0);
     close_all();
 }
 
