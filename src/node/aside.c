@@ -50,8 +50,9 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
         rc = sys_rename(node->dir, hidden, name);
     if (rc == 0 && on_disk(&node->bus))
         rc = sys_dir_sync(node->dir);
-    if (rc < 0) {
+    if (rc < 0) { /* it is handed out once more instead, and must not be there twice */
         (void) sys_unlink(node->dir, hidden);
+        (void) sys_unlink(node->dir, name);
         return rc;
     }
     node->asides++;
