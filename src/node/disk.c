@@ -57,7 +57,7 @@ static int read_words(const struct repair *repair, uint32_t generation, struct s
     return 0;
 }
 
-/* What all of them say. -EBADMSG: nothing that could be repaired. */
+/* What all of them say. -EBADMSG: nothing that could be repaired; -ENOENT: it is gone again. */
 static int survey(struct repair *repair) {
     for (uint32_t generation = repair->lowest; generation <= repair->highest; generation++) {
         struct stream words;
@@ -73,7 +73,7 @@ static int survey(struct repair *repair) {
             break;
         }
         if (rc < 0)
-            return rc == -ENOENT ? -EBADMSG : rc;
+            return rc;
         repair->stale |= is_stale(repair->bus, words.boot);
         repair->accepted = words.accepted[WORD_SLOT(words.tail)];
         repair->lost = words.lost > repair->lost ? words.lost : repair->lost;

@@ -453,11 +453,10 @@ int stream_read(int dir, tram_id from, tram_id to, uint32_t generation, struct s
     if (fd < 0)
         return fd;
     rc = sys_stat_fd(fd, &st);
-    if (rc < 0)
-        return rc;
-    if (sys_file_read(fd, &words, sizeof(words), 0) < 0)
-        return -EBADMSG;
-    rc = check_words(&words, from, to, generation);
+    if (rc == 0)
+        rc = file_words(fd, &words, sizeof(words));
+    if (rc == 0)
+        rc = check_words(&words, from, to, generation);
     if (rc < 0)
         return rc;
     *ret_words = words;
