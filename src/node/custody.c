@@ -379,6 +379,7 @@ static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, s
             break;
         }
         walk.dir = again.dir;
+        rc = -EAGAIN; /* if that was the last attempt: files come as fast as they go */
     }
     tell_watchers(&walk);
     return rc;
@@ -588,16 +589,18 @@ static int look_at_tail(int dir, tram_id from, tram_id to, struct channel_look *
     if (rc < 0)
         return rc;
     words = stream_words(&map);
-    for (int tries = 0; tries < 1000000; tries++) {
+    for (int tries = 0; tries < 1000; tries++) {
         uint64_t tail = load_acquire(&words->tail);
         uint64_t accepted = load_acquire(&words->accepted[WORD_SLOT(tail)]);
 
         /* The slot is stored anew only after a next tail. */
         if (load_relaxed(&words->tail) != tail)
             continue;
+        if (accepted < look->consumed || WORD_POSITION(tail) < look->committed)
+            return -EBADMSG;
         look->tail = WORD_POSITION(tail);
         look->accepted = accepted;
-        return accepted < look->consumed || look->tail < look->committed ? -EBADMSG : 0;
+        return 0;
     }
     return -EBUSY;
 }

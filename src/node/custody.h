@@ -16,7 +16,8 @@
 /* Remove a node with the channels to it, and those from it that are drained.
  *   -EBUSY      it runs (the error has the pid), or somebody else acts for it
  *   -ENOTEMPTY  messages wait, to it or from it, and not `force`
- *   -ENOENT     there is no such node */
+ *   -ENOENT     there is no such node
+ *   -EAGAIN     files of it are made as fast as they are removed */
 int custody_rm(const char *bus_path, tram_id id, bool force, struct tram_error *ret_error);
 
 /* Drop what waits from `from` to `to`, and make the channel usable if it was closed. `to` must not
