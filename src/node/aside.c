@@ -148,12 +148,10 @@ static int count_attempt(int dir, const char *name, uint32_t attempts) {
 static void retry_remove(tram_node *node, struct retry *retry) {
     struct retry **link = &node->retries;
 
-    while (*link && *link != retry)
+    while (*link != retry)
         link = &(*link)->next;
-    if (*link) {
-        *link = retry->next;
-        node->retry_count--;
-    }
+    *link = retry->next;
+    node->retry_count--;
     (void) retry_free(retry);
 }
 

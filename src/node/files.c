@@ -30,7 +30,7 @@ bool files_is_machine(int rc) {
 static bool bus_name_valid(const char *name) {
     size_t length = strlen(name);
 
-    if (length < 1 || length > 63 || name[0] == '.')
+    if (length > 63 || name[0] == '.')
         return false;
     return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
            length;
@@ -63,9 +63,9 @@ static int check_dir(int dir, const char *name, const char *path, uint32_t mode,
 }
 
 /* Make, check and open one directory of the path. */
-static int enter_dir(int dir, const char *name, const char *path, uint32_t mode, bool make,
+static int enter_dir(int dir, const char *name, const char *path, uint32_t mode,
                      struct tram_error *error) {
-    int rc = make ? sys_dir_make(dir, name, files_dir_mode(mode)) : 0;
+    int rc = sys_dir_make(dir, name, files_dir_mode(mode));
 
     if (rc < 0 && rc != -EEXIST)
         return error_set(error, rc, "cannot make the directory %s: %s", path, strerror(-rc));
@@ -85,11 +85,11 @@ static int know_disk(struct bus *bus, int root_dir, struct tram_error *error) {
     if (rc < 0)
         return error_set(error, rc, "cannot tell this start of the machine from others: %s",
                          strerror(-rc));
-    rc = root_dir >= 0 ? sys_dir_sync(root_dir) : 0;
+    rc = sys_dir_sync(root_dir);
     return rc < 0 ? error_set(error, rc, "the disk of %s fails: %s", bus->path, strerror(-rc)) : 0;
 }
 
-int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
+int bus_open(const char *name, const char *root, uint32_t mode, struct bus *ret_bus,
              struct tram_error *error) {
     struct bus bus = {.dir = -1, .mode = mode};
     char root_path[sizeof(bus.path) - 64];
@@ -112,21 +112,21 @@ int bus_open(const char *name, const char *root, uint32_t mode, bool make, struc
         length = snprintf(root_path, sizeof(root_path), "%s", root);
     else
         length = snprintf(root_path, sizeof(root_path), "/dev/shm/tram-%u", sys_user());
-    if (length < 0 || (size_t) length >= sizeof(root_path))
+    if ((size_t) length >= sizeof(root_path))
         return error_set(error, -ENAMETOOLONG, "the path of the bus directory is too long");
     (void) snprintf(bus.path, sizeof(bus.path), "%s/%s", root_path, name);
 
-    root_dir = enter_dir(AT_FDCWD, root_path, root_path, mode, make, error);
+    root_dir = enter_dir(AT_FDCWD, root_path, root_path, mode, error);
     if (root_dir < 0)
         return root_dir;
-    bus.dir = enter_dir(root_dir, name, bus.path, mode, make, error);
+    bus.dir = enter_dir(root_dir, name, bus.path, mode, error);
     if (bus.dir < 0)
         return bus.dir;
     rc = sys_file_in_memory(bus.dir);
     if (rc < 0)
         (void) error_set(error, rc, "cannot look at %s: %s", bus.path, strerror(-rc));
     if (rc == 0)
-        rc = know_disk(&bus, make ? root_dir : -1, error);
+        rc = know_disk(&bus, root_dir, error);
     if (rc < 0) {
         bus_close(&bus);
         return rc;

@@ -28,9 +28,9 @@ struct bus {
     char path[256];
 };
 
-/* Find, check and if `make` create the directory of a bus. -EPERM: not to be trusted; the error
- * says why. */
-int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
+/* Find or make the directory of a bus, and check it. -EPERM: not to be trusted; the error says
+ * why. */
+int bus_open(const char *name, const char *root, uint32_t mode, struct bus *ret_bus,
              struct tram_error *error);
 void bus_close(struct bus *bus);
 /* Is it on a disk? Then its boot is set. */

@@ -272,7 +272,7 @@ static int node_start(tram_node *node, const char *bus, tram_id id,
     if (options->layout)
         rc = layout_read(options->layout, &node->layout, error);
     if (rc == 0)
-        rc = bus_open(bus, options->dir, options->mode, true, &node->bus, error);
+        rc = bus_open(bus, options->dir, options->mode, &node->bus, error);
     if (rc < 0)
         return rc;
     node->ephemeral = id == TRAM_EPHEMERAL;
