@@ -12,8 +12,8 @@
  * store the tail, fence, and look at armed. So either he sees our message (and does not remove, or
  * counts it as lost), or we see that it is closed before we say that it was accepted. Then we take
  * ARMED_CLOSED off, and he sets ARMED_FINAL if it is still on, each in one step: one of us comes
- * first. What is final stays so: the message was not accepted, and nobody hands it out. He unlinks
- * the files then; if he died, we do, or the receiver if we don't run.
+ * first. Final is for ever: it was not accepted, and nobody hands it out. He unlinks the files then,
+ * or we if he died, or the receiver if we don't run.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -235,6 +235,11 @@ static int attach_failed(tram_node *node, tram_id to, int rc) {
                          rc == -ENOSPC ? "; the file system of the bus is full" : "");
 }
 
+static int ephemeral_gone(tram_node *node, tram_id to) {
+    return error_channel(&node->error, -EHOSTUNREACH, node->id, to,
+                         "the ephemeral node is gone, and what was sent to it as well");
+}
+
 /* Planned channels, and all of a node opened so, get their memory now. */
 static int pin(const tram_node *node, struct out *out, const struct layout_channel *plan) {
     uint32_t flags = 0;
@@ -359,8 +364,7 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
             break;
     }
     if (rc == -EHOSTUNREACH)
-        return error_channel(&node->error, rc, node->id, to,
-                             "the ephemeral node is gone, and what was sent to it as well");
+        return ephemeral_gone(node, to);
     if (rc == -ENOENT && make)
         return error_channel(&node->error, -ESTALE, node->id, to,
                              "the node's directory is removed again and again");
@@ -398,14 +402,15 @@ static bool is_consumed(const struct out *out) {
 }
 
 static int gone(tram_node *node, const struct peer *peer) {
+    if (is_ephemeral(peer->id))
+        return ephemeral_gone(node, peer->id);
     return error_channel(&node->error, -ESTALE, node->id, peer->id,
                          "the node was removed while this was sent; nothing of it was accepted: "
                          "send it again");
 }
 
-/* Take the closed bit off, in the receiver's words, which are mapped for reading only: its remover,
- * who has not decided yet, fails when he does (C1, against make_final() in custody.c), and finds
- * our message when he looks again. If he has decided, this changes nothing. */
+/* Take the closed bit off, in the receiver's words, which are mapped for reading only. A remover who
+ * has not decided yet fails when he does (C1, against make_final() in custody.c), and looks again. */
 static int reopen(tram_node *node, const struct peer *peer) {
     OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
     struct head_facts facts;
@@ -426,9 +431,8 @@ static int reopen(tram_node *node, const struct peer *peer) {
 }
 
 /* Somebody removes the receiver, and we have published. Whether it is removed, or the message
- * accepted, is decided by who comes first to one word; nobody waits for anybody, so it does not
- * matter how long who is stopped. What is published can't be taken back, so this must not end in
- * another error: if the machine refuses what we need it is asked again. */
+ * accepted, is decided by who comes first to one word: nobody waits for anybody. What is published
+ * can't be taken back, so if the machine refuses what we need, it is asked again. */
 static int removed_or_accepted(tram_node *node, struct peer *peer) {
     const uint64_t *armed = &peer->out->tx.head->armed;
 
@@ -447,13 +451,8 @@ static int removed_or_accepted(tram_node *node, struct peer *peer) {
         out_break(peer->out, -ESTALE);
         return 0;
     }
-    if (is_ephemeral(peer->id)) {
-        out_break(peer->out, -EHOSTUNREACH);
-        return error_channel(&node->error, -EHOSTUNREACH, node->id, peer->id,
-                             "the ephemeral node is gone, and what was sent to it as well");
-    }
-    out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
-    return gone(node, peer);
+    out_break(peer->out, is_ephemeral(peer->id) ? -EHOSTUNREACH : -ESTALE);
+    return gone(node, peer); /* the next send makes the channel anew */
 }
 
 /* The consumer's word says that there is something to be told or heard. */
