@@ -22,7 +22,6 @@
 #include "node/custody.h"
 #include "node/disk.h"
 #include "node/node.h"
-#include "sys/bell.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -499,9 +498,9 @@ int out_published(tram_node *node, struct out *out, uint64_t armed) {
 }
 
 int outs_flush(tram_node *node, bool told) {
-    struct tram_error error; /* the first: of the others the next sends tell */
-    int first = 0;
+    struct tram_error first; /* of the others the next sends tell */
 
+    first.code = 0;
     while (node->staged) {
         struct out *out = node->staged;
 
@@ -510,16 +509,14 @@ int outs_flush(tram_node *node, bool told) {
         if (!out->broken && ring_tx_staged(&out->tx)) {
             int rc = out_publish(node, out);
 
-            out->untold = rc < 0 && (!told || first < 0);
-            if (rc < 0 && first == 0) {
-                first = rc;
-                error = node->error;
-            }
+            out->untold = rc < 0 && (!told || first.code < 0);
+            if (rc < 0 && first.code == 0)
+                first = node->error;
         }
     }
-    if (first < 0)
-        node->error = error;
-    return first;
+    if (first.code < 0)
+        node->error = first;
+    return first.code;
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */
