@@ -12,8 +12,8 @@
  * store the tail, fence, and look at armed. So either he sees our message (and does not remove, or
  * counts it as lost), or we see that it is closed before we say that it was accepted. Then we take
  * ARMED_CLOSED off, and he sets ARMED_FINAL if it is still on, each in one step: one of us comes
- * first. Final is for ever: it was not accepted, and nobody hands it out. He unlinks the files then,
- * or we if he died, or the receiver if we don't run.
+ * first. Final is for ever: it was not accepted, and nobody hands it out. He unlinks the files
+ * then, or we if he died, or the receiver if we don't run.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -408,8 +408,9 @@ static int gone(tram_node *node, const struct peer *peer) {
                          "send it again");
 }
 
-/* Take the closed bit off, in the receiver's words, which are mapped for reading only. A remover who
- * has not decided yet fails when he does (C1, against make_final() in custody.c), and looks again. */
+/* Take the closed bit off, in the receiver's words, which are mapped for reading only. A remover
+ * who has not decided yet fails when he does (C1, against make_final() in custody.c), and looks
+ * again. */
 static int reopen(tram_node *node, const struct peer *peer) {
     OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
     struct head_facts facts;
