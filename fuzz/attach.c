@@ -45,7 +45,7 @@ static void announce(void) {
     struct door *door;
 
     if (!map.base) /* of B, which never makes it anew */
-        REQUIRE(door_open(files_dir(), B, 0600, false, 0, &map) == 0);
+        REQUIRE(door_open(files_dir(), B, 0600, false, 0, &map, NULL) == 0);
     door = map.base;
     (void) __atomic_fetch_add(&door->attached, 1, __ATOMIC_SEQ_CST);
 }

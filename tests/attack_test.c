@@ -343,7 +343,7 @@ TEST(purge_of_an_unlinked_growth) {
     plan.base_seq = 1;
     munmap(words, 65536);
     dir = CHECK_OK(open(kit_path(path, sizeof(path), test_dir(), B, NULL), O_DIRECTORY));
-    CHECK_OK(stream_make(dir, &plan));
+    CHECK_OK(stream_make(dir, &plan, NULL));
     close(dir);
     a = hostile_open(C);
     CHECK_OK(custody_purge(tram_bus_path(a), A, B, &dropped, &error));
@@ -606,7 +606,7 @@ TEST(larger_stream_without_a_link) {
     plan.base = look.tail + LINK_SPAN;
     plan.base_seq = look.accepted;
     plan.capacity = 2 * look.capacity;
-    CHECK_OK(stream_make(dir, &plan));
+    CHECK_OK(stream_make(dir, &plan, NULL));
     a = hostile_open(A);
     CHECK_OK(tram_send(a, B, 0, "two", 3, 0));
     tram_node *b = hostile_open(B);

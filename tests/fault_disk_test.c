@@ -156,7 +156,7 @@ static void unlinked(struct fault_world *w) {
     plan.boot = word(STREAM, offsetof(struct stream, boot));
     plan.base = WORD_POSITION(word(STREAM, offsetof(struct stream, tail))) + LINK_SPAN;
     dir = CHECK_OK(open(path_of(NULL), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    CHECK_OK(stream_make(dir, &plan));
+    CHECK_OK(stream_make(dir, &plan, NULL));
     close(dir);
 }
 

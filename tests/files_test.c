@@ -33,12 +33,12 @@ static void make_files(uint32_t lowest, uint32_t highest) {
 
     dir = CHECK_OK(open(test_dir(), O_RDONLY | O_DIRECTORY));
     CHECK_OK(door_make(dir, &door, 0600));
-    CHECK_OK(head_make(dir, &plan));
+    CHECK_OK(head_make(dir, &plan, NULL));
     for (uint32_t i = lowest; i <= highest; i++) {
         struct stream_plan next = plan;
 
         next.generation = i;
-        CHECK_OK(stream_make(dir, &next));
+        CHECK_OK(stream_make(dir, &next, NULL));
     }
 }
 
@@ -58,7 +58,7 @@ static void remove_files(void) {
 
 static int look_door(void) {
     struct sys_map map = {0};
-    int rc = door_open(dir, B, 0600, false, 0, &map);
+    int rc = door_open(dir, B, 0600, false, 0, &map, NULL);
 
     sys_unmap(&map);
     return rc;

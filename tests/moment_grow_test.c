@@ -195,8 +195,8 @@ TEST(the_last_generation) {
 
     b = open_node(B, 1 << 20);
     dir = CHECK_OK(open(path_of(B, NULL), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    CHECK_OK(head_make(dir, &plan));
-    CHECK_OK(stream_make(dir, &plan));
+    CHECK_OK(head_make(dir, &plan, NULL));
+    CHECK_OK(stream_make(dir, &plan, NULL));
     close(dir);
     a = open_node(A, 1 << 20);
     CHECK_OK(send(1000, 0));

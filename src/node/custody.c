@@ -117,7 +117,7 @@ static void tell_sender(const struct bus *bus, tram_id sender, tram_id id, uint6
     OWNS_MAP struct sys_map map = {0};
     struct door *door;
 
-    if (dir < 0 || door_open(dir, sender, bus->mode, false, SYS_MAP_GUARD, &map) < 0)
+    if (dir < 0 || door_open(dir, sender, bus->mode, false, SYS_MAP_GUARD, &map, NULL) < 0)
         return;
     door = map.base;
     (void) __atomic_fetch_add(&door->gone, lost, __ATOMIC_RELAXED);
@@ -252,7 +252,7 @@ static int remove_in(void *context, const char *name, uint64_t inode) {
 /* Peers that have the door mapped see that it is nobody's any more. */
 static int close_door(const struct walk *walk) {
     OWNS_MAP struct sys_map map = {0};
-    int rc = door_open(walk->dir, walk->id, walk->bus->mode, false, SYS_MAP_GUARD, &map);
+    int rc = door_open(walk->dir, walk->id, walk->bus->mode, false, SYS_MAP_GUARD, &map, NULL);
 
     if (rc == 0)
         store_relaxed(&((struct door *) map.base)->magic, 0);
@@ -291,7 +291,8 @@ static void tell_watchers(const struct walk *walk) {
         OWNS_MAP struct sys_map map = {0};
 
         if (dir < 0 ||
-            door_open(dir, walk->watchers[i], walk->bus->mode, false, SYS_MAP_GUARD, &map) < 0 ||
+            door_open(dir, walk->watchers[i], walk->bus->mode, false, SYS_MAP_GUARD, &map,
+                      NULL) < 0 ||
             !door_announce(map.base))
             continue;
         bell = sys_bell_open(dir, "bell");
@@ -697,7 +698,7 @@ static int change_aside(const char *bus_path, tram_id to, tram_id from, uint64_t
     if (rc < 0)
         return error_channel(error, rc, from, to, "cannot change the set-aside message: %s",
                              strerror(-rc));
-    if (retry && door_open(dir, to, bus.mode, false, SYS_MAP_GUARD, &map) == 0 &&
+    if (retry && door_open(dir, to, bus.mode, false, SYS_MAP_GUARD, &map, NULL) == 0 &&
         door_announce(map.base)) {
         bell = sys_bell_open(dir, "bell");
         if (bell >= 0)

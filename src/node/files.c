@@ -243,9 +243,9 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
 /* ---- files ----------------------------------------------------------------------------------- */
 
 /* Make a file under `.name`, its first `reserve` bytes with memory, `content` at its start; then
- * rename it. What fails leaves nothing. */
+ * rename it. What fails leaves nothing. ret_fd may be NULL. */
 static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uint64_t reserve,
-                    const void *content, uint64_t length, bool sync) {
+                    const void *content, uint64_t length, bool sync, int *ret_fd) {
     char hidden[FILES_NAME + 1];
     OWNS_FD int fd = -1;
     int rc;
@@ -268,6 +268,8 @@ static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uin
     rc = sync ? sys_dir_sync(dir) : 0;
     if (rc < 0)
         (void) sys_unlink(dir, name); /* or the next process would take it for the channel's end */
+    else if (ret_fd)
+        *ret_fd = take_fd(&fd);
     return rc;
 }
 
@@ -286,15 +288,17 @@ static int check_version(uint64_t magic, uint64_t expected, uint32_t version) {
 }
 
 int door_make(int dir, const struct door *words, uint32_t mode) {
-    int rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false);
+    int rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false,
+                      NULL);
 
     if (rc == -EISDIR && sys_remove(dir, "door") == 0)
-        rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false);
+        rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false,
+                      NULL);
     return rc;
 }
 
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
-              struct sys_map *ret_map) {
+              struct sys_map *ret_map, uint64_t *ret_inode) {
     const struct door fresh = {.magic = DOOR_MAGIC, .version = LAYOUT_VERSION, .id = id};
     OWNS_FD int fd = sys_file_open(dir, "door", true);
     struct sys_stat st;
@@ -319,7 +323,10 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
         return rc;
     if (found.id != id)
         return -EBADMSG;
-    return sys_map(fd, LAYOUT_DOOR, 0, SYS_MAP_WRITE | flags, ret_map);
+    rc = sys_map(fd, LAYOUT_DOOR, 0, SYS_MAP_WRITE | flags, ret_map);
+    if (rc == 0 && ret_inode)
+        *ret_inode = st.inode;
+    return rc;
 }
 
 static uint32_t version_of(int dir, const char *name) {
@@ -372,7 +379,7 @@ void files_holder(int dir, struct holder *ret_holder) {
                     door.program);
 }
 
-int stream_make(int dir, const struct stream_plan *plan) {
+int stream_make(int dir, const struct stream_plan *plan, int *ret_fd) {
     const struct stream fresh = {
         .magic = STREAM_MAGIC,
         .version = LAYOUT_VERSION,
@@ -397,10 +404,10 @@ int stream_make(int dir, const struct stream_plan *plan) {
 
     files_stream_name(name, plan->from, plan->generation);
     return file_put(dir, name, plan->mode, LAYOUT_DATA + plan->capacity, 4096, &fresh,
-                    sizeof(fresh), plan->boot != 0);
+                    sizeof(fresh), plan->boot != 0, ret_fd);
 }
 
-int head_make(int dir, const struct stream_plan *plan) {
+int head_make(int dir, const struct stream_plan *plan, int *ret_fd) {
     struct {
         uint64_t magic;
         uint32_t version, zero, from, to;
@@ -411,7 +418,7 @@ int head_make(int dir, const struct stream_plan *plan) {
     static_assert(sizeof(fresh) == offsetof(struct head, zero), "a head's first words");
     files_head_name(name, plan->from);
     return file_put(dir, name, plan->mode, sizeof(struct head), sizeof(struct head), &fresh,
-                    sizeof(fresh), plan->boot != 0);
+                    sizeof(fresh), plan->boot != 0, ret_fd);
 }
 
 /* Believe nothing in a stream's first page that would make us read or write outside. */
@@ -465,19 +472,12 @@ int stream_read(int dir, tram_id from, tram_id to, uint32_t generation, struct s
     return 0;
 }
 
-int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
-                struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd) {
-    char name[FILES_NAME];
-    OWNS_FD int fd = -1;
+int stream_map(int fd, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
+               struct sys_map *ret_map, struct stream_facts *ret_facts) {
     struct sys_stat st;
     struct stream found;
-    int rc;
+    int rc = sys_stat_fd(fd, &st);
 
-    files_stream_name(name, from, generation);
-    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
-    if (fd < 0)
-        return fd;
-    rc = sys_stat_fd(fd, &st);
     if (rc == 0)
         rc = file_words(fd, &found, sizeof(found));
     if (rc == 0)
@@ -494,9 +494,21 @@ int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t
         .capacity = found.capacity,
         .inode = st.inode,
     };
-    if (ret_fd)
-        *ret_fd = take_fd(&fd);
     return 0;
+}
+
+int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
+                struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    int rc;
+
+    files_stream_name(name, from, generation);
+    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
+    rc = fd < 0 ? fd : stream_map(fd, from, to, generation, flags, ret_map, ret_facts);
+    if (rc == 0 && ret_fd)
+        *ret_fd = take_fd(&fd);
+    return rc;
 }
 
 int head_inode(int dir, tram_id from, uint64_t *ret_inode) {
@@ -511,19 +523,12 @@ int head_inode(int dir, tram_id from, uint64_t *ret_inode) {
     return rc;
 }
 
-int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
-              struct head_facts *ret_facts) {
-    char name[FILES_NAME];
-    OWNS_FD int fd = -1;
+int head_map(int fd, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
+             struct head_facts *ret_facts) {
     struct sys_stat st;
     struct head found;
-    int rc;
+    int rc = sys_stat_fd(fd, &st);
 
-    files_head_name(name, from);
-    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
-    if (fd < 0)
-        return fd;
-    rc = sys_stat_fd(fd, &st);
     if (rc < 0)
         return rc;
     rc = st.size == sizeof(struct head)
@@ -540,6 +545,16 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
         return rc;
     *ret_facts = (struct head_facts){.id = found.id, .inode = st.inode};
     return 0;
+}
+
+int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
+              struct head_facts *ret_facts) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
+    return fd < 0 ? fd : head_map(fd, from, to, flags, ret_map, ret_facts);
 }
 
 int head_is_final(int dir, tram_id from) {

@@ -287,7 +287,7 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
     if (rc == 0 && before.pos + LINK_SPAN > out->reserved)
         rc = out_reserve(out, before.pos + LINK_SPAN);
     if (rc == 0)
-        rc = stream_make(dir, &plan);
+        rc = stream_make(dir, &plan, NULL);
     if (rc == 0) {
         rc = switch_stream(node, out, dir, &plan);
         if (rc < 0) { /* or the next process would find it, and take it for the channel's end */

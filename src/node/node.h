@@ -63,6 +63,7 @@ struct out {
     bool asked;        /* the receiver asks for it */
     bool pinned;       /* reserved ahead, never given back */
     bool fixed;        /* of a static layout: never grown, either */
+    bool announced;    /* when it was made */
     bool blocked;      /* a send said -EAGAIN: an event is owed */
     bool claimed;
     bool untold;       /* staged messages were lost, and no call said so yet */
@@ -135,7 +136,7 @@ struct peer {
     int32_t pid;
     uint64_t opens;    /* which life of it was last seen up */
     int bell;          /* -1: not open */
-    uint64_t door_inode, door_seen_at; /* when it was last compared */
+    uint64_t door_inode, door_seen_at; /* of the one that is mapped; when it was last compared */
     uint64_t patience; /* ns to wait until who removes it is through: REMOVER_WAIT, or 0 then */
     struct sys_map door;
     struct out *out;
@@ -251,6 +252,9 @@ struct peer *peer_find(tram_node *node, tram_id id);
 struct peer *peer_get(tram_node *node, tram_id id);
 /* Its door, mapped at the first need; NULL if it never opened. */
 int peer_door(tram_node *node, struct peer *peer, struct door **ret_door);
+/* The same, in its directory, before anything is made there. -EPROTO: it is of another layout
+ * version, and would not look at what we make. */
+int peer_take_door(tram_node *node, struct peer *peer, int dir);
 /* Knock at its door (there is a message, or space), or announce something in its directory. 0,
  * also if it never opened; or why it was not told. */
 int peer_knock(tram_node *node, struct peer *peer);

@@ -191,7 +191,8 @@ static bool needs_new_bell(int dir) {
 static int open_door(tram_node *node, struct tram_error *error) {
     struct sys_stat st;
     struct door *door;
-    int rc = door_open(node->dir, node->id, node->mode, false, node->map_flags, &node->door_map);
+    int rc = door_open(node->dir, node->id, node->mode, false, node->map_flags, &node->door_map,
+                       NULL);
 
     if (rc == 0 && needs_new_bell(node->dir)) {
         sys_unmap(&node->door_map);
@@ -199,7 +200,8 @@ static int open_door(tram_node *node, struct tram_error *error) {
         rc = -ENOENT;
     }
     if (rc == -ENOENT)
-        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
+        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map,
+                       NULL);
     if (rc == -EPROTO)
         return error_set(error, rc,
                          "the node was opened by a tram with layout version %u, this one has %u: "
@@ -207,7 +209,8 @@ static int open_door(tram_node *node, struct tram_error *error) {
                          files_door_version(node->dir), LAYOUT_VERSION);
     if (rc == -EBADMSG || rc == -EISDIR || rc == -ELOOP || rc == -ENXIO) {
         discard_door(node->dir); /* ours to make: nobody else's words are in it */
-        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
+        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map,
+                       NULL);
     }
     if (rc == 0)
         rc = node_make_bell(node);

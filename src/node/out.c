@@ -4,9 +4,9 @@
  * when it is full, and found closed.
  *
  * Attaching. The files are made complete under hidden names and renamed, head first; then the
- * receiver is told (door.attached), all before the first publish. Who dies in between leaves either
- * nothing visible or a channel that his successor finds and announces again, and that the
- * receiver's re-look finds anyway.
+ * receiver is told (door.attached), and then we map them, all before the first publish. Who dies in
+ * between leaves either nothing visible or a channel that his successor finds and announces again,
+ * and that the receiver's re-look finds anyway.
  *
  * Closed. Somebody who removes the receiver stores ARMED_CLOSED, fences, and looks at our tail; we
  * store the tail, fence, and look at armed. So either he sees our message (and does not remove, or
@@ -50,10 +50,11 @@ static void out_free_p(struct out **out) {
 
 /* ---- attaching ------------------------------------------------------------------------------- */
 
-static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity) {
+static int make_channel(tram_node *node, int dir, struct out *out, uint64_t capacity,
+                        int *ret_head) {
     struct stream_plan plan = {
         .from = node->id,
-        .to = to,
+        .to = out->peer->id,
         .mode = node->mode,
         .capacity = capacity,
         .boot = node->bus.boot,
@@ -67,10 +68,10 @@ static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity)
     if (rc == 0)
         rc = sys_unlink(dir, name);
     if (rc == 0 || rc == -ENOENT)
-        rc = head_make(dir, &plan);
+        rc = head_make(dir, &plan, ret_head);
     if (rc < 0)
         return rc;
-    rc = stream_make(dir, &plan);
+    rc = stream_make(dir, &plan, &out->fd);
     if (rc < 0) { /* a head alone is nothing, but has memory */
         files_head_name(name, node->id);
         (void) sys_unlink(dir, name);
@@ -136,19 +137,23 @@ static int open_old(tram_node *node, int dir, struct out *out, uint32_t lowest, 
     return 0;
 }
 
-/* Map what lies there and go on where its words stand. */
-static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowest,
+/* Map what lies there (or what we made: it is open) and go on where its words stand. */
+static int open_channel(tram_node *node, int dir, struct out *out, int made_head, uint32_t lowest,
                         uint32_t highest) {
+    uint32_t flags = SYS_MAP_WRITE | node->map_flags;
+    tram_id to = out->peer->id;
     struct stream_facts facts;
     struct head_facts head;
     int rc;
 
     out->generation = highest;
-    rc = head_open(dir, node->id, out->peer->id, node->map_flags, &out->head_map, &head);
-    if (rc < 0)
-        return rc;
-    rc = stream_open(dir, node->id, out->peer->id, out->generation,
-                     SYS_MAP_WRITE | node->map_flags, &out->map, &facts, &out->fd);
+    rc = made_head >= 0
+             ? head_map(made_head, node->id, to, node->map_flags, &out->head_map, &head)
+             : head_open(dir, node->id, to, node->map_flags, &out->head_map, &head);
+    if (rc == 0)
+        rc = made_head >= 0
+                 ? stream_map(out->fd, node->id, to, highest, flags, &out->map, &facts)
+                 : stream_open(dir, node->id, to, highest, flags, &out->map, &facts, &out->fd);
     if (rc < 0)
         return rc;
     if (facts.id != head.id)
@@ -170,13 +175,26 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
     return open_old(node, dir, out, lowest, facts.base);
 }
 
+/* What gets all of its memory first is announced when it has it: its receiver touches all of it. */
+static bool is_pinned(const tram_node *node, tram_id to) {
+    return layout_find(node->layout, node->id, to) ||
+           (node->flags & (TRAM_OPEN_PREFAULT | TRAM_OPEN_LOCK));
+}
+
 static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64_t capacity,
                   struct out **ret_out) {
-    __attribute__((cleanup(out_free_p))) struct out *out = NULL;
+    __attribute__((cleanup(out_free_p))) struct out *out = calloc(1, sizeof(*out));
+    OWNS_FD int head = -1;
     uint32_t lowest = 0;
     uint32_t highest = 0;
-    int rc = files_generations(dir, node->id, &lowest, &highest);
+    int rc;
 
+    if (!out)
+        return -ENOMEM;
+    out->fd = -1;
+    out->peer = peer;
+    out->ring_max = node->ring_max;
+    rc = files_generations(dir, node->id, &lowest, &highest);
     if (rc == 0)
         rc = head_is_final(dir, node->id);
     if (rc == 1) { /* what a remover left, or is about to remove: ours as well */
@@ -184,22 +202,18 @@ static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64
         if (rc == 0)
             rc = -ENOENT;
     }
-    if (rc == -ENOENT && make)
-        rc = make_channel(node, dir, peer->id, capacity);
-    else if (rc == 0 && on_disk(&node->bus)) {
+    if (rc == -ENOENT && make) {
+        rc = make_channel(node, dir, out, capacity, &head);
+        out->announced = rc == 0 && !is_pinned(node, peer->id);
+        if (out->announced) /* now: it wakes, and looks at the directory, while we map */
+            rc = peer_announce(node, peer);
+    } else if (rc == 0 && on_disk(&node->bus)) {
         rc = disk_repair_streams(&node->bus, dir, node->id, peer->id);
         if (rc == 0)
             rc = files_generations(dir, node->id, &lowest, &highest);
     }
-    if (rc < 0)
-        return rc;
-    out = calloc(1, sizeof(*out));
-    if (!out)
-        return -ENOMEM;
-    out->fd = -1;
-    out->peer = peer;
-    out->ring_max = node->ring_max;
-    rc = open_channel(node, dir, out, lowest, highest);
+    if (rc == 0)
+        rc = open_channel(node, dir, out, head, lowest, highest);
     if (rc < 0)
         return rc;
     *ret_out = out;
@@ -253,17 +267,19 @@ static int pin(const tram_node *node, struct out *out, const struct layout_chann
 }
 
 /* Is the channel that we have still the one in the directory? 1, 0 or a negative errno. */
-static int still_there(tram_node *node, struct peer *peer) {
-    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+static int lies_in(const tram_node *node, int dir, const struct peer *peer) {
     uint64_t inode;
-    int rc;
+    int rc = dir < 0 ? dir : head_inode(dir, node->id, &inode);
 
-    if (dir < 0)
-        return dir == -ENOENT ? 0 : dir;
-    rc = head_inode(dir, node->id, &inode);
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
     return inode == peer->out->head_inode;
+}
+
+static int still_there(tram_node *node, struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+
+    return lies_in(node, dir, peer);
 }
 
 /* Is what we published still in a file that has its name? Asked without a new descriptor: there may
@@ -277,8 +293,7 @@ static int still_linked(tram_node *node, struct peer *peer) {
 
 /* Does anybody act for the receiver who is not the receiver? 1, 0 or a negative errno; -ENOENT: it
  * has no lock, for it never ran, or the remover is through: the lock goes last. */
-static int look_for_remover(tram_node *node, const struct peer *peer) {
-    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+static int look_for_remover(int dir) {
     OWNS_FD int lock = dir < 0 ? dir : sys_lock_look(dir, "lock");
 
     return lock < 0 ? lock : sys_lock_held(lock, LOCK_PROXY);
@@ -288,12 +303,13 @@ static int look_for_remover(tram_node *node, const struct peer *peer) {
  * without having closed this channel; or may be about to. So wait for his end, and look; whoever
  * begins later finds them whole, and closes them first. Who made them, we or a process before us
  * that died then, does not matter. 0, or -ENOENT: to be made again. Who only wants to tell the
- * receiver of them (not `make`) does not wait: it does not run. */
-static int outlive_remover(tram_node *node, struct peer *peer, bool make) {
+ * receiver of them (not `make`) does not wait: it does not run. All of this in `dir`: if it was
+ * removed itself, nothing lies in it. */
+static int outlive_remover(tram_node *node, int dir, struct peer *peer, bool make) {
     uint64_t begin = sys_now();
     int rc;
 
-    while ((rc = look_for_remover(node, peer)) == 1) {
+    while ((rc = look_for_remover(dir)) == 1) {
         if (!make)
             return -ETIMEDOUT;
         if (sys_now() - begin >= peer->patience) {
@@ -303,7 +319,7 @@ static int outlive_remover(tram_node *node, struct peer *peer, bool make) {
         sys_relax();
     }
     if (rc == 0 || rc == -ENOENT)
-        rc = still_there(node, peer);
+        rc = lies_in(node, dir, peer);
     if (rc > 0)
         rc = still_linked(node, peer);
     return rc > 0 ? 0 : rc == 0 ? -ENOENT : rc;
@@ -320,14 +336,17 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
         return -EHOSTUNREACH;
     if (dir < 0)
         return dir;
-    if (files_door_version(dir) != LAYOUT_VERSION)
-        return -EPROTO; /* it would not look at what we make */
     peer = peer_get(node, to);
     if (!peer)
         return -ENOMEM;
+    rc = peer_take_door(node, peer, dir);
+    if (rc < 0) {
+        peer_put(node, peer);
+        return rc;
+    }
     rc = attach(node, dir, peer, make, capacity, &peer->out);
     if (rc == 0)
-        rc = outlive_remover(node, peer, make);
+        rc = outlive_remover(node, dir, peer, make);
     if (rc < 0) {
         peer->out = out_free(peer->out);
         return rc;
@@ -375,7 +394,7 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
         peer->out = out_free(peer->out);
         return attach_failed(node, to, rc);
     }
-    rc = peer_announce(node, peer);
+    rc = peer->out->announced ? 0 : peer_announce(node, peer);
     if (rc < 0) { /* who receives would not know of the channel */
         peer->out = out_free(peer->out);
         return attach_failed(node, to, rc);
@@ -759,41 +778,4 @@ void out_knocked(tram_node *node, struct peer *peer) {
     ring_tx_unwant(&out->tx);
     out->blocked = false;
     peer_event(node, peer, TRAM_EVENT_SPACE);
-}
-
-/* ---- after a restart ------------------------------------------------------------------------- */
-
-struct resume {
-    tram_node *node;
-    int rc;
-};
-
-static int resume_one(void *context, const char *name, uint64_t inode) {
-    struct resume *resume = context;
-    tram_node *node = resume->node;
-    char file[FILES_NAME];
-    OWNS_FD int dir = -1;
-    struct sys_stat st;
-    struct peer *peer;
-    tram_id to;
-
-    (void) inode;
-    if (tram_id_parse(name, &to) < 0)
-        return 0;
-    dir = sys_dir_open(node->bus.dir, name);
-    if (dir < 0)
-        return 0;
-    files_head_name(file, node->id);
-    if (sys_stat_at(dir, file, &st) < 0)
-        return 0;
-    if (out_get(node, to, false, &peer) < 0)
-        return 0; /* a broken channel is said when it is used */
-    (void) out_publish(node, peer->out);
-    return 0;
-}
-
-int outs_resume(tram_node *node) {
-    struct resume resume = {.node = node};
-
-    return sys_dir_each(node->bus.dir, resume_one, &resume);
 }
