@@ -180,7 +180,7 @@ function(find_tests)
 
     # The library with another layout version: for version_test.
     add_executable(other_version tests/other_version.c ${library_sources})
-    target_compile_definitions(other_version PRIVATE LAYOUT_VERSION=2u)
+    target_compile_definitions(other_version PRIVATE LAYOUT_VERSION=3u)
     target_link_libraries(other_version PRIVATE Threads::Threads)
     set_target_properties(other_version PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -110,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         (void) snprintf(path, sizeof(path), "%s/default", files_root());
         REQUIRE(observe_open(path, &observe) == 0);
     }
-    files_make(&input, &files);
+    files_make(&input, &files, false);
     for (int i = 0; i < 16 && input_left(&input); i++)
         files_attack(&input, &files);
     look_as_node(files_dir());

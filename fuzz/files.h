@@ -24,10 +24,13 @@ struct files {
 };
 
 /* A channel A → B with some messages, as `input` has it: some consumed, some handed out, in one
- * stream or two. Put in place with new inodes. */
-void files_make(struct input *input, struct files *files);
+ * stream or two. `anew`: with new inodes, or who has the files open takes them for the old ones. */
+void files_make(struct input *input, struct files *files, bool anew);
 
 /* Spoil some of it, in place. */
 void files_attack(struct input *input, struct files *files);
+
+/* Somebody else may have put other files in place. */
+void files_forget(void);
 
 void files_remove(void);

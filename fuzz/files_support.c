@@ -11,8 +11,9 @@
 
 #define CAPACITY 65536u
 #define ID       UINT64_C(0x1234567812345678)
+#define FILES    3
 
-static const char *const names[] = {"from-1.1.1.1", "from-1.1.1.1+1", "head-1.1.1.1"};
+static const char *const names[FILES] = {"from-1.1.1.1", "from-1.1.1.1+1", "head-1.1.1.1"};
 static char root[64];
 static pid_t owner;
 
@@ -46,30 +47,68 @@ int files_dir(void) {
     return dir;
 }
 
-static void put(const char *name, const void *content, size_t size, uint64_t offset) {
-    int fd = openat(files_dir(), name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+/* What lies under the names, kept open from one write, or input, to the next: a write is one system
+ * call, and not three. */
+static int held[FILES] = {-1, -1, -1};
 
-    REQUIRE(fd >= 0 && pwrite(fd, content, size, (off_t) offset) == (ssize_t) size);
-    close(fd);
+static void forget(unsigned file) {
+    if (held[file] >= 0)
+        close(held[file]);
+    held[file] = -1;
 }
 
-static void resize(const char *name, uint64_t size) {
-    int fd = openat(files_dir(), name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+void files_forget(void) {
+    for (unsigned i = 0; i < FILES; i++)
+        forget(i);
+}
 
-    REQUIRE(fd >= 0);
-    (void) ftruncate(fd, (off_t) size); /* larger than may be: then not */
-    close(fd);
+static int hold(unsigned file) {
+    if (held[file] < 0)
+        held[file] = openat(files_dir(), names[file], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    REQUIRE(held[file] >= 0);
+    return held[file];
+}
+
+static void put(unsigned file, const void *content, size_t size, uint64_t offset) {
+    REQUIRE(pwrite(hold(file), content, size, (off_t) offset) == (ssize_t) size);
+}
+
+static void resize(unsigned file, uint64_t size) {
+    (void) ftruncate(hold(file), (off_t) size); /* larger than may be: then not */
+}
+
+static void remove_file(unsigned file) {
+    (void) unlinkat(files_dir(), names[file], 0);
+    forget(file);
+}
+
+static void rename_file(unsigned from, unsigned to) {
+    if (from == to || renameat(files_dir(), names[from], files_dir(), names[to]) < 0)
+        return;
+    forget(to);
+    held[to] = held[from];
+    held[from] = -1;
 }
 
 void files_remove(void) {
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        (void) unlinkat(files_dir(), names[i], 0);
+    for (unsigned i = 0; i < FILES; i++)
+        remove_file(i);
+}
+
+/* Nothing of the input before is left. */
+static void clear(bool anew) {
+    for (unsigned i = 0; i < FILES; i++) {
+        if (anew || i == 1)
+            remove_file(i);
+        else
+            resize(i, 0);
+    }
 }
 
 /* One stream with `count` records from its base on, and a link if there is another one. */
 static uint64_t fill(struct files *files, uint32_t generation, uint64_t base, uint64_t seq,
                      unsigned count, struct input *input) {
-    static uint8_t data[8192];
+    static uint8_t data[4096];
     struct stream *stream = &files->streams[generation];
     bool last = generation + 1 == files->count;
     uint64_t pos = 0;
@@ -104,18 +143,19 @@ static uint64_t fill(struct files *files, uint32_t generation, uint64_t base, ui
         .kept = base,
         .reserved = base + pos,
     };
-    put(names[generation], stream, sizeof(*stream), 0);
-    put(names[generation], data, pos, LAYOUT_DATA + (base & (stream->capacity - 1)));
-    resize(names[generation], LAYOUT_DATA + stream->capacity);
+    put(generation, stream, sizeof(*stream), 0);
+    if (pos > 0)
+        put(generation, data, pos, LAYOUT_DATA + (base & (stream->capacity - 1)));
+    resize(generation, LAYOUT_DATA + stream->capacity);
     return base + pos;
 }
 
-void files_make(struct input *input, struct files *files) {
+void files_make(struct input *input, struct files *files, bool anew) {
     unsigned counts[2] = {input_byte(input) % 16, input_byte(input) % 16};
     uint64_t base = input_byte(input) * UINT64_C(1024);
     uint64_t end;
 
-    files_remove();
+    clear(anew);
     files->count = 1 + (counts[1] > 0);
     end = fill(files, 0, base, 0, counts[0], input);
     if (files->count == 2)
@@ -130,7 +170,7 @@ void files_make(struct input *input, struct files *files) {
         .committed = base,
         .handed = input_byte(input) & 1 ? end : base,
     };
-    put(names[2], &files->head, sizeof(files->head), 0);
+    put(2, &files->head, sizeof(files->head), 0);
 }
 
 static void attack_words(struct input *input, struct files *files, uint8_t how) {
@@ -147,7 +187,7 @@ static void attack_words(struct input *input, struct files *files, uint8_t how) 
     memcpy(&word, words + at, sizeof(word));
     word = how & 0x20 ? input_word(input, files->streams[0].tail) : input_word(input, word);
     memcpy(words + at, &word, sizeof(word));
-    put(names[file], &word, sizeof(word), at);
+    put(file, &word, sizeof(word), at);
 }
 
 void files_attack(struct input *input, struct files *files) {
@@ -159,17 +199,17 @@ void files_attack(struct input *input, struct files *files) {
     case 0: /* a word of a record, near where some are */
         number = input_number(input, 2);
         how = input_byte(input);
-        put(names[file & 1 && files->count > 1], &(uint64_t){input_word(input, how)}, 8,
+        put(file & 1 && files->count > 1, &(uint64_t){input_word(input, how)}, 8,
             LAYOUT_DATA + number / 8 * 8);
         break;
     case 1:
-        resize(names[file], input_word(input, LAYOUT_DATA + CAPACITY) & UINT64_C(0x3ffffffff));
+        resize(file, input_word(input, LAYOUT_DATA + CAPACITY) & UINT64_C(0x3ffffffff));
         break;
     case 2:
-        (void) renameat(files_dir(), names[file], files_dir(), names[input_byte(input) % 3]);
+        rename_file(file, input_byte(input) % FILES);
         break;
     case 3:
-        (void) unlinkat(files_dir(), names[file], 0);
+        remove_file(file);
         break;
     default:
         attack_words(input, files, how);

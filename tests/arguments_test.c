@@ -129,6 +129,53 @@ TEST(receiving) {
     tram_close(b);
 }
 
+/* The same on the short ways, which a channel goes that was used before; and flags that are allowed
+ * together. */
+TEST(on_the_short_ways) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    char text[] = "12345678";
+    struct iovec piece = { text, 8 };
+    tram_node *a, *b;
+    uint64_t count = 99;
+
+    options.ring_max = 65536;
+    a = kit_open(NULL, A, &options);
+    b = kit_open(NULL, B, NULL);
+    for (int i = 0; i < 4; i++)
+        CHECK_OK(tram_send(a, B, 0, "12345678", 8, 0));
+    refused(a, tram_send(a, B, 0, NULL, 8, 0), -EINVAL);
+    refused(a, tram_send(a, B, 0, "12345678", 8, 1u << 30), -EINVAL);
+    refused(a, tram_send(a, B, 0, "12345678", SIZE_MAX - 10, 0), -EMSGSIZE);
+    CHECK_EQ(tram_send(a, B, 0, "12345678", 8, TRAM_MORE), TRAM_STAGED);
+    CHECK_OK(tram_send(a, B, 0, "12345678", 8, TRAM_MORE | TRAM_DURABLE));
+    CHECK_OK(tram_send(a, B, 0, NULL, 0, TRAM_DURABLE));
+    CHECK_OK(tram_accepted(a, B, &count));
+    CHECK_EQ(count, 7);
+    for (int i = 0; i < 6; i++) {
+        CHECK_OK(tram_recv(b, &msg, 0));
+        CHECK_MEM(msg.data, "12345678", 8);
+        if (i == 1)
+            refused(b, tram_recv(b, NULL, 0), -EINVAL);
+    }
+    CHECK_OK(tram_recv_copy(b, NULL, 0, &msg, 0));
+    CHECK_EQ(msg.seq, 7);
+    while (tram_sendv(a, B, NULL, &piece, 1, TRAM_NOWAIT, TRAM_FOREVER) == 0)
+        count++;
+    msg.data = "12345678";
+    msg.size = 8;
+    refused(a, tram_forward(a, &msg, B, TRAM_NOWAIT), -EAGAIN);
+    CHECK_OK(tram_accepted(a, B, &count));
+    for (uint64_t seq = 8; seq <= count; seq++) {
+        CHECK_OK(tram_recv_copy(b, &options, sizeof options, &msg, 0));
+        CHECK_EQ(msg.seq, seq);
+    }
+    CHECK_OK(tram_done(b));
+    CHECK_ERR(tram_recv(b, &msg, 0), -EAGAIN);
+    CHECK_OK(tram_forward(a, &(struct tram_msg){ .data = "x", .size = 1 }, B, TRAM_NOWAIT));
+    tram_close(a);
+    tram_close(b);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void open_refused(const char *bus, tram_id id, const struct tram_options *options,

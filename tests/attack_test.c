@@ -24,7 +24,7 @@
 #include "node/files.h"
 #include "ring/layout.h"
 #include "ring/tx.h"
-#include "support/kit.h"
+#include "support/hostile.h"
 #include "sys/file.h"
 
 #define A TRAM_ID(1, 1, 1, 1)
@@ -32,13 +32,6 @@
 #define C TRAM_ID(1, 1, 1, 3)
 
 static uint8_t block[1 << 20];
-
-static tram_node *open_small(tram_id id) {
-    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
-
-    options.ring_max = 1 << 20;
-    return kit_open(NULL, id, &options);
-}
 
 static void take_and_check(tram_node *node, uint64_t seq, uint32_t attempt) {
     struct tram_msg msg;
@@ -50,16 +43,6 @@ static void take_and_check(tram_node *node, uint64_t seq, uint32_t attempt) {
     CHECK_EQ(msg.attempt, attempt);
 }
 
-static void *map_file(tram_id node, const char *name, size_t length) {
-    char path[512];
-    int fd = CHECK_OK(open(kit_path(path, sizeof(path), test_dir(), node, name), O_RDWR));
-    void *base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-    CHECK(base != MAP_FAILED);
-    close(fd);
-    return base;
-}
-
 /* As of a sender that died between publishing and ringing: the record is there, the bell silent. */
 static void publish_silently(tram_id from, tram_id to) {
     char name[FILES_NAME];
@@ -69,7 +52,7 @@ static void publish_silently(tram_id from, tram_id to) {
     uint64_t slot;
 
     files_stream_name(name, from, 0);
-    words = map_file(to, name, LAYOUT_DATA + 65536);
+    words = hostile_map(to, name, LAYOUT_DATA + 65536);
     pos = WORD_POSITION(words->tail);
     slot = WORD_SLOT(words->tail) ^ 1u;
     record = (struct record *) (void *) ((uint8_t *) words + LAYOUT_DATA + (pos & 65535u));
@@ -84,8 +67,8 @@ static void publish_silently(tram_id from, tram_id to) {
 /* Whoever waits in short pieces re-looks as well: a message comes whose sender died before it
  * rang. */
 TEST(relook_between_short_waits) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_msg msg;
     int64_t end;
 
@@ -103,9 +86,9 @@ TEST(relook_between_short_waits) {
 
 /* The same under steady traffic of somebody else. */
 TEST(relook_under_traffic) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
-    tram_node *c = open_small(C);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
+    tram_node *c = hostile_open(C);
     struct tram_msg msg;
     int64_t end;
 
@@ -128,8 +111,8 @@ TEST(relook_under_traffic) {
 
 /* And for whoever only polls. */
 TEST(relook_of_a_poller) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_msg msg;
     int64_t end;
 
@@ -146,8 +129,8 @@ TEST(relook_of_a_poller) {
 
 /* In an event loop that only dispatches what a re-look finds makes the descriptor readable. */
 TEST(relook_lights_the_descriptor) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct pollfd entry = {.fd = tram_fd(b), .events = POLLIN};
     struct tram_event event;
     struct tram_msg msg;
@@ -170,8 +153,8 @@ TEST(relook_lights_the_descriptor) {
 /* Messages that were held are released after the channel got quiet: their space is given all the
  * same, or a sender waits for it for ever. */
 TEST(space_of_what_was_held) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_msg msgs[60];
     struct tram_msg msg;
     struct iovec piece = {block, 65000};
@@ -190,8 +173,8 @@ TEST(space_of_what_was_held) {
 }
 
 TEST(space_of_what_is_done) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct iovec piece = {block, 65000};
     struct tram_msg msg;
 
@@ -213,8 +196,8 @@ static void remove_node_ok(tram_node *any, tram_id id) {
 
 /* A sender is removed and comes again; its receiver had followed it into a successor stream. */
 TEST(removed_sender_comes_again) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_msg msg;
 
     CHECK_OK(tram_send(a, B, 0, block, 100000, 0)); /* grows */
@@ -222,7 +205,7 @@ TEST(removed_sender_comes_again) {
     CHECK_ERR(tram_recv(b, &msg, KIT_MS), -ETIMEDOUT);
     (void) tram_close(a);
     remove_node_ok(b, A);
-    a = open_small(A);
+    a = hostile_open(A);
     CHECK_OK(tram_send(a, B, 0, "x", 1, 0));
     take_and_check(b, 1, 1);
     (void) tram_close(a);
@@ -231,8 +214,8 @@ TEST(removed_sender_comes_again) {
 
 /* A receiver is removed and comes again; the next message to it has to grow the ring. */
 TEST(removed_receiver_and_a_large_message) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_msg msg;
 
     CHECK_OK(tram_send(a, B, 0, "x", 1, 0));
@@ -241,12 +224,12 @@ TEST(removed_receiver_and_a_large_message) {
     (void) tram_close(b);
     remove_node_ok(a, B);
     CHECK_OK(tram_send(a, B, 0, block, 100000, 0));
-    b = open_small(B);
+    b = hostile_open(B);
     take_and_check(b, 1, 1);
     CHECK_OK(tram_done(b));
     (void) tram_close(b);
     remove_node_ok(a, B);
-    b = open_small(B);
+    b = hostile_open(B);
     CHECK_OK(tram_send(a, B, 0, block, 300000, 0)); /* larger than that ring as well */
     take_and_check(b, 1, 1);
     CHECK_OK(tram_send(a, B, 0, "y", 1, 0));
@@ -257,8 +240,8 @@ TEST(removed_receiver_and_a_large_message) {
 
 /* The ring had grown; the new one is small again, and the message is as large as the last. */
 TEST(removed_receiver_of_a_grown_ring) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct iovec piece = {block, 100000};
     struct tram_msg msg;
 
@@ -268,7 +251,7 @@ TEST(removed_receiver_of_a_grown_ring) {
     (void) tram_close(b);
     remove_node_ok(a, B);
     CHECK_OK(tram_sendv(a, B, NULL, &piece, 1, 0, 3 * KIT_S));
-    b = open_small(B);
+    b = hostile_open(B);
     take_and_check(b, 1, 1);
     (void) tram_close(a);
     (void) tram_close(b);
@@ -276,8 +259,8 @@ TEST(removed_receiver_of_a_grown_ring) {
 
 /* What was staged for a node that is removed meanwhile is not lost in silence. */
 TEST(staged_for_a_removed_node) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_msg msg;
     int rc;
 
@@ -314,7 +297,7 @@ TEST(growth_that_fails) {
         SKIP("a sanitizer maps more than can be limited");
     options.ring_max = UINT64_C(1) << 30;
     a = kit_open(NULL, A, &options);
-    b = open_small(B);
+    b = hostile_open(B);
     uint8_t *large = malloc(300 << 20);
 
     CHECK(large);
@@ -331,7 +314,7 @@ TEST(growth_that_fails) {
     (void) tram_close(b);
     CHECK(access(kit_path(path, sizeof(path), test_dir(), B, "from-1.1.1.1+1"), F_OK) < 0);
     a = kit_open(NULL, A, &options);
-    b = open_small(B);
+    b = hostile_open(B);
     CHECK_OK(tram_send(a, B, 0, "x", 1, 0));
     take_and_check(b, 12, 1);
     (void) tram_close(a);
@@ -341,8 +324,8 @@ TEST(growth_that_fails) {
 
 /* The sender died between making the larger ring and linking to it; then somebody purges. */
 TEST(purge_of_an_unlinked_growth) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct stream_plan plan = {.from = A, .to = B, .generation = 1, .mode = 0600,
                                .capacity = 1 << 18};
     struct tram_error error;
@@ -354,20 +337,20 @@ TEST(purge_of_an_unlinked_growth) {
     CHECK_OK(tram_send(a, B, 0, "x", 1, 0));
     (void) tram_close(b);
     (void) tram_close(a);
-    words = map_file(B, "from-1.1.1.1", 65536);
+    words = hostile_map(B, "from-1.1.1.1", 65536);
     plan.id = words->id;
     plan.base = WORD_POSITION(words->tail) + LINK_SPAN;
     plan.base_seq = 1;
     munmap(words, 65536);
     dir = CHECK_OK(open(kit_path(path, sizeof(path), test_dir(), B, NULL), O_DIRECTORY));
-    CHECK_OK(stream_make(dir, &plan));
+    CHECK_OK(stream_make(dir, &plan, NULL));
     close(dir);
-    a = open_small(C);
+    a = hostile_open(C);
     CHECK_OK(custody_purge(tram_bus_path(a), A, B, &dropped, &error));
     CHECK_EQ(dropped, 1);
     (void) tram_close(a);
-    a = open_small(A);
-    b = open_small(B);
+    a = hostile_open(A);
+    b = hostile_open(B);
     CHECK_OK(tram_send(a, B, 0, "y", 1, 0));
     take_and_check(b, 2, 1);
     (void) tram_close(a);
@@ -381,7 +364,7 @@ struct stream_of_messages {
 
 static void *send_on(void *context) {
     struct stream_of_messages *all = context;
-    tram_node *a = open_small(A);
+    tram_node *a = hostile_open(A);
 
     while (!__atomic_load_n(&all->stop, __ATOMIC_RELAXED)) {
         int rc = tram_send(a, B, 0, block, all->accepted % 50 ? 10 : 70000, TRAM_NOWAIT);
@@ -394,7 +377,7 @@ static void *send_on(void *context) {
 }
 
 static uint64_t receive_all(void) {
-    tram_node *b = open_small(B);
+    tram_node *b = hostile_open(B);
     uint64_t count = 0;
     struct tram_msg msg;
 
@@ -407,7 +390,7 @@ static uint64_t receive_all(void) {
 /* A receiver is removed again and again while somebody sends to it: what was accepted arrives. */
 TEST(removed_while_somebody_sends) {
     struct stream_of_messages all = {0};
-    tram_node *c = open_small(C);
+    tram_node *c = hostile_open(C);
     int64_t end = kit_now() + 2 * KIT_S;
     struct tram_error error;
     uint64_t received = 0;
@@ -436,8 +419,8 @@ TEST(removed_while_somebody_sends) {
 
 /* An ephemeral sender published and ended between our look and our custody. */
 TEST(tidied_while_it_publishes) {
-    tram_node *b = open_small(B);
-    tram_node *e = open_small(TRAM_EPHEMERAL);
+    tram_node *b = hostile_open(B);
+    tram_node *e = hostile_open(TRAM_EPHEMERAL);
     tram_id id = tram_node_id(e);
     struct bus bus = {.mode = 0600};
     struct stream_facts stream;
@@ -464,7 +447,7 @@ TEST(tidied_while_it_publishes) {
     sys_unmap(&mine);
     close(dir);
     close(bus.dir);
-    b = open_small(B);
+    b = hostile_open(B);
     take_and_check(b, 1, 1);
     (void) tram_close(b);
 }
@@ -487,7 +470,7 @@ static void *open_and_close(void *stop) {
  * stays locked. */
 TEST(fork_beside_a_busy_thread) {
     bool stop = false;
-    tram_node *mine = open_small(A);
+    tram_node *mine = hostile_open(A);
     pthread_t thread;
 
     if (*test_sanitizer())
@@ -499,7 +482,7 @@ TEST(fork_beside_a_busy_thread) {
 
         CHECK(child >= 0);
         if (child == 0) {
-            tram_node *node = open_small(C);
+            tram_node *node = hostile_open(C);
 
             (void) tram_close(node);
             _exit(tram_send(mine, B, 0, "x", 1, 0) == -ECHILD ? 0 : 1);
@@ -576,7 +559,7 @@ TEST(wait_with_all_in_hand) {
 /* A message that is tried again and held is in hand like any other: waits end, the loop rests. */
 TEST(retried_and_held) {
     struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
-    tram_node *a = open_small(A);
+    tram_node *a = hostile_open(A);
     tram_node *b = NULL;
     struct pollfd entry = {.events = POLLIN};
     struct tram_msg held;
@@ -610,7 +593,7 @@ TEST(retried_and_held) {
 /* A sender died between making its larger stream and linking to it: the next one links. */
 TEST(larger_stream_without_a_link) {
     struct stream_plan plan = { .from = A, .to = B, .generation = 1, .mode = 0600 };
-    tram_node *a = open_small(A);
+    tram_node *a = hostile_open(A);
     struct channel_look look;
     char path[512];
     int dir;
@@ -623,10 +606,10 @@ TEST(larger_stream_without_a_link) {
     plan.base = look.tail + LINK_SPAN;
     plan.base_seq = look.accepted;
     plan.capacity = 2 * look.capacity;
-    CHECK_OK(stream_make(dir, &plan));
-    a = open_small(A);
+    CHECK_OK(stream_make(dir, &plan, NULL));
+    a = hostile_open(A);
     CHECK_OK(tram_send(a, B, 0, "two", 3, 0));
-    tram_node *b = open_small(B);
+    tram_node *b = hostile_open(B);
     take_and_check(b, 1, 1);
     take_and_check(b, 2, 1);
     (void) tram_close(a);

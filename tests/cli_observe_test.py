@@ -228,8 +228,9 @@ def test_aside():
 def test_states():
     for words, stream_words, state in (
             (dict(), dict(), "waiting"), (dict(), dict(want=1), "waiting"),
-            (dict(armed=16 + forge.ARMED_BROKEN), dict(), "broken"),
-            (dict(armed=16 + forge.ARMED_CLOSED), dict(), "closed")):
+            (dict(armed=forge.ARMED_EPOCH + forge.ARMED_BROKEN), dict(), "broken"),
+            (dict(armed=forge.ARMED_EPOCH + forge.ARMED_CLOSED), dict(), "closed"),
+            (dict(armed=forge.ARMED_EPOCH + forge.ARMED_FINAL), dict(), "closed")):
         bus = fresh()
         bus.stream(forge.Stream(A, B, **stream_words).put(b"x"))
         bus.head(A, B, **words)
@@ -274,7 +275,7 @@ def test_wrong_streams():
     wrongs = [
         (make(magic=0).octets(), "not complete"),
         (make(magic=1).octets(), "not what its name says"),
-        (make(version=9).octets(), "layout version 9, this program reads 1"),
+        (make(version=9).octets(), "layout version 9, this program reads 2"),
         (make(to=0x01020304).octets(), "another channel"),
         (make(capacity=65536, **{"from": 7}).octets(), "another channel"),
         (make(count=4096).octets(), "more messages are counted"),
@@ -302,7 +303,7 @@ DATA_CUT = 65536
 
 def test_wrong_heads():
     for octets, text in ((forge.head(A, B, magic=5), "not what its name says"),
-                         (forge.head(A, B, version=2), "layout version 2"),
+                         (forge.head(A, B, version=3), "layout version 3"),
                          (forge.head(C, B), "another channel"),
                          (forge.head(A, B)[:200], "cut short"),
                          (forge.head(A, B, ident=99), "different streams"),

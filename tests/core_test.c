@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -119,6 +120,42 @@ static bool has_mark(const char *path) {
     return found;
 }
 
+static void wait_for_gdb(uint32_t flags, int ready) {
+    (void) open_and_fill(flags);
+    (void) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); /* refused where nobody asks */
+    write_text("/proc/self/coredump_filter", "0x7f");
+    CHECK_EQ(write(ready, "", 1), 1);
+    for (;;)
+        pause();
+}
+
+/* The same by gdb, which goes by the same flags, and can anywhere; is the mark in its core? */
+static bool gdb_dumps_mark(uint32_t flags) {
+    char command[800], path[200];
+    int ready[2];
+    bool found;
+    pid_t pid;
+
+    CHECK_OK(pipe(ready));
+    pid = fork();
+    if (pid == 0)
+        wait_for_gdb(flags, ready[1]);
+    CHECK_EQ(read(ready[0], path, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    snprintf(path, sizeof path, "%s/core-%u", test_dir(), flags);
+    snprintf(command, sizeof command,
+             "gdb -q -nx -batch -p %d -ex 'generate-core-file %s' >%s.log 2>&1 </dev/null",
+             (int) pid, path, path);
+    CHECK_EQ(system(command), 0);
+    test_kill(pid);
+    if (access(path, R_OK) < 0)
+        SKIP("gdb may not attach here");
+    found = has_mark(path);
+    unlink(path);
+    return found;
+}
+
 /* Dies with these flags; is the mark in its core? */
 static bool dumps_mark(uint32_t flags) {
     char dir[200], path[300];
@@ -158,7 +195,16 @@ TEST(in_a_core_if_asked_only) {
         close(fd);
     }
     if (strcmp(pattern, "core\n") != 0)
-        SKIP("kernel.core_pattern sends cores elsewhere");
+        SKIP("kernel.core_pattern sends cores elsewhere: see the test with gdb");
     CHECK(dumps_mark(TRAM_OPEN_DUMP));
     CHECK(!dumps_mark(0));
+}
+
+TEST(in_a_core_by_gdb_if_asked_only) {
+    if (*test_sanitizer())
+        SKIP("the shadow memory of the sanitizer would be in the core");
+    if (system("gdb --version >/dev/null 2>&1") != 0)
+        SKIP("no gdb here");
+    CHECK(gdb_dumps_mark(TRAM_OPEN_DUMP));
+    CHECK(!gdb_dumps_mark(0));
 }

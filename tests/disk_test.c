@@ -22,8 +22,8 @@
 
 #include "harness.h"
 #include "ring/layout.h"
+#include "support/disk.h"
 #include "support/kit.h"
-#include "sys/file.h"
 
 #define S TRAM_ID(1, 1, 1, 1)
 #define D TRAM_ID(1, 1, 1, 2)
@@ -43,25 +43,14 @@ int msync(void *base, size_t length, int flags) {
 
 /* ---- a disk ---------------------------------------------------------------------------------- */
 
-static char disk[160];
+static char disk[DISK_PATH];
 
 static void remove_disk(void) {
     kit_remove_tree(disk);
 }
 
 static void need_disk(void) {
-    int fd;
-
-    /* Beside the program, where `make clean` finds what a failed test leaves. */
-    (void) snprintf(disk, sizeof(disk), "%s", test_program("disk-XXXXXX"));
-    CHECK(mkdtemp(disk) != NULL);
-    fd = CHECK_OK(open(disk, O_RDONLY | O_DIRECTORY));
-    if (sys_file_in_memory(fd)) {
-        close(fd);
-        remove_disk();
-        SKIP("the build lies in memory");
-    }
-    close(fd);
+    disk_make(disk, "disk");
     CHECK_EQ(atexit(remove_disk), 0);
 }
 

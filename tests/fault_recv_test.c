@@ -22,13 +22,6 @@
 #define B FAULT_B
 #define C FAULT_C
 
-static void run_all(const struct fault_scenario *scenarios, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        fault_run(&scenarios[i]);
-}
-
-#define RUN(scenarios) run_all(scenarios, sizeof(scenarios) / sizeof((scenarios)[0]))
-
 /* ---- receiving ------------------------------------------------------------------------------- */
 
 static void untouched(struct tram_msg *msg) {
@@ -185,7 +178,7 @@ TEST_TIMEOUT(receiving, 60) {
         { "give space to one who waits", sender_waits, done, 0, check_space },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- messages set aside ---------------------------------------------------------------------- */
@@ -292,7 +285,7 @@ TEST_TIMEOUT(set_aside, 60) {
         { "release a retried one", retried_and_held, release_first, 0, check_released },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* The receive either sets it aside and hands out the next, or hands it out once more. */
@@ -318,7 +311,7 @@ TEST(setting_aside) {
         { "set aside", handed_out_too_often, recv_setting_aside, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -439,7 +432,7 @@ TEST_TIMEOUT(waiting, 100) {
         { "give memory back", idle_with_memory, dispatch_a, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(watching_peers, 100) {
@@ -449,7 +442,7 @@ TEST_TIMEOUT(watching_peers, 100) {
         { "dispatch a watched end", came_back, dispatch_down, 1, check_up },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- questions ------------------------------------------------------------------------------- */
@@ -491,7 +484,7 @@ TEST_TIMEOUT(questions, 60) {
         { "accepted, without a channel", fault_open_both, ask_accepted, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- acting for others ----------------------------------------------------------------------- */
@@ -621,7 +614,7 @@ TEST_TIMEOUT(acting_for_others, 60) {
         { "drop by the tool", is_aside, tool_drop, 0, check_dropped },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- observing ------------------------------------------------------------------------------- */
@@ -710,6 +703,6 @@ TEST_TIMEOUT(observing, 60) {
         { "look for buses", two_wait, look_buses, 0, NULL },
     };
 
-    RUN(scenarios);
-    RUN(buses);
+    FAULT_RUN(scenarios);
+    FAULT_RUN(buses);
 }

@@ -5,6 +5,7 @@
  * test is a group of scenarios; FAULT_ALL=1 tries every way in which each call can fail.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,19 +14,13 @@
 
 #include "harness.h"
 #include "node/custody.h"
+#include "ring/layout.h"
 #include "support/fault_world.h"
 #include "support/kit.h"
 
 #define A FAULT_A
 #define B FAULT_B
 #define C FAULT_C
-
-static void run_all(const struct fault_scenario *scenarios, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        fault_run(&scenarios[i]);
-}
-
-#define RUN(scenarios) run_all(scenarios, sizeof(scenarios) / sizeof((scenarios)[0]))
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -98,6 +93,30 @@ static void grown_and_closed(struct fault_world *w) {
     fault_send(w, 300000);
     fault_send(w, 10);
     w->a = tram_close(w->a);
+}
+
+static void set_words(const char *name, off_t offset, const uint64_t *words, size_t size) {
+    char path[300];
+    int fd = CHECK_OK(open(kit_path(path, sizeof path, test_dir(), B, name), O_RDWR | O_CLOEXEC));
+
+    CHECK_EQ(pwrite(fd, words, size, offset), (ssize_t) size);
+    close(fd);
+}
+
+/* It died between making the larger stream and linking to it. */
+static void grown_and_not_linked(struct fault_world *w) {
+    const off_t tail = offsetof(struct stream, tail);
+    const uint64_t end = record_span(1000);
+    const uint64_t empty[] = { end + sizeof(struct record), 1, 1 };
+
+    w->a = fault_open(w, A);
+    fault_send(w, 1000);
+    fault_send(w, 70000);
+    w->a = tram_close(w->a);
+    set_words("from-1.1.1.1", tail, &end, sizeof end);
+    set_words("from-1.1.1.1", tail + 8, &empty[1], 16);
+    set_words("from-1.1.1.1+1", tail, empty, sizeof empty);
+    w->sent = 1;
 }
 
 static void in_hand_and_dead(struct fault_world *w) {
@@ -217,10 +236,11 @@ TEST_TIMEOUT(opening, 60) {
         { "open a sender", sent_and_closed, open_a, 0, check_accepted },
         { "open a receiver of a grown ring", grown_and_closed, open_b, 0, NULL },
         { "open a sender of a grown ring", grown_and_closed, open_a, 0, check_accepted },
+        { "open a sender that did not link", grown_and_not_linked, open_a, 0, check_accepted },
         { "open, watched", watched, open_b, 0, check_watched },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(opening_after_death, 60) {
@@ -231,7 +251,7 @@ TEST_TIMEOUT(opening_after_death, 60) {
         { "open an ephemeral node", nothing, open_ephemeral, 0, check_ephemeral_gone },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(opening_with_a_layout, 60) {
@@ -240,7 +260,7 @@ TEST_TIMEOUT(opening_with_a_layout, 60) {
         { "open a planned receiver", planned_and_there, open_b, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -397,7 +417,7 @@ TEST_TIMEOUT(first_messages, 60) {
         { "send into the next chunk", next_chunk, send_chunk, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(full_rings, 60) {
@@ -410,7 +430,7 @@ TEST_TIMEOUT(full_rings, 60) {
         { "grow when drained", grown_and_drained, send_larger, 0, check_old_gone },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- other ways to send ---------------------------------------------------------------------- */
@@ -538,7 +558,7 @@ TEST_TIMEOUT(other_ways_to_send, 60) {
         { "forward, the first", in_hand_of_a, forward, 0, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 TEST_TIMEOUT(removed_receivers, 60) {
@@ -548,7 +568,7 @@ TEST_TIMEOUT(removed_receivers, 60) {
         { "flush to one who was removed", removed_while_staged, flush_lost, -ESTALE, NULL },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
@@ -611,5 +631,5 @@ TEST_TIMEOUT(closing, 60) {
         { "close an ephemeral node", ephemeral, close_c, 0, check_next_cleans },
     };
 
-    RUN(scenarios);
+    FAULT_RUN(scenarios);
 }

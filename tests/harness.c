@@ -442,6 +442,7 @@ static bool chosen(const char *name, int n, char **patterns) {
 }
 
 static void set_up(void) {
+    struct rlimit cores;
     sigset_t chld;
 
     verdict =
@@ -456,7 +457,10 @@ static void set_up(void) {
     signal(SIGCHLD, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    if (getrlimit(RLIMIT_CORE, &cores) == 0) { /* none, but for tests that want one */
+        cores.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &cores);
+    }
     setvbuf(stdout, NULL, _IOLBF, 0);
 }
 

@@ -25,15 +25,6 @@ static const int send_codes[] = {-EAGAIN, -EMSGSIZE, -ENOTRECOVERABLE, -EPROTO, 
                                  -ETIMEDOUT, 0};
 static uint8_t block[1 << 19];
 
-static struct sound start(void) {
-    return (struct sound){.b = hostile_open(B), .c = hostile_open(HOSTILE_C)};
-}
-
-static void end(struct sound *sound) {
-    (void) tram_close(sound->b);
-    (void) tram_close(sound->c);
-}
-
 /* ---- scribbling ------------------------------------------------------------------------------ */
 
 /* A process of its own, so that a fault of the attacker isn't the victim's. */
@@ -119,7 +110,7 @@ static void use_sender(tram_node *a, unsigned round) {
 }
 
 static void scribbled_sender(struct scribble job) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     tram_node *a = hostile_open(A);
     unsigned round = 0;
     pid_t pid;
@@ -137,7 +128,7 @@ static void scribbled_sender(struct scribble job) {
     (void) fprintf(stderr, "%u rounds, %llu from A, %llu closed\n", round,
                    (unsigned long long) sound.others, (unsigned long long) sound.closed);
     (void) tram_close(a);
-    end(&sound);
+    sound_end(&sound);
 }
 
 TEST(sender_in_scribbled_head) {
@@ -158,7 +149,7 @@ TEST(sender_at_scribbled_door) {
 
 /* The victim receives in all ways, sleeps, looks on, closes and opens. */
 static void scribbled_receiver(struct scribble job) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     struct tram_event event;
     unsigned opens = 0;
     pid_t pid;
@@ -195,7 +186,7 @@ static void scribbled_receiver(struct scribble job) {
     }
     (void) fprintf(stderr, "%u opens, %llu from A, %llu closed\n", opens,
                    (unsigned long long) sound.others, (unsigned long long) sound.closed);
-    end(&sound);
+    sound_end(&sound);
 }
 
 TEST(receiver_of_scribbled_stream) {
@@ -226,7 +217,7 @@ TEST(receiver_with_cut_door) {
 
 /* What tram_recv_copy() gave does not change, whatever the sender writes into the ring. */
 TEST(a_copy_is_private) {
-    struct sound sound = start();
+    struct sound sound = sound_start();
     tram_node *a = hostile_open(A);
     uint8_t *words;
     static uint8_t copy[3000];
@@ -248,13 +239,13 @@ TEST(a_copy_is_private) {
     munmap(words, LAYOUT_DATA + HOSTILE_RING);
     (void) tram_close(a);
     sound_goes_on(&sound);
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* A copy of what is behind the end of a file that was cut is no message. */
 TEST(a_copy_of_nothing_is_an_error) {
     static const int codes[] = {-EBADMSG, 0};
-    struct sound sound = start();
+    struct sound sound = sound_start();
     tram_node *a = hostile_open(A);
     static uint8_t copy[30000];
     struct tram_msg msg;
@@ -271,14 +262,14 @@ TEST(a_copy_of_nothing_is_an_error) {
     rc = tram_send(a, B, 0, block, 10, 0);
     hostile_error(a, rc, send_codes);
     (void) tram_close(a);
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* The receiver's words are zeros, which make sense, and are nobody's: both ends notice. */
 TEST(head_cut) {
     static const int broken[] = {-ENOTRECOVERABLE, 0};
     static const int closed[] = {-EBADMSG, 0};
-    struct sound sound = start();
+    struct sound sound = sound_start();
     tram_node *a = hostile_open(A);
     struct tram_msg msg;
     char path[512];
@@ -298,14 +289,14 @@ TEST(head_cut) {
     hostile_error(sound.b, rc, closed);
     sound_goes_on(&sound);
     (void) tram_close(a);
-    end(&sound);
+    sound_end(&sound);
 }
 
 /* A large message whose file is cut is read here and there: no mapping for each page. */
 TEST(torn_everywhere) {
     struct tram_options options = kit_options(UINT64_C(1) << 29, TRAM_NO_SPIN);
     tram_node *a = kit_open(NULL, A, &options);
-    struct sound sound = start();
+    struct sound sound = sound_start();
     volatile const uint8_t *data;
     struct tram_msg msg;
     uint64_t sum = 0;
@@ -322,5 +313,5 @@ TEST(torn_everywhere) {
     CHECK_EQ(sum, 0);
     sound_goes_on(&sound);
     (void) tram_close(a);
-    end(&sound);
+    sound_end(&sound);
 }

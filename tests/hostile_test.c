@@ -16,39 +16,13 @@
 #include "node/custody.h"
 #include "node/files.h"
 #include "ring/layout.h"
-#include "support/kit.h"
+#include "support/hostile.h"
 
 #define A TRAM_ID(1, 1, 1, 1)
 #define B TRAM_ID(1, 1, 1, 2)
 #define C TRAM_ID(1, 1, 1, 3)
 
 static uint8_t block[1 << 20];
-
-static tram_node *open_small(tram_id id) {
-    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
-
-    options.ring_max = 1 << 20;
-    return kit_open(NULL, id, &options);
-}
-
-static void *map_file(tram_id node, const char *name, size_t length) {
-    char path[512];
-    int fd = CHECK_OK(open(kit_path(path, sizeof(path), test_dir(), node, name), O_RDWR));
-    void *base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-    CHECK(base != MAP_FAILED);
-    close(fd);
-    return base;
-}
-
-static void put_file(tram_id node, const char *name, const void *content, size_t size) {
-    char path[512];
-    int fd = CHECK_OK(open(kit_path(path, sizeof(path), test_dir(), node, name),
-                           O_RDWR | O_CREAT | O_TRUNC, 0600));
-
-    CHECK_EQ(write(fd, content, size), (ssize_t) size);
-    close(fd);
-}
 
 static void copy_file(tram_id node, const char *from, const char *to) {
     char source[512];
@@ -63,7 +37,7 @@ static void copy_file(tram_id node, const char *from, const char *to) {
 
 /* B opens, and whatever else lies there, what C sends it comes. */
 static void b_works(tram_node *b) {
-    tram_node *c = open_small(C);
+    tram_node *c = hostile_open(C);
     struct tram_msg msg;
     int rc;
 
@@ -82,8 +56,8 @@ TEST(hostile_names) {
         "from-9.9.9.8+7", "aside-9.9.9.9-0", "retry-9.9.9.9-18446744073709551616",
         "retry-9.9.9.9-7", "watch-0.0.0.0", "from-240.0.0.0", "from-1.1.1.2",
     };
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_error error;
     struct tram_msg msg;
     uint64_t dropped;
@@ -93,19 +67,19 @@ TEST(hostile_names) {
     (void) tram_close(a);
     (void) tram_close(b);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        put_file(B, names[i], "nonsense", 8);
-    b = open_small(B);
+        hostile_put(B, names[i], "nonsense", 8);
+    b = hostile_open(B);
     b_works(b);
     (void) tram_close(b);
     a = kit_open(NULL, A, NULL);
     (void) tram_send(a, B, 0, "x", 1, TRAM_NOWAIT);
     (void) custody_purge(tram_bus_path(a), A, B, &dropped, &error);
     (void) tram_close(a);
-    b = open_small(B);
+    b = hostile_open(B);
     CHECK_OK(mkdir(kit_path(path, sizeof(path), test_dir(), B, "from-8.8.8.8"), 0700));
     CHECK_OK(mkdir(kit_path(path, sizeof(path), test_dir(), B, "head-8.8.8.8"), 0700));
     (void) tram_close(b);
-    b = open_small(B);
+    b = hostile_open(B);
     b_works(b);
     while (tram_recv(b, &msg, 0) >= 0)
         continue;
@@ -114,34 +88,34 @@ TEST(hostile_names) {
 }
 
 TEST(hostile_kinds_of_file) {
-    tram_node *b = open_small(B);
+    tram_node *b = hostile_open(B);
     char path[512];
 
     (void) tram_close(b);
     CHECK_OK(symlink("door", kit_path(path, sizeof(path), test_dir(), B, "from-9.9.9.1")));
     CHECK_OK(mkdir(kit_path(path, sizeof(path), test_dir(), B, "from-9.9.9.2"), 0700));
     CHECK_OK(mkfifo(kit_path(path, sizeof(path), test_dir(), B, "from-9.9.9.3"), 0600));
-    put_file(B, "from-9.9.9.4", "x", 1);
+    hostile_put(B, "from-9.9.9.4", "x", 1);
     CHECK_OK(mkdir(kit_path(path, sizeof(path), test_dir(), B, "head-9.9.9.4"), 0700));
-    put_file(B, "from-9.9.9.5", "x", 1);
+    hostile_put(B, "from-9.9.9.5", "x", 1);
     CHECK_OK(symlink("door", kit_path(path, sizeof(path), test_dir(), B, "head-9.9.9.5")));
     CHECK_OK(mkdir(kit_path(path, sizeof(path), test_dir(), B, "retry-9.9.9.5-1"), 0700));
-    b = open_small(B);
+    b = hostile_open(B);
     b_works(b);
     (void) tram_close(b);
 }
 
 /* A broken channel is said once, however often the directory is looked at. */
 TEST(nonsense_is_said_once) {
-    tram_node *b = open_small(B);
+    tram_node *b = hostile_open(B);
     tram_node *c = NULL;
     struct tram_msg msg;
     int told = 0;
 
-    put_file(B, "from-9.9.9.9", "nonsense", 8);
-    put_file(B, "head-9.9.9.9", "nonsense", 8);
+    hostile_put(B, "from-9.9.9.9", "nonsense", 8);
+    hostile_put(B, "head-9.9.9.9", "nonsense", 8);
     for (int i = 0; i < 3; i++) {
-        c = open_small(TRAM_ID(2, 2, 2, 1 + i));
+        c = hostile_open(TRAM_ID(2, 2, 2, 1 + i));
         CHECK_OK(tram_send(c, B, 0, "x", 1, 0)); /* B looks at its directory */
         (void) tram_close(c);
         for (int got = 0; got < 1;) {
@@ -160,8 +134,8 @@ TEST(nonsense_is_said_once) {
 
 /* A message in hand stays readable, whatever its sender puts in place of its file. */
 TEST(replaced_while_in_hand) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_msg msgs[2];
     uint8_t *copy;
     char path[512];
@@ -172,13 +146,13 @@ TEST(replaced_while_in_hand) {
     CHECK_EQ(tram_recv_batch(b, msgs, 1, TRAM_HOLD, KIT_S), 1);
     CHECK_OK(tram_recv(b, &msgs[1], KIT_S));
     copy_file(B, "from-1.1.1.1", "copy");
-    copy = map_file(B, "copy", LAYOUT_DATA + 65536);
+    copy = hostile_map(B, "copy", LAYOUT_DATA + 65536);
     memset(copy + LAYOUT_DATA, 0, 65536);
     munmap(copy, LAYOUT_DATA + 65536);
     CHECK_OK(rename(kit_path(other, sizeof(other), test_dir(), B, "copy"),
                     kit_path(path, sizeof(path), test_dir(), B, "from-1.1.1.1")));
     for (int i = 0; i < 3; i++) {
-        tram_node *c = open_small(TRAM_ID(2, 2, 2, 1 + i));
+        tram_node *c = hostile_open(TRAM_ID(2, 2, 2, 1 + i));
 
         CHECK_OK(tram_send(c, B, 0, "x", 1, 0));
         CHECK_OK(tram_wait(b, KIT_S));
@@ -192,17 +166,17 @@ TEST(replaced_while_in_hand) {
 
 /* Ten thousand channels of nonsense: an open takes no minute. */
 TEST(ten_thousand_names) {
-    tram_node *b = open_small(B);
+    tram_node *b = hostile_open(B);
     char name[FILES_NAME];
     int64_t start;
 
     (void) tram_close(b);
     for (uint32_t i = 0; i < 10000; i++) {
         files_stream_name(name, TRAM_ID(9, 0, 0, 0) + i, 0);
-        put_file(B, name, "nonsense", 8);
+        hostile_put(B, name, "nonsense", 8);
     }
     start = kit_now();
-    b = open_small(B);
+    b = hostile_open(B);
     CHECK(kit_now() - start < kit_patience(5));
     b_works(b);
     (void) tram_close(b);
@@ -210,15 +184,15 @@ TEST(ten_thousand_names) {
 
 /* That the receiver closed the channel is told to a sender that waits for an event. */
 TEST(broken_while_waiting_for_space) {
-    tram_node *a = open_small(A);
-    tram_node *b = open_small(B);
+    tram_node *a = hostile_open(A);
+    tram_node *b = hostile_open(B);
     struct tram_event event;
     struct stream *words;
     struct tram_msg msg;
 
     while (tram_send(a, B, 0, block, 1000, TRAM_NOWAIT) == 0)
         continue;
-    words = map_file(B, "from-1.1.1.1", LAYOUT_DATA + 65536);
+    words = hostile_map(B, "from-1.1.1.1", LAYOUT_DATA + 65536);
     memset((uint8_t *) words + LAYOUT_DATA, 0xff, 4096);
     CHECK_ERR(tram_recv(b, &msg, 0), -EBADMSG);
     CHECK_EQ(tram_wait(a, 3 * KIT_S), 1);
@@ -253,14 +227,14 @@ static bool scribble(struct rng *rng, uint8_t *words, size_t size, const char *p
 static void scribble_rounds(const char *kind, size_t size) {
     uint64_t seed = kit_env("ATTACK_SEED", (uint64_t) kit_now());
     struct rng rng = {seed};
-    tram_node *b = open_small(B);
-    tram_node *c = open_small(C);
+    tram_node *b = hostile_open(B);
+    tram_node *c = hostile_open(C);
     uint64_t closed = 0;
 
     (void) fprintf(stderr, "ATTACK_SEED=%llu\n", (unsigned long long) seed);
     for (uint32_t i = 0; i < 60; i++) {
         tram_id id = TRAM_ID(3, 0, 0, 0) + i;
-        tram_node *a = open_small(id);
+        tram_node *a = hostile_open(id);
         char text[TRAM_ID_TEXT];
         char name[FILES_NAME];
         char path[512];
@@ -274,7 +248,7 @@ static void scribble_rounds(const char *kind, size_t size) {
         if (rng_chance(&rng, 300))
             CHECK_OK(tram_send(a, B, 0, block, 70000, 0));
         (void) snprintf(name, sizeof(name), "%s-%s", kind, tram_id_format(id, text));
-        words = map_file(B, name, size);
+        words = hostile_map(B, name, size);
         for (int step = 0; step < 30; step++) {
             if (!cut && rng_chance(&rng, 300))
                 cut = scribble(&rng, words, size,
@@ -294,7 +268,7 @@ static void scribble_rounds(const char *kind, size_t size) {
         (void) tram_close(a);
         if (rng_chance(&rng, 50)) {
             (void) tram_close(b);
-            b = open_small(B);
+            b = hostile_open(B);
         }
     }
     (void) fprintf(stderr, "%llu closed\n", (unsigned long long) closed);

@@ -51,7 +51,7 @@ static void store(const char *name, const void *content, size_t size) {
 }
 
 static struct sound start(void) {
-    struct sound sound = {.b = hostile_open(B), .c = hostile_open(HOSTILE_C)};
+    struct sound sound = sound_start();
     struct tram_options options = kit_options(HOSTILE_RING, TRAM_NO_SPIN);
     tram_node *a = NULL;
 
@@ -74,18 +74,6 @@ static struct sound start(void) {
     CHECK_OK(tram_done(sound.b));
     sound_goes_on(&sound);
     return sound;
-}
-
-static void end(struct sound *sound) {
-    (void) tram_close(sound->b);
-    (void) tram_close(sound->c);
-}
-
-static void announce(void) {
-    struct door *door = hostile_map(B, "door", LAYOUT_DOOR);
-
-    (void) __atomic_fetch_add(&door->attached, 1, __ATOMIC_SEQ_CST);
-    munmap(door, LAYOUT_DOOR);
 }
 
 static void restore(void) {
@@ -151,7 +139,8 @@ static void before_receiver(struct sound *sound, enum place place, unsigned inde
     restore();
     word = word_open(place, index);
     word_set(&word, value);
-    if (place == DOOR && index == offsetof(struct door, version) / 8 && (uint32_t) value != 1) {
+    if (place == DOOR && index == offsetof(struct door, version) / 8 &&
+        (uint32_t) value != LAYOUT_VERSION) {
         struct tram_options options = TRAM_OPTIONS_INIT;
 
         CHECK_ERR(tram_open(NULL, B, &options, &sound->b), -EPROTO);
@@ -171,13 +160,13 @@ static void while_receiving(struct sound *sound, enum place place, unsigned inde
 
     CHECK_OK(tram_done(sound->b));
     restore();
-    announce();
+    hostile_announce(B);
     while (sound->others == before) /* until it is mapped, and a message of it in hand */
         sound_receive(sound, 1);
     word = word_open(place, index);
     word_set(&word, value);
     sound_goes_on(sound);
-    announce();
+    hostile_announce(B);
     sound_goes_on(sound);
     if (word.at != offsetof(struct door, attached)) /* back is a value that B has seen: no news */
         word_set(&word, word.old);
@@ -263,7 +252,7 @@ static void all_words(enum place place, void (*attack)(struct sound *sound, enum
                    (unsigned long long) sound.closed, (unsigned long long) sound.others);
     if (place == STREAM || place == RECORDS)
         CHECK(sound.closed > 0);
-    end(&sound);
+    sound_end(&sound);
 }
 
 TEST_TIMEOUT(stream_before_receiver, 60) { all_words(STREAM, before_receiver); }

@@ -109,6 +109,21 @@ TEST(of_fixed_size) {
     tram_close(a);
 }
 
+/* Each unit, and none. */
+TEST(units) {
+    tram_node *node = open_with("channel 1.1.1.1 1.1.1.2 size=128k\n"
+                                "channel 1.1.1.1 1.1.1.3 size=1m\n"
+                                "channel 1.1.1.2 1.1.1.1 size=2g\n"
+                                "channel 1.1.1.3 1.1.1.1 size=4G\n", A);
+    static char bytes[1 << 20];
+
+    CHECK_ERR(tram_send(node, B, 0, bytes, sizeof bytes, 0), -EMSGSIZE);
+    CHECK_EQ(tram_last_error(node)->limit, (128 << 10) - 64);
+    CHECK_ERR(tram_send(node, C, 0, bytes, sizeof bytes, 0), -EMSGSIZE);
+    CHECK_EQ(tram_last_error(node)->limit, (1 << 20) - 64);
+    tram_close(node);
+}
+
 static void check_mistake(const char *text, uint64_t line) {
     struct tram_options options = TRAM_OPTIONS_INIT;
     tram_node *node = NULL;
@@ -135,6 +150,9 @@ TEST(mistakes) {
     check_mistake("channel 1.1.1.1 1.1.1.2 size=8G\n", 1);
     check_mistake("channel 1.1.1.1 1.1.1.2 size=-65536\n", 1);
     check_mistake("channel 1.1.1.1 1.1.1.2 size=\n", 1);
+    check_mistake("channel 1.1.1.1 1.1.1.2 size=8589934592\n", 1);
+    check_mistake("channel 1.1.1.1 1.1.1.2 size=99999999999999999999\n", 1);
+    check_mistake("channel 1.1.1.1 1.1.1.2 size=64KB\n", 1);
     check_mistake("channel 1.1.1.1 1.1.1.2 prefaults\n", 1);
     check_mistake("channel 1.1.1.1 1.1.1.2\n\nchannel 1.1.1.1 1.1.1.2\n", 3);
     check_mistake("node\n", 1);

@@ -15,6 +15,9 @@ import os
 import re
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+import rules  # noqa: E402
+
 TOP = os.environ.get("TRAM_SRC") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE, HEADER = "man/man7/tram_limits.7", "include/tram/tram.h"
 
@@ -24,8 +27,8 @@ UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
 # What is a limit, and so has to be in the page: constants of these names in src/ring and src/node …
 LIMIT = re.compile(r"(DEFAULT_\w+|\w+_MAX|\w+_MIN|\w+_WAIT|RELOOK_\w+|TURN_\w+"
                    r"|LAYOUT_(GENERATIONS|WINDOW|BITS|END))")
-# … but not: how long a close waits to tell, which nobody sees.
-OTHERS = {"FAREWELL_WAIT"}
+# … but not these.
+OTHERS = set()
 
 
 def plain(text):
@@ -151,23 +154,6 @@ SPOILT = (
 )
 
 
-def check_rules(files):
-    used = set()
-    for path, old, new, want in SPOILT:
-        changed = files[path].replace(old, new)
-        if changed == files[path]:
-            yield f"sample {path}: '{old}' is not there"
-            continue
-        found = {rule for rule in RULES
-                 if any(want in complaint for complaint in rule({**files, path: changed}))}
-        if not found:
-            yield f"sample {path}: '{new}': nobody complained"
-        used |= found
-    for rule in RULES:
-        if rule not in used:
-            yield f"{rule.__name__} has no sample"
-
-
 def read_tree():
     files = {}
     names = [HEADER, PAGE, "README.md", "man/man7/tram.7", "man/man3/tram_open.3"]
@@ -179,16 +165,5 @@ def read_tree():
     return files
 
 
-def main():
-    files = read_tree()
-    complaints = list(check_rules(files))
-    if "--self-test" not in sys.argv:
-        complaints += [complaint for rule in RULES for complaint in rule(files)]
-    for complaint in complaints:
-        print(complaint)
-    print(f"limits: {len(complaints)} complaints, {len(SPOILT)} samples")
-    return 1 if complaints else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(rules.main("limits", RULES, SPOILT, read_tree()))

@@ -5,6 +5,7 @@
  * disk are taken over: each remembers how its file was then. After a cut every page is at least as
  * new as that, and at random newer.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +17,10 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "node/custody.h"
 #include "ring/layout.h"
+#include "support/disk.h"
 #include "support/kit.h"
-#include "sys/file.h"
 
 #define S TRAM_ID(1, 1, 1, 1)
 #define D TRAM_ID(1, 1, 1, 2)
@@ -29,7 +31,7 @@ static const char *const names[] = {STREAM, STREAM "+1", STREAM "+2", HEAD};
 
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
-static char disk[160];
+static char disk[DISK_PATH];
 static char synced[180]; /* the files as they were when they were last put on it */
 
 /* ---- the disk -------------------------------------------------------------------------------- */
@@ -67,16 +69,46 @@ static void remember(const char *path) {
     close(from);
 }
 
+/* The names in a directory when it was last put on the disk; each between slashes. */
+enum { DIRS = 8 };
+static struct names {
+    char path[300], text[2000];
+} *dirs; /* shared by all processes of a test */
+
+static void read_names(const char *path, struct names *there) {
+    DIR *stream = opendir(path);
+    struct dirent *found;
+    size_t length = 0;
+
+    (void) snprintf(there->path, sizeof(there->path), "%s", path);
+    there->text[0] = '\0';
+    while (stream && (found = readdir(stream)))
+        length += (size_t) snprintf(there->text + length, sizeof(there->text) - length, "/%s/",
+                                    found->d_name);
+    if (stream)
+        (void) closedir(stream);
+}
+
+static struct names *names_of(const char *path) {
+    for (int i = 0; i < DIRS; i++)
+        if (!dirs[i].path[0] || strcmp(dirs[i].path, path) == 0)
+            return &dirs[i];
+    FAIL("too many directories");
+}
+
 static void remember_fd(int fd) {
     char link[64];
     char path[300];
     ssize_t length;
+    struct stat st;
 
     (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     length = readlink(link, path, sizeof(path) - 1);
     if (length <= 0)
         return;
     path[length] = '\0';
+    if (dirs && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        read_names(path, names_of(path));
     remember(path);
 }
 
@@ -111,17 +143,7 @@ static void remove_disk(void) {
 }
 
 static void need_disk(void) {
-    int fd;
-
-    (void) snprintf(disk, sizeof(disk), "%s", test_program("power-XXXXXX"));
-    CHECK(mkdtemp(disk) != NULL);
-    fd = CHECK_OK(open(disk, O_RDONLY | O_DIRECTORY));
-    if (sys_file_in_memory(fd)) {
-        close(fd);
-        remove_disk();
-        SKIP("the build lies in memory");
-    }
-    close(fd);
+    disk_make(disk, "power");
     (void) snprintf(synced, sizeof(synced), "%s.synced", disk);
     CHECK_OK(mkdir(synced, 0700));
     CHECK_EQ(atexit(remove_disk), 0);
@@ -385,4 +407,207 @@ TEST(released_then_closed_then_lost) {
     }
     (void) tram_close(receiver);
     (void) tram_close(sender);
+}
+
+/* ---- staged, and never accepted -------------------------------------------------------------- */
+
+static void stage_and_die(void *unused) {
+    tram_node *sender = start(S);
+
+    (void) unused;
+    CHECK_OK(put(sender, 1, 0));
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK_EQ(tram_send(sender, D, 1000, "staged", 6, TRAM_MORE), TRAM_STAGED);
+    (void) kill(getpid(), SIGKILL);
+}
+
+static void send_over_it(void *unused) {
+    tram_node *sender = start(S);
+
+    (void) unused;
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK_OK(tram_send(sender, D, 2000, "others", 6, 0));
+    (void) kill(getpid(), SIGKILL);
+}
+
+/* The disk has the page with what was staged; and the stream's words of after what was accepted in
+ * its place, which is not on it. */
+TEST(staged_by_a_dead_process_and_overwritten) {
+    char page[4096];
+    tram_node *receiver;
+    struct tram_msg msg;
+    char path[300];
+    uint64_t boot;
+    int status;
+    int then;
+    int now;
+
+    need_disk();
+    CHECK_EQ(waitpid(test_fork(stage_and_die, NULL), &status, 0) > 0 && WIFSIGNALED(status), 1);
+    remember(kit_path(path, sizeof(path), disk, D, STREAM)); /* the kernel writes when it likes */
+    CHECK_EQ(waitpid(test_fork(send_over_it, NULL), &status, 0) > 0 && WIFSIGNALED(status), 1);
+    then = CHECK_OK(synced_file(STREAM));
+    now = CHECK_OK(file(STREAM, O_RDWR));
+    for (off_t at = LAYOUT_DATA; pread(then, page, 4096, at) == 4096; at += 4096)
+        CHECK_EQ(pwrite(now, page, 4096, at), 4096);
+    CHECK_EQ(pread(now, &boot, 8, offsetof(struct stream, boot)), 8);
+    boot ^= 4096; /* another start of the machine */
+    CHECK_EQ(pwrite(now, &boot, 8, offsetof(struct stream, boot)), 8);
+    close(then);
+    close(now);
+    receiver = start(D);
+    CHECK_EQ(get(receiver, &msg), 1);
+    CHECK_ERR(tram_recv(receiver, &msg, 0), -EAGAIN); /* lost; but nothing that never was */
+    (void) tram_close(receiver);
+}
+
+/* ---- what was removed ------------------------------------------------------------------------ */
+
+/* After a cut each name that was in a directory when that was last put on the disk may be there. */
+static bool may_come_back(const char *path, const char *name) {
+    char entry[100];
+
+    (void) snprintf(entry, sizeof(entry), "/%s/", name);
+    return strstr(names_of(path)->text, entry) != NULL;
+}
+
+static const char *bus_path(void) {
+    static char path[200];
+
+    (void) snprintf(path, sizeof(path), "%s/default", disk);
+    return path;
+}
+
+static const char *node_path(tram_id id) {
+    static char path[300];
+    char text[TRAM_ID_TEXT];
+
+    (void) snprintf(path, sizeof(path), "%s/default/%s", disk, tram_id_format(id, text));
+    return path;
+}
+
+/* S sent `count` messages to D, which received some and ended. */
+static void sent_and_received(unsigned count, unsigned received) {
+    tram_node *sender;
+    tram_node *receiver;
+    struct tram_msg msg;
+
+    need_disk();
+    dirs = kit_shared(DIRS * sizeof(*dirs));
+    sender = start(S);
+    receiver = start(D);
+    for (unsigned i = 1; i <= count; i++)
+        CHECK_OK(put(sender, i, 0));
+    for (unsigned i = 1; i <= received; i++)
+        CHECK_EQ(get(receiver, &msg), i);
+    CHECK_OK(tram_done(receiver));
+    (void) tram_close(receiver);
+    (void) tram_close(sender);
+}
+
+static void end_names(void) {
+    CHECK_OK(munmap(dirs, DIRS * sizeof(*dirs)));
+    dirs = NULL;
+}
+
+TEST(removed_nodes_stay_removed) {
+    struct tram_error error;
+
+    sent_and_received(3, 3);
+    CHECK(may_come_back(bus_path(), "1.1.1.2"));
+    CHECK_OK(custody_rm(bus_path(), D, false, &error));
+    CHECK(!may_come_back(bus_path(), "1.1.1.2"));
+    CHECK(may_come_back(bus_path(), "1.1.1.1"));
+    end_names();
+}
+
+TEST(channels_of_a_removed_sender_stay_removed) {
+    struct tram_error error;
+
+    sent_and_received(3, 3);
+    CHECK(may_come_back(node_path(D), STREAM) && may_come_back(node_path(D), HEAD));
+    CHECK_OK(custody_rm(bus_path(), S, false, &error));
+    CHECK(!may_come_back(node_path(D), STREAM) && !may_come_back(node_path(D), HEAD));
+    CHECK(!may_come_back(bus_path(), "1.1.1.1"));
+    end_names();
+}
+
+/* The receiver's words are on the disk, and say that all is done with. */
+TEST(what_was_purged_stays_purged) {
+    struct rng rng = {1};
+    struct tram_error error;
+    struct tram_msg msg;
+    tram_node *sender;
+    tram_node *receiver;
+    uint64_t count;
+
+    sent_and_received(5, 2);
+    CHECK_OK(custody_purge(bus_path(), S, D, &count, &error));
+    CHECK_EQ(count, 3);
+    cut_file(HEAD, &rng, 1000);
+    receiver = start(D);
+    CHECK_EQ(get(receiver, &msg), 0);
+    sender = start(S);
+    CHECK_OK(put(sender, 6, 0));
+    CHECK_EQ(get(receiver, &msg), 6);
+    (void) tram_close(receiver);
+    (void) tram_close(sender);
+    end_names();
+}
+
+/* A channel whose words make no sense goes as a whole. */
+TEST(a_purged_channel_stays_removed) {
+    struct tram_error error;
+    uint64_t nonsense = UINT64_MAX;
+    uint64_t count;
+    int fd;
+
+    sent_and_received(5, 2);
+    fd = CHECK_OK(file(STREAM, O_RDWR));
+    CHECK_EQ(pwrite(fd, &nonsense, 8, offsetof(struct stream, tail)), 8);
+    close(fd);
+    CHECK_OK(custody_purge(bus_path(), S, D, &count, &error));
+    CHECK(!may_come_back(node_path(D), STREAM) && !may_come_back(node_path(D), HEAD));
+    end_names();
+}
+
+static void set_aside_one(void) {
+    struct tram_options options = kit_options(65536, TRAM_NO_SPIN);
+    tram_node *sender;
+    tram_node *receiver;
+    struct tram_msg msg;
+
+    need_disk();
+    dirs = kit_shared(DIRS * sizeof(*dirs));
+    options.attempts = 1;
+    sender = start(S);
+    CHECK_OK(put(sender, 1, 0));
+    receiver = kit_open(disk, D, &options);
+    CHECK_EQ(get(receiver, &msg), 1);
+    (void) tram_close(receiver);
+    receiver = kit_open(disk, D, &options);
+    CHECK_EQ(get(receiver, &msg), 0);
+    (void) tram_close(receiver);
+    (void) tram_close(sender);
+    CHECK(may_come_back(node_path(D), "aside-1.1.1.1-1"));
+}
+
+TEST(what_was_dropped_stays_dropped) {
+    struct tram_error error;
+
+    set_aside_one();
+    CHECK_OK(custody_drop(bus_path(), D, S, 1, &error));
+    CHECK(!may_come_back(node_path(D), "aside-1.1.1.1-1"));
+    end_names();
+}
+
+TEST(what_its_receiver_dropped_stays_dropped) {
+    tram_node *receiver;
+
+    set_aside_one();
+    receiver = start(D);
+    CHECK_OK(tram_aside_drop(receiver, S, 1));
+    CHECK(!may_come_back(node_path(D), "aside-1.1.1.1-1"));
+    (void) tram_close(receiver);
+    end_names();
 }

@@ -33,15 +33,33 @@ static void remove_file(const char *name) {
     CHECK_OK(unlink(kit_path(path, sizeof path, test_dir(), HUB, name)));
 }
 
-/* As set_armed() of src/node/custody.c. */
-static void close_channel(void) {
+static struct head *map_head(void) {
     int fd = open_file(HEAD);
     struct head *head = mmap(NULL, sizeof *head, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     CHECK(head != MAP_FAILED);
+    close(fd);
+    return head;
+}
+
+/* As decide() of src/node/custody.c: closed, … */
+static void close_channel(void) {
+    struct head *head = map_head();
+
     __atomic_store_n(&head->armed, (head->armed + ARMED_EPOCH) | ARMED_CLOSED, __ATOMIC_SEQ_CST);
     munmap(head, sizeof *head);
-    close(fd);
+}
+
+/* … and, if it still is, final. */
+static bool make_final(void) {
+    struct head *head = map_head();
+    uint64_t closed = head->armed;
+    bool done = (closed & ARMED_CLOSED) &&
+                __atomic_compare_exchange_n(&head->armed, &closed, closed | ARMED_FINAL, false,
+                                            __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+
+    munmap(head, sizeof *head);
+    return done;
 }
 
 static tram_node *open_node(tram_id id) {
@@ -87,7 +105,48 @@ TEST(remover_dead_between_stream_and_head) {
     tram_node *spoke = drained();
 
     close_channel();
+    CHECK(make_final());
     remove_file(STREAM);
+    send_accepted(spoke, "after");
+    tram_close(spoke);
+    expect_one("after");
+}
+
+/* It was killed before it unlinked anything, and its receiver opens: nothing comes of what the
+ * sender is told was refused. */
+TEST(remover_dead_after_he_decided) {
+    tram_node *spoke = drained(), *hub;
+    struct tram_msg msg;
+    uint64_t count;
+
+    close_channel();
+    CHECK(make_final());
+    CHECK_ERR(tram_send(spoke, HUB, 0, "refused", 7, 0), -ESTALE);
+    CHECK_OK(tram_accepted(spoke, HUB, &count));
+    CHECK_EQ(count, 0); /* of a channel that is to be made */
+    hub = open_node(HUB);
+    CHECK_ERR(tram_recv(hub, &msg, 0), -EAGAIN);
+    CHECK_OK(tram_send(spoke, HUB, 0, "after", 5, 0));
+    CHECK_OK(tram_recv(hub, &msg, kit_patience(15)));
+    CHECK_EQ(msg.size, 5);
+    CHECK_EQ(msg.seq, 1);
+    tram_close(hub);
+    tram_close(spoke);
+}
+
+/* The same, and its sender does not run: the receiver clears it away. */
+TEST(remover_dead_and_no_sender) {
+    tram_node *spoke = drained();
+    char path[300];
+
+    close_channel();
+    CHECK(make_final());
+    CHECK_ERR(tram_send(spoke, HUB, 0, "refused", 7, 0), -ESTALE);
+    tram_close(spoke);
+    tram_close(open_node(HUB));
+    CHECK(access(kit_path(path, sizeof path, test_dir(), HUB, STREAM), F_OK) < 0);
+    CHECK(access(kit_path(path, sizeof path, test_dir(), HUB, HEAD), F_OK) < 0);
+    spoke = open_node(SPOKE);
     send_accepted(spoke, "after");
     tram_close(spoke);
     expect_one("after");
@@ -129,6 +188,7 @@ TEST(remover_with_an_opener_behind_it) {
         kit_pause();
     CHECK_EQ(tail_of(stream), before); /* it minds the remover */
     close_channel();
+    CHECK(make_final());
     remove_file(STREAM);
     remove_file(HEAD);
     CHECK_OK(sys_unlock(remover, LOCK_PROXY));
@@ -149,56 +209,64 @@ struct published {
 static void send_and_say(void *arg) {
     struct published *shared = arg;
     tram_node *spoke = open_node(SPOKE);
+    int rc;
 
     CHECK_OK(tram_send(spoke, HUB, 0, "during", 6, 0));
     __atomic_store_n(&shared->rc, 1, __ATOMIC_RELEASE);
     while (__atomic_load_n(&shared->rc, __ATOMIC_ACQUIRE) == 1)
         kit_pause();
-    shared->rc = tram_send(spoke, HUB, 0, "again", 5, 0); /* published into a closed channel */
-    if (shared->rc == -ESTALE)
+    rc = tram_send(spoke, HUB, 0, "again", 5, 0); /* published into a closed channel */
+    __atomic_store_n(&shared->rc, rc, __ATOMIC_RELEASE);
+    if (rc == -ESTALE)
         send_accepted(spoke, "again");
     tram_close(spoke);
 }
 
-/* The same, met by a sender that has published: he must not say "accepted" before the remover is
- * through. */
-TEST(remover_with_an_opener_behind_it_and_a_message) {
+/* The same, met by a sender that has published: whether that is accepted is decided by who comes
+ * first, and nobody waits for the other. */
+static void meet(bool decided) {
     struct published *shared = kit_shared(sizeof *shared);
     pid_t pid = test_fork(send_and_say, shared);
     struct tram_msg msg;
-    int remover, opener, stream;
-    uint64_t before;
+    int remover, opener;
     tram_node *hub = open_node(HUB);
 
     CHECK_OK(tram_recv(hub, &msg, kit_patience(15)));
+    CHECK_OK(tram_done(hub));
     tram_close(hub);
     while (__atomic_load_n(&shared->rc, __ATOMIC_ACQUIRE) != 1)
         kit_pause();
     remover = open_file("lock");
     opener = open_file("lock");
-    stream = open_file(STREAM);
-    before = tail_of(stream);
     CHECK_OK(sys_lock(remover, LOCK_CUSTODY));
     CHECK_OK(sys_lock(remover, LOCK_PROXY));
     CHECK_OK(sys_lock(opener, LOCK_IDENTITY));
     close_channel(); /* and here the remover looks: nothing waits */
+    if (decided)
+        CHECK(make_final());
     __atomic_store_n(&shared->rc, 2, __ATOMIC_RELEASE);
-    while (tail_of(stream) == before)
+    while (__atomic_load_n(&shared->rc, __ATOMIC_ACQUIRE) == 2)
         kit_pause();
-    for (int i = 0; i < 300; i++) /* some time to say "accepted", if it would */
-        kit_pause();
-    remove_file(STREAM);
-    remove_file(HEAD);
+    CHECK_EQ(shared->rc, decided ? -ESTALE : 0); /* said while the remover holds all he has */
+    if (!decided)
+        CHECK(!make_final());
+    /* Else he unlinks both now, if the sender was not quicker. */
     CHECK_OK(sys_unlock(remover, LOCK_PROXY));
     CHECK_OK(sys_unlock(remover, LOCK_CUSTODY));
     CHECK_OK(sys_unlock(opener, LOCK_IDENTITY));
     JOIN(pid);
-    CHECK_EQ(shared->rc, -ESTALE);
-    close(stream);
     close(opener);
     close(remover);
     munmap(shared, sizeof *shared);
     expect_one("again");
+}
+
+TEST(a_message_before_the_remover_decides) {
+    meet(false);
+}
+
+TEST(a_message_after_the_remover_decided) {
+    meet(true);
 }
 
 /* The files were made by a process before this one, which died then, while a remover was at work

@@ -65,6 +65,7 @@ STEP_EVERY=1 run step_recv "$tests/step_recv_test" || failed=1
 run bell "$tests/bell_test" || failed=1
 FAULT_ALL=1 run fault_send "$tests/fault_send_test" || failed=1
 FAULT_ALL=1 run fault_recv "$tests/fault_recv_test" || failed=1
+FAULT_ALL=1 run fault_disk "$tests/fault_disk_test" || failed=1
 EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundreds || failed=1
 DISK_SEED=$seed DISK_ROUNDS=1000 run disk "$tests/disk_test" "pages_*" || failed=1
 DISK_SEED=$seed DISK_ROUNDS=1000 run power "$tests/power_test" "durable_*" || failed=1

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 
-BRANCHES = 86.0  # what was reached, and a little less; the aim is 95
+BRANCHES = 95.0  # of which a run or two may lack some: 96 were reached
 RACES = 12
 LISTED = os.path.join(os.path.dirname(__file__), "..", "docs", "COVERAGE.md")
 ROW = re.compile(r"^\|\s*`(src/[^`]+)`\s*\|\s*(\d+)\s*\|")

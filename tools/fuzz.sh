@@ -4,6 +4,7 @@
 #
 #     SECONDS_EACH=60 TARGET="segment door" SANITIZE=address,undefined tools/fuzz.sh
 #     tools/fuzz.sh --minimise     takes what covers most with least into fuzz/corpus
+#     tools/fuzz.sh --add          adds to fuzz/corpus what covers more than that
 #
 # An input that fails is left in build-fuzz/found; the program, with that file as its argument,
 # shows it again. With SANITIZE= (empty) a target runs some times as fast, in build-fuzz-plain.
@@ -40,10 +41,31 @@ minimise()
         wc -c) bytes"
 }
 
+add()
+{
+    local name=$1 cover=$dir/cover
+    rm -rf "$cover"
+    mkdir -p "fuzz/corpus/$name"
+    cp -r "fuzz/corpus/$name" "$cover"
+    "$dir/fuzz/fuzz-$name" -set_cover_merge=1 "$cover" "build-fuzz/corpus/$name" \
+        >"$dir/$name.log" 2>&1
+    local file sum added=0
+    for file in "$cover"/*; do
+        sum=$(basename "$file")
+        [ ${#sum} -gt 12 ] || continue
+        cp "$file" "fuzz/corpus/$name/${sum:0:12}"
+        added=$((added + 1))
+    done
+    echo "$name: $added files more"
+}
+
 for name in $names; do
     mkdir -p "build-fuzz/corpus/$name"
     if [ "${1-}" = --minimise ]; then
         minimise "$name"
+        continue
+    elif [ "${1-}" = --add ]; then
+        add "$name"
         continue
     fi
     log=$dir/$name.log

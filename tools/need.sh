@@ -23,8 +23,9 @@ group()
         echo gcc g++ libc6-dev linux-libc-dev binutils cmake ninja-build pkg-config
         echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler
         ;;
-    check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh
-        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh
+    check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh;
+            # of cores: gdb
+        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb
         ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools

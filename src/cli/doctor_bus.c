@@ -169,7 +169,7 @@ static void check_broken(struct doctor *doctor, const struct observe_channel *ch
     if (channel->state == OBSERVE_CLOSED) {
         doctor_say(doctor, DOCTOR_WARNING, "channel", "%s is closed: a removal of %s was cut off",
                    what, to);
-        doctor_why(doctor, "senders go on when %s opens again, or is removed", to);
+        doctor_why(doctor, "its sender goes on when it next sends, or %s opens", to);
         doctor_do(doctor, "tram rm %s; or start its program", to);
         return;
     }

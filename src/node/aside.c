@@ -50,8 +50,9 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
         rc = sys_rename(node->dir, hidden, name);
     if (rc == 0 && on_disk(&node->bus))
         rc = sys_dir_sync(node->dir);
-    if (rc < 0) {
+    if (rc < 0) { /* it is handed out once more instead, and must not be there twice */
         (void) sys_unlink(node->dir, hidden);
+        (void) sys_unlink(node->dir, name);
         return rc;
     }
     node->asides++;
@@ -147,12 +148,10 @@ static int count_attempt(int dir, const char *name, uint32_t attempts) {
 static void retry_remove(tram_node *node, struct retry *retry) {
     struct retry **link = &node->retries;
 
-    while (*link && *link != retry)
+    while (*link != retry)
         link = &(*link)->next;
-    if (*link) {
-        *link = retry->next;
-        node->retry_count--;
-    }
+    *link = retry->next;
+    node->retry_count--;
     (void) retry_free(retry);
 }
 
@@ -354,6 +353,8 @@ int tram_aside_drop(tram_node *node, tram_id from, uint64_t seq) {
         return rc;
     files_aside_name(name, "aside", from, seq);
     rc = sys_unlink(node->dir, name);
+    if (rc == 0)
+        rc = bus_sync_names(&node->bus, node->dir);
     if (rc < 0)
         rc = no_such(node, from, seq, rc);
     else if (node->asides > 0)

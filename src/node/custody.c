@@ -72,7 +72,7 @@ static int bus_from_path(const char *path, struct bus *ret_bus) {
     if (snprintf(ret_bus->path, sizeof(ret_bus->path), "%s", path) >= (int) sizeof(ret_bus->path))
         return -ENAMETOOLONG;
     ret_bus->dir = sys_dir_open(AT_FDCWD, path);
-    return ret_bus->dir < 0 ? ret_bus->dir : 0;
+    return ret_bus->dir < 0 ? ret_bus->dir : bus_find_boot(ret_bus);
 }
 
 static void bus_close_p(struct bus *bus) {
@@ -89,10 +89,15 @@ static void unmap_p(struct sys_map *map) {
 
 #define OWNS_MAP __attribute__((cleanup(unmap_p)))
 
-/* Change the flags of the consumer's word, as custodian of the destination. */
-static void change_armed(struct head *head, uint64_t clear, uint64_t set) {
-    store_relaxed(&head->armed, ((load_relaxed(&head->armed) + ARMED_EPOCH) & ~clear) | set);
+/* Change the flags of the consumer's word, as custodian of the destination. Returns the new one. A
+ * sender that takes the closed bit off between the load and the store has published before, and we
+ * see what when we look. */
+static uint64_t change_armed(struct head *head, uint64_t clear, uint64_t set) {
+    uint64_t armed = ((load_relaxed(&head->armed) + ARMED_EPOCH) & ~clear) | set;
+
+    store_relaxed(&head->armed, armed);
     fence(); /* F1: the sender publishes, fences, and looks here; we look at its tail next */
+    return armed;
 }
 
 static int set_armed(int dir, tram_id from, tram_id to, uint64_t clear, uint64_t set) {
@@ -101,7 +106,7 @@ static int set_armed(int dir, tram_id from, tram_id to, uint64_t clear, uint64_t
     int rc = head_open(dir, from, to, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts);
 
     if (rc == 0)
-        change_armed(map.base, clear, set);
+        (void) change_armed(map.base, clear, set);
     return rc;
 }
 
@@ -112,7 +117,7 @@ static void tell_sender(const struct bus *bus, tram_id sender, tram_id id, uint6
     OWNS_MAP struct sys_map map = {0};
     struct door *door;
 
-    if (dir < 0 || door_open(dir, sender, bus->mode, false, SYS_MAP_GUARD, &map) < 0)
+    if (dir < 0 || door_open(dir, sender, bus->mode, false, SYS_MAP_GUARD, &map, NULL) < 0)
         return;
     door = map.base;
     (void) __atomic_fetch_add(&door->gone, lost, __ATOMIC_RELAXED);
@@ -185,25 +190,58 @@ static int remove_names(int dir, tram_id from, uint32_t lowest, uint32_t highest
     return rc < 0 ? rc : sys_unlink(dir, name);
 }
 
-/* Remove a channel to the node: closed first, then looked at. So we see what its sender published,
- * or the sender sees that it is closed, also of a channel that was made this moment. */
+/* Closed as we left it, it is removed from here on: no sender of it says accepted any more. False:
+ * one took it back meanwhile. */
+static bool make_final(struct head *head, uint64_t closed) {
+    return (closed & ARMED_FINAL) ||
+           __atomic_compare_exchange_n(&head->armed, &closed, closed | ARMED_FINAL, false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* Close a channel to the node, look, and decide that it is removed. So we see what its sender
+ * published, or the sender sees that it is closed, and takes it back before we decide, or is told
+ * that it is removed; also of a channel that was made this moment. -EAGAIN: it was taken back. */
+static int decide(struct walk *walk, tram_id from, struct channel_look *ret_look) {
+    OWNS_MAP struct sys_map map = {0};
+    struct head_facts facts;
+    struct head *head = NULL;
+    bool was_final = false;
+    uint64_t closed = 0;
+    int rc = head_open(walk->dir, from, walk->id, SYS_MAP_WRITE | SYS_MAP_GUARD, &map, &facts);
+
+    if (rc == 0) {
+        head = map.base;
+        was_final = (load_relaxed(&head->armed) & ARMED_FINAL) != 0;
+        closed = change_armed(head, 0, walk->force ? ARMED_REMOVED : ARMED_CLOSED);
+    }
+    rc = unless_machine(rc);
+    if (rc == 0)
+        rc = channel_look_final(walk->dir, from, walk->id, ret_look);
+    if (files_is_machine(rc) || rc == -EPROTO)
+        return rc;
+    if (was_final) /* by one who died then: he told */
+        ret_look->accepted = ret_look->consumed;
+    if (rc == 0 && ret_look->accepted != ret_look->consumed && !walk->force)
+        return -ENOTEMPTY;
+    return head && !make_final(head, closed) ? -EAGAIN : rc;
+}
+
 static int remove_in(void *context, const char *name, uint64_t inode) {
     struct walk *walk = context;
     struct channel_look look = {0};
     uint64_t number;
     tram_id from;
-    int rc;
+    int rc = -EAGAIN;
 
     (void) inode;
     if (files_parse(name, &from, &number) != FILE_HEAD)
         return 0;
-    rc = unless_machine(set_armed(walk->dir, from, walk->id, 0, ARMED_CLOSED));
-    if (rc == 0)
-        rc = channel_look(walk->dir, from, walk->id, &look);
-    if (files_is_machine(rc) || rc == -EPROTO)
+    for (int tries = 0; tries < 16 && rc == -EAGAIN; tries++)
+        rc = decide(walk, from, &look);
+    if (rc == -EAGAIN)
+        return -ENOTEMPTY; /* somebody is sending, or about to */
+    if (files_is_machine(rc) || rc == -EPROTO || rc == -ENOTEMPTY)
         return rc;
-    if (rc == 0 && look.accepted != look.consumed && !walk->force)
-        return -ENOTEMPTY;
     tell_sender(walk->bus, from, walk->id, look.accepted - look.consumed);
     if (rc < 0)
         look.highest = FILES_GENERATIONS - 1;
@@ -214,7 +252,7 @@ static int remove_in(void *context, const char *name, uint64_t inode) {
 /* Peers that have the door mapped see that it is nobody's any more. */
 static int close_door(const struct walk *walk) {
     OWNS_MAP struct sys_map map = {0};
-    int rc = door_open(walk->dir, walk->id, walk->bus->mode, false, SYS_MAP_GUARD, &map);
+    int rc = door_open(walk->dir, walk->id, walk->bus->mode, false, SYS_MAP_GUARD, &map, NULL);
 
     if (rc == 0)
         store_relaxed(&((struct door *) map.base)->magic, 0);
@@ -253,7 +291,8 @@ static void tell_watchers(const struct walk *walk) {
         OWNS_MAP struct sys_map map = {0};
 
         if (dir < 0 ||
-            door_open(dir, walk->watchers[i], walk->bus->mode, false, SYS_MAP_GUARD, &map) < 0 ||
+            door_open(dir, walk->watchers[i], walk->bus->mode, false, SYS_MAP_GUARD, &map,
+                      NULL) < 0 ||
             !door_announce(map.base))
             continue;
         bell = sys_bell_open(dir, "bell");
@@ -275,14 +314,16 @@ static int note_from(void *context, const char *name, uint64_t inode) {
     dir = sys_dir_open(walk->bus->dir, name);
     if (dir < 0)
         return unless_machine(dir);
-    rc = channel_look(dir, walk->id, to, &look);
+    rc = channel_look_final(dir, walk->id, to, &look);
     if (rc < 0)
         return unless_machine(rc);
+    if (look.armed & ARMED_FINAL)
+        look.accepted = look.consumed;
     walk->waiting += look.accepted - look.consumed;
     if (!walk->set || look.accepted != look.consumed)
         return 0;
     (void) remove_names(dir, walk->id, look.lowest, look.highest); /* its receiver sees that */
-    return 0;
+    return bus_sync_names(walk->bus, dir);
 }
 
 /* Close all channels, and count what waits. */
@@ -314,8 +355,10 @@ static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, s
 
     if (rc < 0)
         return open_all(&walk, rc);
-    if (sent)
-        (void) sys_dir_each(bus->dir, note_from, sent); /* as long as we have the custody */
+    if (sent) /* as long as we have the custody */
+        rc = sys_dir_each(bus->dir, note_from, sent);
+    if (rc < 0)
+        return open_all(&walk, rc);
     for (int tries = 0; tries < 16; tries++) {
         rc = sys_dir_each(walk.dir, remove_in, &walk);
         if (rc < 0)
@@ -337,9 +380,18 @@ static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, s
             break;
         }
         walk.dir = again.dir;
+        rc = -EAGAIN; /* if that was the last attempt: files come as fast as they go */
     }
     tell_watchers(&walk);
     return rc;
+}
+
+/* On a disk: what is removed stays so. Its directory is gone, or another's by now. */
+static int sync_removed(const struct bus *bus, tram_id id) {
+    OWNS_FD int dir = bus->boot ? files_node_dir(bus, id, false) : -ENOENT;
+    int rc = dir < 0 ? dir : bus_sync_names(bus, dir);
+
+    return rc == 0 || rc == -ENOENT ? bus_sync_names(bus, bus->dir) : rc;
 }
 
 static int busy(const struct bus *bus, tram_id id, struct tram_error *error) {
@@ -393,6 +445,8 @@ int custody_rm(const char *bus_path, tram_id id, bool force, struct tram_error *
     walk.set = 1; /* then remove those that are drained */
     if (rc == 0)
         rc = remove_node(&bus, custody.dir, id, force, &walk);
+    if (rc == 0)
+        rc = sync_removed(&bus, id);
     if (rc == -ENOTEMPTY)
         return error_set(ret_error, rc,
                          "messages wait for node %s; receive or purge them, or use --force",
@@ -444,7 +498,7 @@ static int remove_both(int dir, char *hidden) {
 
 /* By name: the directory has files of every sender. The head last: a head alone is nothing, a
  * stream alone would be a channel that is broken. */
-static int remove_channel(int dir, tram_id from) {
+int custody_unlink_channel(int dir, tram_id from) {
     char hidden[FILES_NAME + 1] = ".";
     int rc = 0;
 
@@ -499,10 +553,24 @@ int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to
         return -EAGAIN;
     if (!is_ephemeral(from))
         return trim_channel(bus, dir, from, to, keep);
-    rc = remove_channel(dir, from);
+    rc = custody_unlink_channel(dir, from);
     if (rc == 0)
         rc = remove_node(bus, custody.dir, from, true, NULL);
     return rc < 0 ? rc : 1;
+}
+
+int custody_bury(const struct bus *bus, int dir, tram_id from) {
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    int rc = custody_take(bus, from, true, &custody);
+
+    if (rc < 0)
+        return rc; /* it runs: it will, when it sends */
+    rc = head_is_final(dir, from); /* it may have, before we had the custody */
+    if (rc == 1)
+        rc = custody_unlink_channel(dir, from);
+    if (rc == 0 && is_ephemeral(from))
+        rc = remove_node(bus, custody.dir, from, true, NULL);
+    return rc;
 }
 
 int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id to) {
@@ -522,22 +590,25 @@ static int look_at_tail(int dir, tram_id from, tram_id to, struct channel_look *
     if (rc < 0)
         return rc;
     words = stream_words(&map);
-    for (int tries = 0; tries < 1000000; tries++) {
+    for (int tries = 0; tries < 1000; tries++) {
         uint64_t tail = load_acquire(&words->tail);
         uint64_t accepted = load_acquire(&words->accepted[WORD_SLOT(tail)]);
 
         /* The slot is stored anew only after a next tail. */
         if (load_relaxed(&words->tail) != tail)
             continue;
+        if (accepted < look->consumed || WORD_POSITION(tail) < look->committed)
+            return -EBADMSG;
         look->tail = WORD_POSITION(tail);
         look->accepted = accepted;
-        return accepted < look->consumed || look->tail < look->committed ? -EBADMSG : 0;
+        return 0;
     }
     return -EBUSY;
 }
 
 /* As custodian of the destination: everything accepted is consumed. */
-static int drop_waiting(int dir, tram_id from, tram_id to, const struct channel_look *look) {
+static int drop_waiting(const struct bus *bus, int dir, tram_id from, tram_id to,
+                        const struct channel_look *look) {
     OWNS_MAP struct sys_map map = {0};
     struct head *head;
     struct head_facts facts;
@@ -554,8 +625,8 @@ static int drop_waiting(int dir, tram_id from, tram_id to, const struct channel_
     journal_order();
     store_relaxed(&head->handed, look->tail | (head->handed & 7));
     store_release(&head->head, look->tail);
-    change_armed(head, ARMED_BROKEN | ARMED_CLOSED, 0);
-    return 0;
+    (void) change_armed(head, ARMED_BROKEN | ARMED_CLOSED, 0);
+    return on_disk(bus) ? disk_sync_head(dir, from) : 0;
 }
 
 int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_messages,
@@ -582,7 +653,7 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
     if (rc == 0)
         rc = look_at_tail(custody.dir, from, to, &look);
     if (rc == 0) {
-        rc = drop_waiting(custody.dir, from, to, &look);
+        rc = drop_waiting(&bus, custody.dir, from, to, &look);
         if (rc == 0)
             tell_sender(&bus, from, to, 0);
     } else if (!files_is_machine(rc) && rc != -EPROTO) {
@@ -591,7 +662,9 @@ int custody_purge(const char *bus_path, tram_id from, tram_id to, uint64_t *ret_
         if (rc == -EBUSY)
             return busy(&bus, from, ret_error);
         if (rc == 0)
-            rc = remove_channel(custody.dir, from);
+            rc = custody_unlink_channel(custody.dir, from);
+        if (rc == 0)
+            rc = bus_sync_names(&bus, custody.dir);
     }
     if (rc < 0)
         return error_channel(ret_error, rc, from, to, "cannot purge: %s", strerror(-rc));
@@ -617,13 +690,15 @@ static int change_aside(const char *bus_path, tram_id to, tram_id from, uint64_t
     files_aside_name(again, "retry", from, seq);
     if (rc >= 0)
         rc = retry ? sys_rename(dir, aside, again) : sys_unlink(dir, aside);
+    if (rc == 0)
+        rc = bus_sync_names(&bus, dir);
     if (rc == -ENOENT)
         return error_channel(error, rc, from, to, "message %llu is not set aside",
                              (unsigned long long) seq);
     if (rc < 0)
         return error_channel(error, rc, from, to, "cannot change the set-aside message: %s",
                              strerror(-rc));
-    if (retry && door_open(dir, to, bus.mode, false, SYS_MAP_GUARD, &map) == 0 &&
+    if (retry && door_open(dir, to, bus.mode, false, SYS_MAP_GUARD, &map, NULL) == 0 &&
         door_announce(map.base)) {
         bell = sys_bell_open(dir, "bell");
         if (bell >= 0)

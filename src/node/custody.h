@@ -16,7 +16,8 @@
 /* Remove a node with the channels to it, and those from it that are drained.
  *   -EBUSY      it runs (the error has the pid), or somebody else acts for it
  *   -ENOTEMPTY  messages wait, to it or from it, and not `force`
- *   -ENOENT     there is no such node */
+ *   -ENOENT     there is no such node
+ *   -EAGAIN     files of it are made as fast as they are removed */
 int custody_rm(const char *bus_path, tram_id id, bool force, struct tram_error *ret_error);
 
 /* Drop what waits from `from` to `to`, and make the channel usable if it was closed. `to` must not
@@ -40,6 +41,12 @@ void custody_remove_own(const struct bus *bus, int dir, tram_id id);
 /* If `from` does not run: repair its streams in `dir` after a restart of the machine
  * (disk_repair_streams()). -EBUSY: it runs. */
 int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id to);
+
+/* Of a channel in `dir` it was decided that it is removed, and whoever did died then: remove it, if
+ * `from` does not run. -EBUSY: it does, and will when it sends. */
+int custody_bury(const struct bus *bus, int dir, tram_id from);
+/* As custodian of `from`: all of its files in `dir`. */
+int custody_unlink_channel(int dir, tram_id from);
 
 /* A channel into the directory `dir` of `to`, which the caller holds, is drained and its sender
  * does not run: give back its memory but `keep`; remove it altogether if the sender was ephemeral

@@ -57,7 +57,7 @@ static int read_words(const struct repair *repair, uint32_t generation, struct s
     return 0;
 }
 
-/* What all of them say. -EBADMSG: nothing that could be repaired. */
+/* What all of them say. -EBADMSG: nothing that could be repaired; -ENOENT: it is gone again. */
 static int survey(struct repair *repair) {
     for (uint32_t generation = repair->lowest; generation <= repair->highest; generation++) {
         struct stream words;
@@ -73,7 +73,7 @@ static int survey(struct repair *repair) {
             break;
         }
         if (rc < 0)
-            return rc == -ENOENT ? -EBADMSG : rc;
+            return rc;
         repair->stale |= is_stale(repair->bus, words.boot);
         repair->accepted = words.accepted[WORD_SLOT(words.tail)];
         repair->lost = words.lost > repair->lost ? words.lost : repair->lost;
@@ -268,6 +268,27 @@ int disk_check_sender(const struct bus *bus, int dir, tram_id from, tram_id to) 
     return rc == -EBUSY ? -ENOENT : rc;
 }
 
+/* Records above the tail, which nobody accepted: whoever staged them was killed. What is written
+ * over them may not be on the disk when they are, and then they would be taken for it. So their
+ * numbers go, on the disk as well, before that. */
+static int spoil_staged(struct out *out) {
+    const struct ring_tx *tx = &out->tx;
+    uint64_t end = tx->freed + out->capacity;
+    uint64_t pos = tx->pos;
+    uint64_t seq = tx->seq;
+
+    while (end - pos >= sizeof(struct record)) {
+        struct record *record = (struct record *) (void *) (tx->data + (pos & tx->mask));
+        uint64_t span = record_span(load_relaxed(&record->size));
+
+        if (load_relaxed(&record->seq) != ++seq || span > end - pos)
+            break;
+        store_relaxed(&record->seq, 0);
+        pos += span;
+    }
+    return pos == tx->pos ? 0 : sys_map_sync(&out->map, LAYOUT_DATA + out->capacity);
+}
+
 int disk_take_stream(const struct bus *bus, int dir, struct out *out) {
     struct stream *words = stream_words(&out->map);
 
@@ -275,7 +296,9 @@ int disk_take_stream(const struct bus *bus, int dir, struct out *out) {
     if (words->boot == bus->boot) { /* whoever made it may have died before the names were there */
         int rc = sys_dir_sync(dir);
 
-        return rc < 0 ? rc : sys_dir_sync(bus->dir);
+        if (rc == 0)
+            rc = sys_dir_sync(bus->dir);
+        return rc < 0 ? rc : spoil_staged(out);
     }
     words->boot = bus->boot;
     return sys_map_sync(&out->map, LAYOUT_DATA);

@@ -27,7 +27,7 @@ static inline bool on_disk(const struct bus *bus) {
 }
 
 /* As custodian of `from`: make the streams in `dir`, the directory of `to`, such that they can be
- * believed. -EBADMSG: not even their first pages can be. */
+ * believed. -EBADMSG: not even their first pages can be. -ENOENT: they are no more. */
 int disk_repair_streams(const struct bus *bus, int dir, tram_id from, tram_id to);
 
 /* As holder of `to`, before its end of the channel is opened: the same, if the sender does not run.

@@ -30,7 +30,7 @@ bool files_is_machine(int rc) {
 static bool bus_name_valid(const char *name) {
     size_t length = strlen(name);
 
-    if (length < 1 || length > 63 || name[0] == '.')
+    if (length > 63 || name[0] == '.')
         return false;
     return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
            length;
@@ -63,9 +63,9 @@ static int check_dir(int dir, const char *name, const char *path, uint32_t mode,
 }
 
 /* Make, check and open one directory of the path. */
-static int enter_dir(int dir, const char *name, const char *path, uint32_t mode, bool make,
+static int enter_dir(int dir, const char *name, const char *path, uint32_t mode,
                      struct tram_error *error) {
-    int rc = make ? sys_dir_make(dir, name, files_dir_mode(mode)) : 0;
+    int rc = sys_dir_make(dir, name, files_dir_mode(mode));
 
     if (rc < 0 && rc != -EEXIST)
         return error_set(error, rc, "cannot make the directory %s: %s", path, strerror(-rc));
@@ -85,11 +85,11 @@ static int know_disk(struct bus *bus, int root_dir, struct tram_error *error) {
     if (rc < 0)
         return error_set(error, rc, "cannot tell this start of the machine from others: %s",
                          strerror(-rc));
-    rc = root_dir >= 0 ? sys_dir_sync(root_dir) : 0;
+    rc = sys_dir_sync(root_dir);
     return rc < 0 ? error_set(error, rc, "the disk of %s fails: %s", bus->path, strerror(-rc)) : 0;
 }
 
-int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
+int bus_open(const char *name, const char *root, uint32_t mode, struct bus *ret_bus,
              struct tram_error *error) {
     struct bus bus = {.dir = -1, .mode = mode};
     char root_path[sizeof(bus.path) - 64];
@@ -112,27 +112,37 @@ int bus_open(const char *name, const char *root, uint32_t mode, bool make, struc
         length = snprintf(root_path, sizeof(root_path), "%s", root);
     else
         length = snprintf(root_path, sizeof(root_path), "/dev/shm/tram-%u", sys_user());
-    if (length < 0 || (size_t) length >= sizeof(root_path))
+    if ((size_t) length >= sizeof(root_path))
         return error_set(error, -ENAMETOOLONG, "the path of the bus directory is too long");
     (void) snprintf(bus.path, sizeof(bus.path), "%s/%s", root_path, name);
 
-    root_dir = enter_dir(AT_FDCWD, root_path, root_path, mode, make, error);
+    root_dir = enter_dir(AT_FDCWD, root_path, root_path, mode, error);
     if (root_dir < 0)
         return root_dir;
-    bus.dir = enter_dir(root_dir, name, bus.path, mode, make, error);
+    bus.dir = enter_dir(root_dir, name, bus.path, mode, error);
     if (bus.dir < 0)
         return bus.dir;
     rc = sys_file_in_memory(bus.dir);
     if (rc < 0)
         (void) error_set(error, rc, "cannot look at %s: %s", bus.path, strerror(-rc));
     if (rc == 0)
-        rc = know_disk(&bus, make ? root_dir : -1, error);
+        rc = know_disk(&bus, root_dir, error);
     if (rc < 0) {
         bus_close(&bus);
         return rc;
     }
     *ret_bus = bus;
     return 0;
+}
+
+int bus_find_boot(struct bus *bus) {
+    int rc = sys_file_in_memory(bus->dir);
+
+    return rc == 0 ? sys_boot_id(&bus->boot) : rc < 0 ? rc : 0;
+}
+
+int bus_sync_names(const struct bus *bus, int dir) {
+    return bus->boot ? sys_dir_sync(dir) : 0;
 }
 
 void bus_close(struct bus *bus) {
@@ -233,9 +243,9 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
 /* ---- files ----------------------------------------------------------------------------------- */
 
 /* Make a file under `.name`, its first `reserve` bytes with memory, `content` at its start; then
- * rename it. What fails leaves nothing. */
+ * rename it. What fails leaves nothing. ret_fd may be NULL. */
 static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uint64_t reserve,
-                    const void *content, uint64_t length, bool sync) {
+                    const void *content, uint64_t length, bool sync, int *ret_fd) {
     char hidden[FILES_NAME + 1];
     OWNS_FD int fd = -1;
     int rc;
@@ -258,6 +268,8 @@ static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uin
     rc = sync ? sys_dir_sync(dir) : 0;
     if (rc < 0)
         (void) sys_unlink(dir, name); /* or the next process would take it for the channel's end */
+    else if (ret_fd)
+        *ret_fd = take_fd(&fd);
     return rc;
 }
 
@@ -276,15 +288,17 @@ static int check_version(uint64_t magic, uint64_t expected, uint32_t version) {
 }
 
 int door_make(int dir, const struct door *words, uint32_t mode) {
-    int rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false);
+    int rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false,
+                      NULL);
 
     if (rc == -EISDIR && sys_remove(dir, "door") == 0)
-        rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false);
+        rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false,
+                      NULL);
     return rc;
 }
 
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
-              struct sys_map *ret_map) {
+              struct sys_map *ret_map, uint64_t *ret_inode) {
     const struct door fresh = {.magic = DOOR_MAGIC, .version = LAYOUT_VERSION, .id = id};
     OWNS_FD int fd = sys_file_open(dir, "door", true);
     struct sys_stat st;
@@ -309,7 +323,10 @@ int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
         return rc;
     if (found.id != id)
         return -EBADMSG;
-    return sys_map(fd, LAYOUT_DOOR, 0, SYS_MAP_WRITE | flags, ret_map);
+    rc = sys_map(fd, LAYOUT_DOOR, 0, SYS_MAP_WRITE | flags, ret_map);
+    if (rc == 0 && ret_inode)
+        *ret_inode = st.inode;
+    return rc;
 }
 
 static uint32_t version_of(int dir, const char *name) {
@@ -362,7 +379,7 @@ void files_holder(int dir, struct holder *ret_holder) {
                     door.program);
 }
 
-int stream_make(int dir, const struct stream_plan *plan) {
+int stream_make(int dir, const struct stream_plan *plan, int *ret_fd) {
     const struct stream fresh = {
         .magic = STREAM_MAGIC,
         .version = LAYOUT_VERSION,
@@ -387,10 +404,10 @@ int stream_make(int dir, const struct stream_plan *plan) {
 
     files_stream_name(name, plan->from, plan->generation);
     return file_put(dir, name, plan->mode, LAYOUT_DATA + plan->capacity, 4096, &fresh,
-                    sizeof(fresh), plan->boot != 0);
+                    sizeof(fresh), plan->boot != 0, ret_fd);
 }
 
-int head_make(int dir, const struct stream_plan *plan) {
+int head_make(int dir, const struct stream_plan *plan, int *ret_fd) {
     struct {
         uint64_t magic;
         uint32_t version, zero, from, to;
@@ -401,7 +418,7 @@ int head_make(int dir, const struct stream_plan *plan) {
     static_assert(sizeof(fresh) == offsetof(struct head, zero), "a head's first words");
     files_head_name(name, plan->from);
     return file_put(dir, name, plan->mode, sizeof(struct head), sizeof(struct head), &fresh,
-                    sizeof(fresh), plan->boot != 0);
+                    sizeof(fresh), plan->boot != 0, ret_fd);
 }
 
 /* Believe nothing in a stream's first page that would make us read or write outside. */
@@ -443,11 +460,10 @@ int stream_read(int dir, tram_id from, tram_id to, uint32_t generation, struct s
     if (fd < 0)
         return fd;
     rc = sys_stat_fd(fd, &st);
-    if (rc < 0)
-        return rc;
-    if (sys_file_read(fd, &words, sizeof(words), 0) < 0)
-        return -EBADMSG;
-    rc = check_words(&words, from, to, generation);
+    if (rc == 0)
+        rc = file_words(fd, &words, sizeof(words));
+    if (rc == 0)
+        rc = check_words(&words, from, to, generation);
     if (rc < 0)
         return rc;
     *ret_words = words;
@@ -456,19 +472,12 @@ int stream_read(int dir, tram_id from, tram_id to, uint32_t generation, struct s
     return 0;
 }
 
-int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
-                struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd) {
-    char name[FILES_NAME];
-    OWNS_FD int fd = -1;
+int stream_map(int fd, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
+               struct sys_map *ret_map, struct stream_facts *ret_facts) {
     struct sys_stat st;
     struct stream found;
-    int rc;
+    int rc = sys_stat_fd(fd, &st);
 
-    files_stream_name(name, from, generation);
-    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
-    if (fd < 0)
-        return fd;
-    rc = sys_stat_fd(fd, &st);
     if (rc == 0)
         rc = file_words(fd, &found, sizeof(found));
     if (rc == 0)
@@ -485,9 +494,21 @@ int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t
         .capacity = found.capacity,
         .inode = st.inode,
     };
-    if (ret_fd)
-        *ret_fd = take_fd(&fd);
     return 0;
+}
+
+int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
+                struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    int rc;
+
+    files_stream_name(name, from, generation);
+    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
+    rc = fd < 0 ? fd : stream_map(fd, from, to, generation, flags, ret_map, ret_facts);
+    if (rc == 0 && ret_fd)
+        *ret_fd = take_fd(&fd);
+    return rc;
 }
 
 int head_inode(int dir, tram_id from, uint64_t *ret_inode) {
@@ -502,19 +523,12 @@ int head_inode(int dir, tram_id from, uint64_t *ret_inode) {
     return rc;
 }
 
-int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
-              struct head_facts *ret_facts) {
-    char name[FILES_NAME];
-    OWNS_FD int fd = -1;
+int head_map(int fd, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
+             struct head_facts *ret_facts) {
     struct sys_stat st;
     struct head found;
-    int rc;
+    int rc = sys_stat_fd(fd, &st);
 
-    files_head_name(name, from);
-    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
-    if (fd < 0)
-        return fd;
-    rc = sys_stat_fd(fd, &st);
     if (rc < 0)
         return rc;
     rc = st.size == sizeof(struct head)
@@ -531,6 +545,30 @@ int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map 
         return rc;
     *ret_facts = (struct head_facts){.id = found.id, .inode = st.inode};
     return 0;
+}
+
+int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
+              struct head_facts *ret_facts) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, (flags & SYS_MAP_WRITE) != 0);
+    return fd < 0 ? fd : head_map(fd, from, to, flags, ret_map, ret_facts);
+}
+
+int head_is_final(int dir, tram_id from) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    uint64_t armed;
+    int rc;
+
+    files_head_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    rc = fd < 0 ? fd : sys_file_read(fd, &armed, sizeof(armed), offsetof(struct head, armed));
+    if (rc < 0)
+        return files_is_machine(rc) ? rc : 0;
+    return (armed & ARMED_FINAL) != 0;
 }
 
 /* 1, 0, or a negative errno: not to know is not to say that there is none. */
@@ -576,7 +614,7 @@ int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret
     return 0;
 }
 
-int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look) {
+int channel_look_final(int dir, tram_id from, tram_id to, struct channel_look *ret_look) {
     struct channel_look look = {0};
     char name[FILES_NAME];
     OWNS_FD int stream_file = -1;
@@ -623,6 +661,16 @@ int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_loo
     if (look.committed > look.tail || look.consumed > look.accepted || look.tail >= LAYOUT_END ||
         look.accepted >= LAYOUT_END)
         return -EBADMSG;
+    *ret_look = look;
+    return 0;
+}
+
+int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look) {
+    struct channel_look look;
+    int rc = channel_look_final(dir, from, to, &look);
+
+    if (rc < 0 || (look.armed & ARMED_FINAL))
+        return rc < 0 ? rc : -ENOENT;
     *ret_look = look;
     return 0;
 }

@@ -28,11 +28,15 @@ struct bus {
     char path[256];
 };
 
-/* Find, check and if `make` create the directory of a bus. -EPERM: not to be trusted; the error
- * says why. */
-int bus_open(const char *name, const char *root, uint32_t mode, bool make, struct bus *ret_bus,
+/* Find or make the directory of a bus, and check it. -EPERM: not to be trusted; the error says
+ * why. */
+int bus_open(const char *name, const char *root, uint32_t mode, struct bus *ret_bus,
              struct tram_error *error);
 void bus_close(struct bus *bus);
+/* Is it on a disk? Then its boot is set. */
+int bus_find_boot(struct bus *bus);
+/* What was removed from one of its directories stays removed, whatever happens to the machine. */
+int bus_sync_names(const struct bus *bus, int dir);
 
 uint32_t files_dir_mode(uint32_t mode);
 
@@ -62,9 +66,10 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
 /* Put a door with these words in place of what lies there. */
 int door_make(int dir, const struct door *words, uint32_t mode);
 
-/* Map the door in `dir`. With make: create it if it is missing. -EPROTO: another version. */
+/* Map the door in `dir`. With make: create it if it is missing. -EPROTO: another version. ret_inode
+ * may be NULL. */
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,
-              struct sys_map *ret_map);
+              struct sys_map *ret_map, uint64_t *ret_inode);
 
 /* The layout version of a door; or of the channel's files from `from`, the first that is not ours.
  * LAYOUT_VERSION also if there is no such file, or one that makes no sense. */
@@ -87,7 +92,8 @@ static inline int32_t files_pid(const struct door *door, uint64_t pid_namespace)
     return door->pid_namespace == pid_namespace ? (int32_t) door->pid : 0;
 }
 
-/* Make a stream (its data has no memory yet) and put it in place under its name. */
+/* Make a stream (its data has no memory yet) and put it in place under its name. The descriptor is
+ * the caller's if ret_fd is given. */
 struct stream_plan {
     tram_id from, to;
     uint32_t generation;
@@ -95,8 +101,8 @@ struct stream_plan {
     uint64_t id, base, base_seq, capacity;
     uint64_t boot, lost, life, since; /* as in struct stream; on a disk it is there at return */
 };
-int stream_make(int dir, const struct stream_plan *plan);
-int head_make(int dir, const struct stream_plan *plan);
+int stream_make(int dir, const struct stream_plan *plan, int *ret_fd);
+int head_make(int dir, const struct stream_plan *plan, int *ret_fd);
 
 /* What was checked in a stream's first page, once and for all: the words a producer must not
  * change. */
@@ -109,6 +115,9 @@ struct stream_facts {
  * version; -EBADMSG: nonsense; -ENOENT. */
 int stream_open(int dir, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
                 struct sys_map *ret_map, struct stream_facts *ret_facts, int *ret_fd);
+/* The same with the file that is open. */
+int stream_map(int fd, tram_id from, tram_id to, uint32_t generation, uint32_t flags,
+               struct sys_map *ret_map, struct stream_facts *ret_facts);
 /* The words alone, as they stand. The descriptor (for writing as well) is the caller's. */
 int stream_read(int dir, tram_id from, tram_id to, uint32_t generation, struct stream *ret_words,
                 uint64_t *ret_size, int *ret_fd);
@@ -118,8 +127,13 @@ struct head_facts {
 };
 int head_open(int dir, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
               struct head_facts *ret_facts);
+int head_map(int fd, tram_id from, tram_id to, uint32_t flags, struct sys_map *ret_map,
+             struct head_facts *ret_facts);
 /* The inode of what lies there as head. -ENOENT. */
 int head_inode(int dir, tram_id from, uint64_t *ret_inode);
+/* Is it of a channel that is removed, though not all of its files are? 1, 0 (also if there is none)
+ * or what the machine says. */
+int head_is_final(int dir, tram_id from);
 
 /* The generations of a channel's streams. -ENOENT: none. */
 int files_generations(int dir, tram_id from, uint32_t *ret_lowest, uint32_t *ret_highest);
@@ -132,6 +146,9 @@ struct channel_look {
     uint64_t base, capacity, lost; /* of the highest */
 };
 int channel_look(int dir, tram_id from, tram_id to, struct channel_look *ret_look);
+/* The same, also of a channel that is removed, of which there is something left: to the one above
+ * that is none. */
+int channel_look_final(int dir, tram_id from, tram_id to, struct channel_look *ret_look);
 
 static inline struct stream *stream_words(const struct sys_map *map) {
     return map->base;

@@ -91,8 +91,6 @@ int fork_register(tram_node *node) {
 }
 
 void fork_unregister(tram_node *node) {
-    if (node->forked)
-        return;
     (void) pthread_mutex_lock(&registry_lock);
     if (node->registry_link) {
         *node->registry_link = node->registry_next;

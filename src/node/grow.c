@@ -27,17 +27,15 @@ static uint64_t round_up(uint64_t value, uint64_t grain) {
     return (value + grain - 1) & ~(grain - 1);
 }
 
-/* Call `change` on the file ranges of a range of positions, which may wrap once. */
+/* Call `change` on the file ranges of a range of positions, not an empty one, which may wrap
+ * once. */
 static int each_range(const struct out *out, uint64_t from, uint64_t to,
                       int (*change)(int fd, uint64_t offset, uint64_t length)) {
     uint64_t at = from & out->tx.mask;
     uint64_t length = to - from;
     uint64_t first = length < out->capacity - at ? length : out->capacity - at;
-    int rc;
+    int rc = change(out->fd, LAYOUT_DATA + at, first);
 
-    if (length == 0)
-        return 0;
-    rc = change(out->fd, LAYOUT_DATA + at, first);
     if (rc == 0 && first < length)
         rc = change(out->fd, LAYOUT_DATA, length - first);
     return rc;
@@ -289,7 +287,7 @@ static int grow_into(tram_node *node, struct peer *peer, int dir, uint64_t capac
     if (rc == 0 && before.pos + LINK_SPAN > out->reserved)
         rc = out_reserve(out, before.pos + LINK_SPAN);
     if (rc == 0)
-        rc = stream_make(dir, &plan);
+        rc = stream_make(dir, &plan, NULL);
     if (rc == 0) {
         rc = switch_stream(node, out, dir, &plan);
         if (rc < 0) { /* or the next process would find it, and take it for the channel's end */
@@ -320,9 +318,7 @@ int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more) {
         out->generation + 1 >= FILES_GENERATIONS)
         return too_large(node, peer, more);
     while (capacity < span + LINK_SPAN)
-        capacity *= 2;
-    if (capacity > out->ring_max)
-        return too_large(node, peer, more);
+        capacity *= 2; /* both are powers of two: not beyond ring_max */
     if (capacity * 2 <= out->ring_max)
         capacity *= 2; /* so that the next one can be written while this one is read */
     if (ring_tx_staged(&out->tx)) {

@@ -175,7 +175,7 @@ int in_need_hands(tram_node *node, struct in *in) {
  * hand. */
 static int next_stream(tram_node *node, struct in *in, uint32_t generation,
                        struct stream_facts *ret_facts) {
-    struct old_stream *old = NULL;
+    struct old_stream *old;
     struct sys_map map;
     int rc = generation >= FILES_GENERATIONS ? -EBADMSG : 0;
 
@@ -184,15 +184,13 @@ static int next_stream(tram_node *node, struct in *in, uint32_t generation,
                          ret_facts, NULL);
     if (rc < 0)
         return rc;
-    if (in->map.base) {
-        old = calloc(1, sizeof(*old));
-        if (!old) {
-            sys_unmap(&map);
-            return -ENOMEM;
-        }
-        *old = (struct old_stream){.next = in->old, .map = in->map, .end = in->rx.pos};
-        in->old = old;
+    old = calloc(1, sizeof(*old));
+    if (!old) {
+        sys_unmap(&map);
+        return -ENOMEM;
     }
+    *old = (struct old_stream){.next = in->old, .map = in->map, .end = in->rx.pos};
+    in->old = old;
     in->map = map;
     in->generation = generation;
     in->inode = ret_facts->inode;
@@ -233,7 +231,7 @@ int in_succeed(tram_node *node, struct in *in) {
     if (in->done_seq == in->rx.seq) {
         ring_rx_commit(&in->rx, in->rx.pos, in->done_seq);
     } else {
-        if (in->auto_listed && in->auto_seq == in->rx.seq)
+        if (in->auto_listed) /* by this receive, the last of whose is the one before the link */
             in->auto_pos = in->rx.pos;
         if (in->hands)
             in->hands[in->rx.seq % LAYOUT_WINDOW].end = in->rx.pos;
@@ -245,7 +243,7 @@ int in_succeed(tram_node *node, struct in *in) {
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* Find the generation in which the committed position lies: the last that begins at or before
- * it. */
+ * it. A channel that is removed this moment is drained: its newest is not there. */
 static int find_generation(tram_node *node, struct in *in, uint32_t lowest, uint32_t highest,
                            struct stream_facts *ret_facts) {
     const struct head *head = in->head_map.base;
@@ -256,10 +254,8 @@ static int find_generation(tram_node *node, struct in *in, uint32_t lowest, uint
         int rc = stream_open(node->dir, in->peer->id, node->id, generation - 1, node->map_flags,
                              &map, ret_facts, NULL);
 
-        if (rc == -ENOENT)
-            continue; /* removed by its owner this moment */
         if (rc < 0)
-            return rc;
+            return rc == -ENOENT && generation <= highest ? -EBADMSG : rc;
         if (ret_facts->base <= committed || (generation - 1 == lowest && committed == 0)) {
             in->map = map;
             in->generation = generation - 1;
@@ -278,7 +274,7 @@ static int recover(tram_node *node, struct in *in) {
     struct ring_rx walk = in->rx;
     uint32_t generation = in->generation;
     struct sys_map map = {0};
-    bool more = true;
+    bool more;
     int rc = 0;
 
     in->again = in->rx.seq;
@@ -286,7 +282,7 @@ static int recover(tram_node *node, struct in *in) {
     if (in->plain)
         return 0;
     rc = in_need_hands(node, in);
-    while (rc == 0 && more) {
+    while (rc == 0) {
         struct stream_facts facts;
         struct sys_map next;
         struct ring_view view;
@@ -342,9 +338,13 @@ static int in_map(tram_node *node, struct in *in) {
     struct head_facts head;
     uint32_t lowest;
     uint32_t highest;
-    int rc = 0;
+    int rc = head_is_final(node->dir, in->peer->id);
 
-    if (on_disk(&node->bus))
+    if (rc == 1) { /* nothing in it was accepted, and its sender was told so */
+        (void) custody_bury(&node->bus, node->dir, in->peer->id);
+        return -ENOENT;
+    }
+    if (rc == 0 && on_disk(&node->bus))
         rc = disk_check_sender(&node->bus, node->dir, in->peer->id, node->id);
     if (rc == 0)
         rc = files_generations(node->dir, in->peer->id, &lowest, &highest);
@@ -648,19 +648,15 @@ void ins_give(tram_node *node) {
     }
 }
 
-int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
+void in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
     struct head *head = in->head_map.base;
     uint64_t *word = &head->window[seq % LAYOUT_WINDOW];
     uint64_t old;
-    int rc;
 
     if (seq == in->done_seq + 1) {
         in_commit(node, in, end, seq);
-        return 0;
+        return;
     }
-    rc = in_need_hands(node, in);
-    if (rc < 0)
-        return rc;
     old = load_relaxed(word);
     if (WINDOW_SEQ(old) != WINDOW_SEQ(seq))
         old = WINDOW_SEQ(seq);
@@ -668,7 +664,6 @@ int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end) {
     in->plain = false;
     in->hands[seq % LAYOUT_WINDOW] =
         (struct hand){.seq = seq, .end = end, .state = HAND_RELEASED};
-    return 0;
 }
 
 /* The messages that the last receive handed out without TRAM_HOLD. */
@@ -685,8 +680,8 @@ static inline void auto_release(tram_node *node, struct in *in) {
     for (uint64_t seq = in->auto_first; seq <= in->auto_seq; seq++) {
         const struct hand *hand = &in->hands[seq % LAYOUT_WINDOW];
 
-        if (hand->seq == seq && hand->state == HAND_HELD)
-            (void) in_done(node, in, seq, hand->end); /* cannot fail: its window has memory */
+        if (hand->state == HAND_HELD) /* else by the application, already */
+            in_done(node, in, seq, hand->end);
     }
 }
 

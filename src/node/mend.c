@@ -102,7 +102,7 @@ static void make_anew(tram_node *node) {
     words.gone = load_relaxed(&node->door->gone);
     if (door_make(node->dir, &words, node->mode) < 0 ||
         sys_stat_at(node->dir, "door", &st) < 0 ||
-        door_open(node->dir, node->id, node->mode, false, node->map_flags, &map) < 0)
+        door_open(node->dir, node->id, node->mode, false, node->map_flags, &map, NULL) < 0)
         return;
     store_release(&node->door->magic, 0);
     sys_unmap(&node->door_map);

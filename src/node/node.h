@@ -63,6 +63,7 @@ struct out {
     bool asked;        /* the receiver asks for it */
     bool pinned;       /* reserved ahead, never given back */
     bool fixed;        /* of a static layout: never grown, either */
+    bool announced;    /* when it was made */
     bool blocked;      /* a send said -EAGAIN: an event is owed */
     bool claimed;
     bool untold;       /* staged messages were lost, and no call said so yet */
@@ -135,8 +136,8 @@ struct peer {
     int32_t pid;
     uint64_t opens;    /* which life of it was last seen up */
     int bell;          /* -1: not open */
-    uint64_t door_inode, door_seen_at; /* when it was last compared */
-    uint64_t patience; /* ns that are left of REMOVER_WAIT, if it is being removed */
+    uint64_t door_inode, door_seen_at; /* of the one that is mapped; when it was last compared */
+    uint64_t patience; /* ns to wait until who removes it is through: REMOVER_WAIT, or 0 then */
     struct sys_map door;
     struct out *out;
     struct in *in;
@@ -251,6 +252,9 @@ struct peer *peer_find(tram_node *node, tram_id id);
 struct peer *peer_get(tram_node *node, tram_id id);
 /* Its door, mapped at the first need; NULL if it never opened. */
 int peer_door(tram_node *node, struct peer *peer, struct door **ret_door);
+/* The same, in its directory, before anything is made there. -EPROTO: it is of another layout
+ * version, and would not look at what we make. */
+int peer_take_door(tram_node *node, struct peer *peer, int dir);
 /* Knock at its door (there is a message, or space), or announce something in its directory. 0,
  * also if it never opened; or why it was not told. */
 int peer_knock(tram_node *node, struct peer *peer);
@@ -263,7 +267,7 @@ void peer_check(tram_node *node, struct peer *peer);
 void peers_check(tram_node *node);
 /* Look at those whose processes ended. */
 void peers_check_ended(tram_node *node);
-/* It is used for nothing any more: forget it. */
+/* There is no channel from it; if it is used for nothing else: forget it. */
 void peer_put(tram_node *node, struct peer *peer);
 void watch_file_remove(tram_node *node, tram_id id);
 /* Tell those who watch this node. */
@@ -348,12 +352,13 @@ void in_tidy(tram_node *node, struct in *in);
 void ins_tidy_ephemerals(tram_node *node, uint32_t most);
 void autos_release(tram_node *node);
 int in_need_hands(tram_node *node, struct in *in);
-/* All up to `seq` are done with, and those behind it that were released before their turn. */
+/* All up to `seq` are done with, and those behind it that were released before their turn. What is
+ * in hand behind others is noted in `hands`. */
 static inline void in_commit(tram_node *node, struct in *in, uint64_t position, uint64_t seq) {
     while (unlikely(in->hands && seq < in->rx.seq)) {
         const struct hand *hand = &in->hands[(seq + 1) % LAYOUT_WINDOW];
 
-        if (hand->seq != seq + 1 || hand->state != HAND_RELEASED)
+        if (hand->state != HAND_RELEASED)
             break;
         position = hand->end;
         seq++;
@@ -377,8 +382,8 @@ static inline bool in_stuck(const struct in *in) {
            !(in->auto_listed && (in->plain || in->auto_first == in->done_seq + 1));
 }
 
-/* The message is done with, in whatever order. */
-int in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end);
+/* The message is done with, in whatever order: either all before it are, or `hands` has memory. */
+void in_done(tram_node *node, struct in *in, uint64_t seq, uint64_t end);
 int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint32_t attempts);
 /* A message to be tried again: 1; 0: there is none. `failed`: also one that could not be read. */
 int aside_take_retry(tram_node *node, struct tram_msg *ret_msg, bool hold, bool failed);

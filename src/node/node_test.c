@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "node/node.h"
 #include "tram/tram.h"
 
 #define A TRAM_ID(1, 1, 1, 1)
@@ -19,6 +20,14 @@ static tram_node *open_node(tram_id id) {
 
     CHECK_OK(tram_open("t", id, NULL, &node));
     return node;
+}
+
+TEST(nothing_to_free) {
+    CHECK(tram_close(NULL) == NULL);
+    CHECK(out_free(NULL) == NULL);
+    CHECK(in_free(NULL) == NULL);
+    CHECK(retry_free(NULL) == NULL);
+    CHECK(layout_free(NULL) == NULL);
 }
 
 TEST(ids) {

@@ -24,8 +24,9 @@
 
 /* ---- options --------------------------------------------------------------------------------- */
 
+/* Of what is not 0. */
 static bool power_of_two(uint64_t value) {
-    return value != 0 && (value & (value - 1)) == 0;
+    return (value & (value - 1)) == 0;
 }
 
 /* The caller's struct may be older (shorter) than ours, or newer: then what we do not know is 0. */
@@ -153,9 +154,7 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
 
         if (rc < 0)
             return error_set(error, rc, "no random number: %s", strerror(-rc));
-        node->id = TRAM_EPHEMERAL | (number & 0x0fffffffu);
-        if (node->id == TRAM_EPHEMERAL || node->id == UINT32_MAX)
-            continue;
+        node->id = TRAM_EPHEMERAL + 1 + number % 0x0ffffffeu; /* neither the first nor the last */
         rc = sys_dir_make(node->bus.dir, tram_id_format(node->id, name),
                           files_dir_mode(node->mode));
         if (rc == -EEXIST)
@@ -192,7 +191,8 @@ static bool needs_new_bell(int dir) {
 static int open_door(tram_node *node, struct tram_error *error) {
     struct sys_stat st;
     struct door *door;
-    int rc = door_open(node->dir, node->id, node->mode, false, node->map_flags, &node->door_map);
+    int rc = door_open(node->dir, node->id, node->mode, false, node->map_flags, &node->door_map,
+                       NULL);
 
     if (rc == 0 && needs_new_bell(node->dir)) {
         sys_unmap(&node->door_map);
@@ -200,7 +200,8 @@ static int open_door(tram_node *node, struct tram_error *error) {
         rc = -ENOENT;
     }
     if (rc == -ENOENT)
-        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
+        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map,
+                       NULL);
     if (rc == -EPROTO)
         return error_set(error, rc,
                          "the node was opened by a tram with layout version %u, this one has %u: "
@@ -208,7 +209,8 @@ static int open_door(tram_node *node, struct tram_error *error) {
                          files_door_version(node->dir), LAYOUT_VERSION);
     if (rc == -EBADMSG || rc == -EISDIR || rc == -ELOOP || rc == -ENXIO) {
         discard_door(node->dir); /* ours to make: nobody else's words are in it */
-        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map);
+        rc = door_open(node->dir, node->id, node->mode, true, node->map_flags, &node->door_map,
+                       NULL);
     }
     if (rc == 0)
         rc = node_make_bell(node);
@@ -273,7 +275,7 @@ static int node_start(tram_node *node, const char *bus, tram_id id,
     if (options->layout)
         rc = layout_read(options->layout, &node->layout, error);
     if (rc == 0)
-        rc = bus_open(bus, options->dir, options->mode, true, &node->bus, error);
+        rc = bus_open(bus, options->dir, options->mode, &node->bus, error);
     if (rc < 0)
         return rc;
     node->ephemeral = id == TRAM_EPHEMERAL;
@@ -403,8 +405,7 @@ static void settle(tram_node *node) {
     ins_tidy_ephemerals(node, UINT32_MAX);
     if (on_disk(&node->bus))
         close_on_disk(node);
-    if (node->door)
-        node->door->closed_ns = sys_wall();
+    node->door->closed_ns = sys_wall();
 }
 
 tram_node *tram_close(tram_node *node) {

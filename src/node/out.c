@@ -4,27 +4,28 @@
  * when it is full, and found closed.
  *
  * Attaching. The files are made complete under hidden names and renamed, head first; then the
- * receiver is told (door.attached), all before the first publish. Who dies in between leaves either
- * nothing visible or a channel that his successor finds and announces again, and that the
- * receiver's re-look finds anyway.
+ * receiver is told (door.attached), and then we map them, all before the first publish. Who dies in
+ * between leaves either nothing visible or a channel that his successor finds and announces again,
+ * and that the receiver's re-look finds anyway.
  *
  * Closed. Somebody who removes the receiver stores ARMED_CLOSED, fences, and looks at our tail; we
  * store the tail, fence, and look at armed. So either he sees our message (and does not remove, or
- * counts it as lost), or we see that it is closed before we say that it was accepted.
+ * counts it as lost), or we see that it is closed before we say that it was accepted. Then we take
+ * ARMED_CLOSED off, and he sets ARMED_FINAL if it is still on, each in one step: one of us comes
+ * first. Final is for ever: it was not accepted, and nobody hands it out. He unlinks the files
+ * then, or we if he died, or the receiver if we don't run.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/custody.h"
 #include "node/disk.h"
 #include "node/node.h"
-#include "sys/bell.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
-
-#define FAREWELL_WAIT (100 * SYS_MILLISECOND) /* what is sent to it goes with it, anyway */
 
 struct out *out_free(struct out *out) {
     if (!out)
@@ -49,10 +50,11 @@ static void out_free_p(struct out **out) {
 
 /* ---- attaching ------------------------------------------------------------------------------- */
 
-static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity) {
+static int make_channel(tram_node *node, int dir, struct out *out, uint64_t capacity,
+                        int *ret_head) {
     struct stream_plan plan = {
         .from = node->id,
-        .to = to,
+        .to = out->peer->id,
         .mode = node->mode,
         .capacity = capacity,
         .boot = node->bus.boot,
@@ -66,10 +68,10 @@ static int make_channel(tram_node *node, int dir, tram_id to, uint64_t capacity)
     if (rc == 0)
         rc = sys_unlink(dir, name);
     if (rc == 0 || rc == -ENOENT)
-        rc = head_make(dir, &plan);
+        rc = head_make(dir, &plan, ret_head);
     if (rc < 0)
         return rc;
-    rc = stream_make(dir, &plan);
+    rc = stream_make(dir, &plan, &out->fd);
     if (rc < 0) { /* a head alone is nothing, but has memory */
         files_head_name(name, node->id);
         (void) sys_unlink(dir, name);
@@ -135,19 +137,23 @@ static int open_old(tram_node *node, int dir, struct out *out, uint32_t lowest, 
     return 0;
 }
 
-/* Map what lies there and go on where its words stand. */
-static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowest,
+/* Map what lies there (or what we made: it is open) and go on where its words stand. */
+static int open_channel(tram_node *node, int dir, struct out *out, int made_head, uint32_t lowest,
                         uint32_t highest) {
+    uint32_t flags = SYS_MAP_WRITE | node->map_flags;
+    tram_id to = out->peer->id;
     struct stream_facts facts;
     struct head_facts head;
     int rc;
 
     out->generation = highest;
-    rc = head_open(dir, node->id, out->peer->id, node->map_flags, &out->head_map, &head);
-    if (rc < 0)
-        return rc;
-    rc = stream_open(dir, node->id, out->peer->id, out->generation,
-                     SYS_MAP_WRITE | node->map_flags, &out->map, &facts, &out->fd);
+    rc = made_head >= 0
+             ? head_map(made_head, node->id, to, node->map_flags, &out->head_map, &head)
+             : head_open(dir, node->id, to, node->map_flags, &out->head_map, &head);
+    if (rc == 0)
+        rc = made_head >= 0
+                 ? stream_map(out->fd, node->id, to, highest, flags, &out->map, &facts)
+                 : stream_open(dir, node->id, to, highest, flags, &out->map, &facts, &out->fd);
     if (rc < 0)
         return rc;
     if (facts.id != head.id)
@@ -169,29 +175,45 @@ static int open_channel(tram_node *node, int dir, struct out *out, uint32_t lowe
     return open_old(node, dir, out, lowest, facts.base);
 }
 
+/* What gets all of its memory first is announced when it has it: its receiver touches all of it. */
+static bool is_pinned(const tram_node *node, tram_id to) {
+    return layout_find(node->layout, node->id, to) ||
+           (node->flags & (TRAM_OPEN_PREFAULT | TRAM_OPEN_LOCK));
+}
+
 static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64_t capacity,
                   struct out **ret_out) {
-    __attribute__((cleanup(out_free_p))) struct out *out = NULL;
+    __attribute__((cleanup(out_free_p))) struct out *out = calloc(1, sizeof(*out));
+    OWNS_FD int head = -1;
     uint32_t lowest = 0;
     uint32_t highest = 0;
-    int rc = files_generations(dir, node->id, &lowest, &highest);
+    int rc;
 
-    if (rc == -ENOENT && make)
-        rc = make_channel(node, dir, peer->id, capacity);
-    else if (rc == 0 && on_disk(&node->bus)) {
-        rc = disk_repair_streams(&node->bus, dir, node->id, peer->id);
-        if (rc == 0)
-            rc = files_generations(dir, node->id, &lowest, &highest);
-    }
-    if (rc < 0)
-        return rc;
-    out = calloc(1, sizeof(*out));
     if (!out)
         return -ENOMEM;
     out->fd = -1;
     out->peer = peer;
     out->ring_max = node->ring_max;
-    rc = open_channel(node, dir, out, lowest, highest);
+    rc = files_generations(dir, node->id, &lowest, &highest);
+    if (rc == 0)
+        rc = head_is_final(dir, node->id);
+    if (rc == 1) { /* what a remover left, or is about to remove: ours as well */
+        rc = custody_unlink_channel(dir, node->id);
+        if (rc == 0)
+            rc = -ENOENT;
+    }
+    if (rc == -ENOENT && make) {
+        rc = make_channel(node, dir, out, capacity, &head);
+        out->announced = rc == 0 && !is_pinned(node, peer->id);
+        if (out->announced) /* now: it wakes, and looks at the directory, while we map */
+            rc = peer_announce(node, peer);
+    } else if (rc == 0 && on_disk(&node->bus)) {
+        rc = disk_repair_streams(&node->bus, dir, node->id, peer->id);
+        if (rc == 0)
+            rc = files_generations(dir, node->id, &lowest, &highest);
+    }
+    if (rc == 0)
+        rc = open_channel(node, dir, out, head, lowest, highest);
     if (rc < 0)
         return rc;
     *ret_out = out;
@@ -226,6 +248,11 @@ static int attach_failed(tram_node *node, tram_id to, int rc) {
                          rc == -ENOSPC ? "; the file system of the bus is full" : "");
 }
 
+static int ephemeral_gone(tram_node *node, tram_id to) {
+    return error_channel(&node->error, -EHOSTUNREACH, node->id, to,
+                         "the ephemeral node is gone, and what was sent to it as well");
+}
+
 /* Planned channels, and all of a node opened so, get their memory now. */
 static int pin(const tram_node *node, struct out *out, const struct layout_channel *plan) {
     uint32_t flags = 0;
@@ -240,17 +267,19 @@ static int pin(const tram_node *node, struct out *out, const struct layout_chann
 }
 
 /* Is the channel that we have still the one in the directory? 1, 0 or a negative errno. */
-static int still_there(tram_node *node, struct peer *peer) {
-    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+static int lies_in(const tram_node *node, int dir, const struct peer *peer) {
     uint64_t inode;
-    int rc;
+    int rc = dir < 0 ? dir : head_inode(dir, node->id, &inode);
 
-    if (dir < 0)
-        return dir == -ENOENT ? 0 : dir;
-    rc = head_inode(dir, node->id, &inode);
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
     return inode == peer->out->head_inode;
+}
+
+static int still_there(tram_node *node, struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+
+    return lies_in(node, dir, peer);
 }
 
 /* Is what we published still in a file that has its name? Asked without a new descriptor: there may
@@ -262,25 +291,27 @@ static int still_linked(tram_node *node, struct peer *peer) {
     return rc < 0 ? still_there(node, peer) : st.links > 0;
 }
 
-/* Does anybody act for the receiver who is not the receiver? (`itself`: or who may be, as an
- * ephemeral one removes itself.) 1, 0 or a negative errno; -ENOENT: it has no lock, for it never
- * ran, or the remover is through: the lock goes last. */
-static int look_for_remover(tram_node *node, const struct peer *peer, bool itself) {
-    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+/* Does anybody act for the receiver who is not the receiver? 1, 0 or a negative errno; -ENOENT: it
+ * has no lock, for it never ran, or the remover is through: the lock goes last. */
+static int look_for_remover(int dir) {
     OWNS_FD int lock = dir < 0 ? dir : sys_lock_look(dir, "lock");
 
-    return lock < 0 ? lock : sys_lock_held(lock, itself ? LOCK_CUSTODY : LOCK_PROXY);
+    return lock < 0 ? lock : sys_lock_held(lock, LOCK_PROXY);
 }
 
 /* A remover that was at work while the files were made may have unlinked them by their names
  * without having closed this channel; or may be about to. So wait for his end, and look; whoever
  * begins later finds them whole, and closes them first. Who made them, we or a process before us
- * that died then, does not matter. 0, or -ENOENT: to be made again. */
-static int outlive_remover(tram_node *node, struct peer *peer) {
+ * that died then, does not matter. 0, or -ENOENT: to be made again. Who only wants to tell the
+ * receiver of them (not `make`) does not wait: it does not run. All of this in `dir`: if it was
+ * removed itself, nothing lies in it. */
+static int outlive_remover(tram_node *node, int dir, struct peer *peer, bool make) {
     uint64_t begin = sys_now();
     int rc;
 
-    while ((rc = look_for_remover(node, peer, false)) == 1) {
+    while ((rc = look_for_remover(dir)) == 1) {
+        if (!make)
+            return -ETIMEDOUT;
         if (sys_now() - begin >= peer->patience) {
             peer->patience = 0;
             return -ETIMEDOUT;
@@ -288,7 +319,7 @@ static int outlive_remover(tram_node *node, struct peer *peer) {
         sys_relax();
     }
     if (rc == 0 || rc == -ENOENT)
-        rc = still_there(node, peer);
+        rc = lies_in(node, dir, peer);
     if (rc > 0)
         rc = still_linked(node, peer);
     return rc > 0 ? 0 : rc == 0 ? -ENOENT : rc;
@@ -305,19 +336,24 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
         return -EHOSTUNREACH;
     if (dir < 0)
         return dir;
-    if (files_door_version(dir) != LAYOUT_VERSION)
-        return -EPROTO; /* it would not look at what we make */
     peer = peer_get(node, to);
     if (!peer)
         return -ENOMEM;
+    rc = peer_take_door(node, peer, dir);
+    if (rc < 0) {
+        peer_put(node, peer);
+        return rc;
+    }
     rc = attach(node, dir, peer, make, capacity, &peer->out);
     if (rc == 0)
-        rc = outlive_remover(node, peer);
-    if (rc < 0)
+        rc = outlive_remover(node, dir, peer, make);
+    if (rc < 0) {
         peer->out = out_free(peer->out);
-    else
-        *ret_peer = peer;
-    return rc;
+        return rc;
+    }
+    peer->patience = REMOVER_WAIT; /* for the next one */
+    *ret_peer = peer;
+    return 0;
 }
 
 int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
@@ -346,8 +382,7 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
             break;
     }
     if (rc == -EHOSTUNREACH)
-        return error_channel(&node->error, rc, node->id, to,
-                             "the ephemeral node is gone, and what was sent to it as well");
+        return ephemeral_gone(node, to);
     if (rc == -ENOENT && make)
         return error_channel(&node->error, -ESTALE, node->id, to,
                              "the node's directory is removed again and again");
@@ -359,7 +394,7 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
         peer->out = out_free(peer->out);
         return attach_failed(node, to, rc);
     }
-    rc = peer_announce(node, peer);
+    rc = peer->out->announced ? 0 : peer_announce(node, peer);
     if (rc < 0) { /* who receives would not know of the channel */
         peer->out = out_free(peer->out);
         return attach_failed(node, to, rc);
@@ -385,59 +420,70 @@ static bool is_consumed(const struct out *out) {
 }
 
 static int gone(tram_node *node, const struct peer *peer) {
+    if (is_ephemeral(peer->id))
+        return ephemeral_gone(node, peer->id);
     return error_channel(&node->error, -ESTALE, node->id, peer->id,
                          "the node was removed while this was sent; nothing of it was accepted: "
                          "send it again");
 }
 
-/* Somebody removes the receiver. He looks at our tail after he closed: either he saw what we
- * published, and opens again, or it was accepted by nobody. If he dies in between, the files
- * stay. The lock says whether he is at work, not the clock: a remover that is stopped for long
- * removes when it goes on. What cannot be seen this moment is looked for again: what is published
- * cannot be taken back, so this must not end in any other error. */
-static int wait_for_remover(tram_node *node, struct peer *peer) {
-    uint64_t begin = sys_now();
-    uint64_t most = is_ephemeral(peer->id) && peer->patience > FAREWELL_WAIT ? FAREWELL_WAIT
-                                                                              : peer->patience;
-    uint64_t waited = 0;
+/* Take the closed bit off, in the receiver's words, which are mapped for reading only. A remover
+ * who has not decided yet fails when he does (C1, against make_final() in custody.c), and looks
+ * again. */
+static int reopen(tram_node *node, const struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+    struct head_facts facts;
+    struct sys_map map;
+    int rc = dir < 0 ? dir
+                     : head_open(dir, node->id, peer->id, SYS_MAP_WRITE | SYS_MAP_GUARD, &map,
+                                 &facts);
 
-    while (load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED) {
-        /* First: who let go before had finished. */
-        int remover = look_for_remover(node, peer, is_ephemeral(peer->id));
-        int rc = still_linked(node, peer);
+    if (rc < 0)
+        return rc;
+    if (facts.inode == peer->out->head_inode)
+        (void) __atomic_fetch_and(&((struct head *) map.base)->armed,
+                                  ~(uint64_t) ARMED_CLOSED, __ATOMIC_SEQ_CST);
+    else
+        rc = -ENOENT;
+    sys_unmap(&map);
+    return rc;
+}
 
-        if (rc == 0 && is_consumed(peer->out)) {
-            out_break(peer->out, -ESTALE);
+/* Somebody removes the receiver, and we have published. Whether it is removed, or the message
+ * accepted, is decided by who comes first to one word: nobody waits for anybody. What is published
+ * can't be taken back, so if the machine refuses what we need, it is asked again. */
+static int removed_or_accepted(tram_node *node, struct peer *peer) {
+    const uint64_t *armed = &peer->out->tx.head->armed;
+
+    for (uint64_t word; !((word = load_acquire(armed)) & ARMED_FINAL);) {
+        int rc;
+
+        if (!(word & ARMED_CLOSED))
             return 0;
-        }
-        if (rc == 0 && is_ephemeral(peer->id)) {
-            out_break(peer->out, -EHOSTUNREACH);
-            return error_channel(&node->error, -EHOSTUNREACH, node->id, peer->id,
-                                 "the ephemeral node is gone, and what was sent to it as well");
-        }
-        if (rc == 0) {
-            out_break(peer->out, -ESTALE); /* the next send makes the channel anew */
-            return gone(node, peer);
-        }
-        waited = sys_now() - begin;
-        if ((remover == 0 && rc > 0) || waited >= most)
-            break;
-        sys_relax();
+        rc = reopen(node, peer);
+        if (rc < 0 && !files_is_machine(rc))
+            break; /* its files are gone, or spoilt, by a way that is none of ours */
+        if (rc < 0)
+            peer_forget_door(peer); /* a descriptor and a mapping more, for us */
     }
-    /* Who closes a channel again and again, and removes nothing, is waited for once in all. */
-    peer->patience -= waited < peer->patience ? waited : peer->patience;
-    return 0;
+    if (is_consumed(peer->out)) {
+        out_break(peer->out, -ESTALE);
+        return 0;
+    }
+    out_break(peer->out, is_ephemeral(peer->id) ? -EHOSTUNREACH : -ESTALE);
+    return gone(node, peer); /* the next send makes the channel anew */
 }
 
 /* The consumer's word says that there is something to be told or heard. */
 static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
     struct out *out = peer->out;
 
-    if (armed & ARMED_CLOSED) {
-        int rc = wait_for_remover(node, peer);
+    if (armed & ARMED_REMOVED) {
+        int rc = removed_or_accepted(node, peer);
 
         if (rc < 0)
             return rc;
+        armed &= ~(uint64_t) ARMED_REMOVED; /* closed anew, it is news */
     }
     if (armed & ARMED_BROKEN) {
         out_break(out, -ENOTRECOVERABLE);
@@ -472,8 +518,9 @@ int out_published(tram_node *node, struct out *out, uint64_t armed) {
 }
 
 int outs_flush(tram_node *node, bool told) {
-    int first = 0;
+    struct tram_error first; /* of the others the next sends tell */
 
+    first.code = 0;
     while (node->staged) {
         struct out *out = node->staged;
 
@@ -482,12 +529,14 @@ int outs_flush(tram_node *node, bool told) {
         if (!out->broken && ring_tx_staged(&out->tx)) {
             int rc = out_publish(node, out);
 
-            out->untold = rc < 0 && (!told || first < 0);
-            if (rc < 0 && first == 0)
-                first = rc;
+            out->untold = rc < 0 && (!told || first.code < 0);
+            if (rc < 0 && first.code == 0)
+                first = node->error;
         }
     }
-    return first;
+    if (first.code < 0)
+        node->error = first;
+    return first.code;
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -507,7 +556,7 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
 
     if (end + LINK_SPAN > out->reserved)
         rc = out_reserve(out, end + LINK_SPAN);
-    if (rc == -ENOSPC && !out->pinned && disk_settle(node, out) == 0) {
+    if (rc == -ENOSPC && disk_settle(node, out) == 0) {
         /* What was consumed gives its memory to what comes. */
         out_trim(out, 0);
         rc = out_reserve(out, end + LINK_SPAN);
@@ -636,7 +685,7 @@ static int check_open(tram_node *node, struct peer *peer, uint64_t span, uint64_
     uint64_t armed = load_relaxed(&peer->out->tx.head->armed);
     int rc = 0;
 
-    if (unlikely(armed & (ARMED_CLOSED | ARMED_BROKEN))) {
+    if (unlikely(armed & (ARMED_REMOVED | ARMED_BROKEN))) {
         rc = publish_slow(node, peer, armed);
         if (rc == 0 && peer->out->broken)
             rc = gone(node, peer);
@@ -706,7 +755,7 @@ static bool may_go_on(struct out *out) {
     uint64_t armed = load_relaxed(&out->tx.head->armed);
 
     /* Closed, or nonsense: the next send says so. */
-    return (armed & (ARMED_CLOSED | ARMED_BROKEN)) || ring_tx_look(&out->tx) < 0 ||
+    return (armed & (ARMED_REMOVED | ARMED_BROKEN)) || ring_tx_look(&out->tx) < 0 ||
            out->tx.freed + out->capacity > out->tx.pos + LINK_SPAN;
 }
 
@@ -729,41 +778,4 @@ void out_knocked(tram_node *node, struct peer *peer) {
     ring_tx_unwant(&out->tx);
     out->blocked = false;
     peer_event(node, peer, TRAM_EVENT_SPACE);
-}
-
-/* ---- after a restart ------------------------------------------------------------------------- */
-
-struct resume {
-    tram_node *node;
-    int rc;
-};
-
-static int resume_one(void *context, const char *name, uint64_t inode) {
-    struct resume *resume = context;
-    tram_node *node = resume->node;
-    char file[FILES_NAME];
-    OWNS_FD int dir = -1;
-    struct sys_stat st;
-    struct peer *peer;
-    tram_id to;
-
-    (void) inode;
-    if (tram_id_parse(name, &to) < 0)
-        return 0;
-    dir = sys_dir_open(node->bus.dir, name);
-    if (dir < 0)
-        return 0;
-    files_head_name(file, node->id);
-    if (sys_stat_at(dir, file, &st) < 0)
-        return 0;
-    if (out_get(node, to, false, &peer) < 0)
-        return 0; /* a broken channel is said when it is used */
-    (void) out_publish(node, peer->out);
-    return 0;
-}
-
-int outs_resume(tram_node *node) {
-    struct resume resume = {.node = node};
-
-    return sys_dir_each(node->bus.dir, resume_one, &resume);
 }

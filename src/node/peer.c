@@ -46,7 +46,7 @@ struct peer *peer_get(tram_node *node, tram_id id) {
 void peer_put(tram_node *node, struct peer *peer) {
     struct peer **link = &node->peers[door_bit(peer->id)];
 
-    if (peer->in || peer->out || peer->watched || peer->event_listed)
+    if (peer->out || peer->watched || peer->event_listed)
         return;
     while (*link != peer)
         link = &(*link)->next;
@@ -90,7 +90,19 @@ static int open_at(tram_node *node, struct peer *peer,
 }
 
 static int open_its_door(tram_node *node, struct peer *peer, int dir) {
-    return door_open(dir, peer->id, node->mode, false, node->map_flags, &peer->door);
+    peer->door_seen_at = 0; /* the first who knocks compares: it may have been opened long before */
+    return door_open(dir, peer->id, node->mode, false, node->map_flags, &peer->door,
+                     &peer->door_inode);
+}
+
+int peer_take_door(tram_node *node, struct peer *peer, int dir) {
+    int rc = 0;
+
+    if (peer->door.base)
+        rc = files_door_version(dir) == LAYOUT_VERSION ? 0 : -EPROTO;
+    else
+        rc = open_its_door(node, peer, dir);
+    return rc == -EPROTO ? rc : 0; /* who knocks is told the rest */
 }
 
 static int open_its_bell(tram_node *node, struct peer *peer, int dir) {
@@ -116,8 +128,6 @@ static bool door_is_old(const tram_node *node, struct peer *peer) {
     (void) strcat(path, "/door");
     if (sys_stat_at(node->bus.dir, path, &st) < 0)
         return false; /* there is no other one */
-    if (peer->door_inode == 0)
-        peer->door_inode = st.inode;
     return st.inode != peer->door_inode;
 }
 
@@ -126,8 +136,6 @@ int peer_door(tram_node *node, struct peer *peer, struct door **ret_door) {
     int rc = 0;
 
     if (!door || unlikely(load_relaxed(&door->magic) != DOOR_MAGIC) || door_is_old(node, peer)) {
-        peer->door_inode = 0;
-        peer->door_seen_at = 0;
         peer_forget_door(peer); /* it was removed: perhaps there is another one */
         rc = open_at(node, peer, open_its_door);
     }
@@ -456,7 +464,7 @@ int tram_accepted(tram_node *node, tram_id to, uint64_t *ret_count) {
         return node_leave(node, error_set(&node->error, -EINVAL, "not an ID, or no ret_count"));
     peer = peer_find(node, to);
     if (peer && peer->out && !peer->out->broken &&
-        !(load_relaxed(&peer->out->tx.head->armed) & ARMED_CLOSED)) {
+        !(load_relaxed(&peer->out->tx.head->armed) & ARMED_REMOVED)) {
         const struct ring_tx *tx = &peer->out->tx;
 
         *ret_count = load_relaxed(&tx->words->accepted[WORD_SLOT(tx->tail)]);

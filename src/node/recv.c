@@ -55,7 +55,7 @@ static void quieten(tram_node *node, struct in *in) {
 }
 
 static struct in *go_round(tram_node *node) {
-    for (uint32_t left = node->hot_count; left > 0 && node->hot; left--) {
+    for (uint32_t left = node->hot_count; left > 0; left--) {
         struct in *in = node->hot;
 
         if (in_ready(node, in))
@@ -125,13 +125,17 @@ static int take_again(tram_node *node, struct in *in, const struct ring_view *vi
 
     if (WINDOW_SEQ(word) != WINDOW_SEQ(view->seq))
         return view->seq <= in->unsure ? 2 : 1;
-    if (word & WINDOW_RELEASED)
-        return in_done(node, in, view->seq, view->end);
+    if (word & WINDOW_RELEASED) {
+        in_done(node, in, view->seq, view->end);
+        return 0;
+    }
     if (attempts >= node->attempts) {
         int rc = aside_put(node, in, view, attempts);
 
-        if (rc == 0)
-            return in_done(node, in, view->seq, view->end);
+        if (rc == 0) {
+            in_done(node, in, view->seq, view->end);
+            return 0;
+        }
         if (rc == -EFAULT)
             return in_break(node, in, CUT_SHORT);
     }
@@ -193,9 +197,7 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
             in->turn = 0; /* others need not wait until it can be mapped */
         }
         return rc;
-    case RX_EMPTY:
-        return 0;
-    default:
+    default: /* the caller has seen that there is one */
         return in_break(node, in, "a record in the ring makes no sense");
     }
     size = view.size - (view.flags & RECORD_WIDE ? sizeof(struct extension) : 0);
@@ -435,7 +437,7 @@ static int receive(tram_node *node, struct tram_msg *msgs, int max, uint32_t fla
     }
 }
 
-/* The short way, up to `max` messages of that channel. 0: go the long way. */
+/* The short way, up to `max` messages of that channel, a turn's at most. 0: go the long way. */
 static inline __attribute__((always_inline)) int receive_quick(tram_node *node,
                                                                struct tram_msg *msgs, int max) {
     struct in *in = node->quick;
@@ -454,7 +456,7 @@ static inline __attribute__((always_inline)) int receive_quick(tram_node *node,
             break;
         end = view.end;
         fill(in, &view, 1, &msgs[count++]);
-    } while (count < max && count < (int) TURN_MESSAGES);
+    } while (count < max);
     if (unlikely(count == 0))
         return 0;
     ring_rx_handed(&in->rx);
@@ -498,7 +500,9 @@ int tram_recv_batch(tram_node *node, struct tram_msg *ret_msgs, int max, uint32_
     if (unlikely(!ret_msgs || max < 1 || (flags & ~TRAM_HOLD)))
         return node_leave(node, error_set(&node->error, -EINVAL,
                                           "ret_msgs is NULL, max below 1, or unknown flags"));
-    rc = (flags & TRAM_HOLD) ? 0 : receive_quick(node, ret_msgs, max);
+    if (!(flags & TRAM_HOLD))
+        rc = receive_quick(node, ret_msgs,
+                           max < (int) TURN_MESSAGES ? max : (int) TURN_MESSAGES);
     if (rc == 0)
         rc = receive(node, ret_msgs, max, flags, timeout_ns);
     return node_leave(node, rc);
@@ -506,7 +510,7 @@ int tram_recv_batch(tram_node *node, struct tram_msg *ret_msgs, int max, uint32_
 
 /* What was copied may be zeros from behind the file's end. */
 static int break_torn(tram_node *node, struct in *in) {
-    int rc = in->broken ? 0 : in_break(node, in, CUT_SHORT);
+    int rc = in_break(node, in, CUT_SHORT);
 
     in->untold = NULL; /* said now */
     return rc;
@@ -524,14 +528,14 @@ int tram_recv_copy(tram_node *node, void *buffer, size_t capacity, struct tram_m
     rc = receive(node, ret_msg, 1, 0, timeout_ns);
     node->size_limit = UINT64_MAX;
     if (rc > 0) {
-        struct peer *peer = peer_find(node, ret_msg->from);
+        struct in *in = node->autos; /* its channel; none: it was set aside, and is a copy */
 
         if (ret_msg->size > 0)
             memcpy(buffer, ret_msg->data, ret_msg->size);
         ret_msg->data = buffer;
         rc = 0;
-        if (unlikely(peer && peer->in && sys_map_torn(&peer->in->map)))
-            rc = break_torn(node, peer->in);
+        if (unlikely(in && sys_map_torn(&in->map)))
+            rc = break_torn(node, in);
     }
     return node_leave(node, rc);
 }
@@ -558,11 +562,11 @@ int tram_release(tram_node *node, const struct tram_msg *msg) {
         return node_leave(node, error_channel(&node->error, -ENOENT, msg->from, node->id,
                                               "message %llu is not in hand",
                                               (unsigned long long) msg->seq));
-    rc = in_done(node, peer->in, msg->seq, hand->end);
+    in_done(node, peer->in, msg->seq, hand->end);
     in_give_quiet(node, peer->in);
     if (unlikely(node->asleep) && peer->in->hot_next && !in_stuck(peer->in))
         node_wake(node); /* its next message can be had now */
-    return node_leave(node, rc);
+    return node_leave(node, 0);
 }
 
 int tram_done(tram_node *node) {

@@ -153,18 +153,11 @@ static __attribute__((noinline)) int told_and_left(tram_node *node, struct out *
     return node_leave(node, out_published(node, out, armed));
 }
 
-/* A plain record into a channel with room for it. Leaves the node. */
-static inline __attribute__((always_inline)) int send_plain(tram_node *node, uint32_t tag,
-                                                            const void *data, size_t size,
-                                                            uint32_t flags, bool small) {
-    struct out *out = node->last;
-    void *at = ring_tx_header(&out->tx, node->id, tag, 0, size);
+/* A plain record in a channel with room for it is written. Leaves the node. */
+static inline __attribute__((always_inline)) int finish_plain(tram_node *node, struct out *out,
+                                                              size_t size, uint32_t flags) {
     uint64_t armed;
 
-    if (small)
-        copy_small(at, data, size);
-    else
-        memcpy(at, data, size);
     ring_tx_stage(&out->tx, size);
     if (flags & TRAM_MORE)
         return node_leave(node, keep_staged(node, out));
@@ -176,8 +169,11 @@ static inline __attribute__((always_inline)) int send_plain(tram_node *node, uin
 
 static __attribute__((noinline)) int send_large(tram_node *node, tram_id to, uint32_t tag,
                                                 const void *data, size_t size, uint32_t flags) {
+    struct out *out = node->last;
+
     (void) to;
-    return send_plain(node, tag, data, size, flags, false);
+    memcpy(ring_tx_header(&out->tx, node->id, tag, 0, size), data, size);
+    return finish_plain(node, out, size, flags);
 }
 
 static __attribute__((noinline)) int send_any(tram_node *node, tram_id to, uint32_t tag,
@@ -205,6 +201,8 @@ static __attribute__((noinline)) int send_entering(tram_node *node, tram_id to, 
 /* A plain record for the channel that was used last: everything else goes another way. */
 int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_t size,
               uint32_t flags) {
+    struct out *out;
+
     if (unlikely(!node_enter_quick(node)))
         return send_entering(node, to, tag, data, size, flags);
     if (unlikely(to != node->last_to || !data || (flags & ~(TRAM_NOWAIT | TRAM_MORE)) ||
@@ -212,7 +210,9 @@ int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_
         return send_any(node, to, tag, data, size, flags);
     if (unlikely(!is_small(size)))
         return send_large(node, to, tag, data, size, flags);
-    return send_plain(node, tag, data, size, flags, true);
+    out = node->last;
+    copy_small(ring_tx_header(&out->tx, node->id, tag, 0, size), data, size);
+    return finish_plain(node, out, size, flags);
 }
 
 /* ---- the others ------------------------------------------------------------------------------ */

@@ -163,9 +163,10 @@ static bool relook(tram_node *node) {
     if (ins_scan(node) < 0)
         found = true; /* or will be: look again soon */
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
-        for (struct peer *peer = node->peers[i]; peer; peer = peer->next) {
+        for (struct peer *peer = node->peers[i], *next; peer; peer = next) {
             struct in *in = peer->in;
 
+            next = peer->next;
             if (in && !in->broken && !in->hot_next) {
                 if (!ring_rx_look(&in->rx))
                     (void) in_break(node, in, "the sender's tail makes no sense");
@@ -178,6 +179,8 @@ static bool relook(tram_node *node) {
                 out_knocked(node, peer);
             if (peer->watched)
                 peer_check(node, peer);
+            if (!peer->in)
+                peer_put(node, peer);
         }
     }
     return found;

@@ -127,11 +127,13 @@ static void channel_judge(struct observe_channel *channel, const struct head_vie
         channel->waiting = channel->accepted - head->consumed;
         channel->waiting_bytes = channel->position - head->committed;
     }
+    if (head->armed & ARMED_FINAL) /* what is there was not accepted, or is counted as lost */
+        channel->waiting = channel->waiting_bytes = 0;
     if (channel->state == OBSERVE_DAMAGED)
         return;
     if (head->armed & ARMED_BROKEN)
         channel->state = OBSERVE_BROKEN;
-    else if (head->armed & ARMED_CLOSED)
+    else if (head->armed & ARMED_REMOVED)
         channel->state = OBSERVE_CLOSED;
     else if (channel->waiting > 0 && wanted)
         channel->state = OBSERVE_FULL;

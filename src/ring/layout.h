@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 #ifndef LAYOUT_VERSION /* another one: for tests of two versions on one bus */
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 #endif
 
 #define STREAM_MAGIC UINT64_C(0x474e49524d415254) /* "TRAMRING" */
@@ -169,10 +169,13 @@ struct head {
 };
 
 #define ARMED_ON     1u  /* the consumer sleeps on this ring: ring the bell */
-#define ARMED_CLOSED 2u  /* removed: send nothing, look at the directory again */
+#define ARMED_CLOSED 2u  /* somebody removes the receiver; who has published takes it off */
 #define ARMED_BROKEN 4u  /* the consumer saw nonsense and closed the channel */
 #define ARMED_TRIM   8u  /* the consumer asks for the memory behind the head to be given back */
-#define ARMED_EPOCH  16u /* added at each arming; never restarts */
+#define ARMED_FINAL  16u /* it is removed: nothing that is not consumed was accepted, for ever */
+#define ARMED_EPOCH  32u /* added at each arming; never restarts */
+
+#define ARMED_REMOVED (ARMED_CLOSED | ARMED_FINAL)
 
 #define WINDOW_SEQ(w)      ((w) & UINT64_C(0xffffffffffff))
 #define WINDOW_ATTEMPTS(w) ((uint32_t) ((w) >> 48) & 0xffu)  /* hand-outs so far, when > 0 */

@@ -206,6 +206,33 @@ TEST(nonsense_of_the_consumer_is_seen) {
     bench_free(bench);
 }
 
+/* On a disk each record has a checksum; none is of another life unless it has; and what is not the
+ * usual kind is left to the long way. */
+TEST(records_that_are_not_usual) {
+    struct bench *bench = bench_new(0, 0);
+    struct record *record = (struct record *) (void *) bench->data;
+    struct ring_view view = {0};
+
+    put(bench, "twenty-four bytes of it!");
+    (void) ring_tx_publish(&bench->tx);
+    CHECK(ring_rx_look(&bench->rx));
+    bench->rx.usual = RX_ON_DISK;
+    CHECK_EQ(ring_rx_next_plain(&bench->rx, &view), RX_EMPTY);
+    CHECK_EQ(ring_rx_next(&bench->rx, &view), RX_BAD);
+    record->flags = RECORD_WIDE;
+    CHECK_EQ(ring_rx_next_plain(&bench->rx, &view), RX_EMPTY);
+    bench->rx.usual = 0;
+    record->flags = RECORD_WIDE | 1u << 8;
+    CHECK_EQ(ring_rx_next_plain(&bench->rx, &view), RX_EMPTY);
+    CHECK_EQ(ring_rx_next(&bench->rx, &view), RX_BAD);
+    record->flags = RECORD_WIDE;
+    CHECK_EQ(ring_rx_next_plain(&bench->rx, &view), RX_MESSAGE);
+    bench->rx.tail = 0; /* the tail is where it was, and we are beyond it */
+    bench->words.tail = 8;
+    CHECK(!ring_rx_look(&bench->rx));
+    bench_free(bench);
+}
+
 /* What was checked before the words were mapped comes as arguments: what the words say now does
  * not matter. Counts and positions that lead too far are an error. */
 TEST(words_that_changed_or_lead_too_far) {

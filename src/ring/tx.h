@@ -117,7 +117,7 @@ static inline uint64_t ring_tx_publish(struct ring_tx *tx) {
 
 /* Has the consumer anything to be told? True once per armed word. */
 static inline bool ring_tx_must_ring(const struct ring_tx *tx, uint64_t armed) {
-    return (armed & (ARMED_ON | ARMED_CLOSED | ARMED_BROKEN | ARMED_TRIM)) != 0 &&
+    return (armed & (ARMED_ON | ARMED_REMOVED | ARMED_BROKEN | ARMED_TRIM)) != 0 &&
            armed != tx->rung;
 }
 

@@ -2,18 +2,20 @@
  *
  * Removing a receiver (`tram rm`), while its sender sends to it and while it is opened.
  *
- * Code: custody_take, remove_node, close_all, open_all, set_armed, count_waiting, remove_in,
- * remove_names, remove_rest (src/node/custody.c), channel_look, files_generations, files_node_dir
- * (files.c); out_get, find_or_make, make_channel, open_channel, outlive_remover, publish_slow,
- * wait_for_remover, has_remover, still_there, is_consumed, out_revive (out.c); take_identity,
- * take_custody (open.c), in_map, in_open, found, is_replaced (in.c).
+ * Code: custody_take, remove_node, close_all, open_all, set_armed, count_waiting, remove_in, decide,
+ * make_final, remove_names, remove_rest, custody_bury (src/node/custody.c), channel_look,
+ * head_is_final, files_generations, files_node_dir (files.c); out_get, find_or_make, attach,
+ * make_channel, open_channel, outlive_remover, publish_slow, removed_or_accepted, reopen,
+ * still_there, is_consumed, out_revive (out.c); take_identity, take_custody (open.c), in_map,
+ * in_open, found, is_replaced (in.c).
  *
  * Abstracted: one channel at a time, of one stream. Directory, lock file, head and stream are
  * numbers: which one has the name, and 0 if none has; who made or opened one keeps its number, as a
  * descriptor or a mapping does. Each look at a name, at a lock, each rename and unlink is a step. A
  * message that was refused is sent again, as an application would. The removers do not force. A
- * remover, and a sender that attaches, may die. No clock: who waits for a remover waits until he is
- * through, or dead.
+ * remover, and a sender that attaches, may die. No clock: who attaches waits until a remover is
+ * through, or dead; who has published waits for nobody. So a remover that is stopped is one who
+ * takes no step.
  *
  * check: MSGS=1
  * check: MSGS=1 TRIES=2
@@ -41,28 +43,35 @@
         a sender that sees it closed says accepted */
 #define GIVES_UP     (broken == 7)  /* no_lost_message:
         one that sees it closed says refused at once */
-#define SWAPPED      (broken == 8)  /* no_lost_message, LIVES=1:
-        looks for the files, then for the remover */
-#define BY_CLOCK     (broken == 9)  /* no_lost_message: takes a stopped remover for a dead one */
+#define PLAIN_TAKE   (broken == 8)  /* no_lost_message: takes it back by a load and a store */
+#define NO_FINAL     (broken == 9)  /* no_lost_message: the remover looks and unlinks, undecided */
 #define NO_CONSUMED  (broken == 10) /* no_two_rings, LIVES=1: does not ask what was consumed */
-#define NO_EPOCH     (broken == 11) /* no_lost_message, MSGS=2 RMS=2 LIVES=1 SOAK=1:
-        closing raises no epoch */
+#define FINAL_STORED (broken == 11) /* no_lost_message: decides though it was taken back */
 #define NO_NLINK     (broken == 12) /* no_lost_message, MSGS=2 RMS=2:
         acts in a directory that is removed */
 #define MAKER_ONLY   (broken == 13) /* no_lost_message, SDEATHS=1:
         only who made the files minds a remover */
-#define HEAD_ONLY    (broken == 14) /* no_lost_message:
+#define HEAD_ONLY    (broken == 14) /* no_lost_message, SDEATHS=1:
         asks for its head only, not for its stream */
 #define BY_IDENTITY  (broken == 15) /* no_lost_message, LIVES=1:
         a remover is who has byte 1 and not 0 */
 #define LEAVES       (broken == 16) /* no_broken_channel, LIVES=1:
         the head is made beside an old stream */
+#define FINAL_TRUST  (broken == 17) /* no_lost_message: what is final is accepted all the same */
+#define DELIVERS     (broken == 18) /* no_two_rings, LIVES=1 RDEATHS=1:
+        a receiver opens what is final */
+#define GOES_ON      (broken == 19) /* no_lost_message, RDEATHS=1:
+        a sender attaches to what is final */
+#define UNDECIDES    (broken == 20) /* no_lost_message, LIVES=1 RDEATHS=1:
+        an opener makes it usable again */
+#define NO_SENDER    (broken == 21) /* no_lost_message, LIVES=1 RDEATHS=1:
+        buries beside the sender */
 /* And what is not needed: these must not fail. */
-#define HEAD_FIRST   (broken == 17) /* nothing: the head is unlinked before the stream */
-#define LEFT_CLOSED  (broken == 18) /* nothing, LIVES=1: an opener does not clear the closed bit */
-#define LEFT_SHUT    (broken == 19) /* nothing: a remover that refuses does not clear it */
+#define HEAD_FIRST   (broken == 22) /* nothing: the head is unlinked before the stream */
+#define LEFT_CLOSED  (broken == 23) /* nothing, LIVES=1: an opener does not clear the closed bit */
+#define LEFT_SHUT    (broken == 24) /* nothing: a remover that refuses does not clear it */
 
-#define NUMBERS 10 /* of each kind, from 1 */
+#define NUMBERS 14 /* of each kind, from 1 */
 #define SENDER 1
 #define RECEIVER 1 /* who holds a custody; removers: 2, 3 */
 
@@ -78,7 +87,8 @@ byte custody[NUMBERS];
 bit identity[NUMBERS], removal[NUMBERS];
 
 byte tail[NUMBERS], tail_m[NUMBERS];
-byte armed[NUMBERS], armed_m[NUMBERS]; /* epoch * 2 + CLOSED */
+byte armed[NUMBERS], armed_m[NUMBERS]; /* 1 closed, 2 final */
+byte sender_custody;                   /* 1 the sender, 2 the receiver, who buries */
 byte committed[NUMBERS];
 byte first[NUMBERS];                   /* number of the first message in it */
 byte accepted, received;
@@ -89,6 +99,7 @@ bit no_broken_channel = 1;
 bit model_large_enough = 1;
 
 #define CLOSED(a) ((a) & 1)
+#define FINAL(a) ((a) & 2)
 #define STEP atomic /* at most one access to what others see, in each */
 
 #define UNLESS(without, what)                                                                      \
@@ -108,12 +119,12 @@ bit model_large_enough = 1;
 #define REMOVES (BY_IDENTITY -> custody[lock] && !identity[lock] : removal[lock])
 
 proctype sender() {
-    byte dir, mine, rung, a, number;
-    bit made, remover, there;
+    byte dir, mine, a, number;
+    bit made;
 
 life:
     {
-        rung = 0;
+        STEP { sender_custody == 0 -> sender_custody = 1 };
 send:
         STEP {
             if
@@ -130,58 +141,48 @@ send:
             tail[mine]++;
             UNLESS(NO_F1, tail_m[mine] = tail[mine])
         };
+
+closed: /* removed_or_accepted */
         STEP {
             a = armed_m[mine];
             if
-            :: CLOSED(a) && a != rung && !TRUSTS ->
-                if
-                :: GIVES_UP -> mine = 0; a = 0; rung = 0; goto send
-                :: else
-                fi
-            :: else -> goto said
-            fi
-        };
-
-closed: /* wait_for_remover */
-        STEP {
-            if
-            :: CLOSED(armed_m[mine])
-            :: else -> goto said
-            fi
-        };
-        STEP {
-            if
-            :: SWAPPED -> there = head == mine && (stream == mine || HEAD_ONLY)
-            :: else -> remover = REMOVER
-            fi
-        };
-        STEP {
-            if
-            :: SWAPPED -> remover = REMOVER
-            :: else -> there = head == mine && (stream == mine || HEAD_ONLY)
+            :: FINAL(a) && !TRUSTS -> a = 0; goto removed
+            :: CLOSED(a) && !FINAL(a) && !TRUSTS
+            :: else -> a = 0; goto said
             fi;
             if
-            :: BY_CLOCK -> remover = 0
+            :: GIVES_UP -> a = 0; goto refused
+            :: !GIVES_UP && PLAIN_TAKE
+            :: else -> a = 0
+            fi
+        };
+        STEP { /* reopen: by its name */
+            if
+            :: head != mine -> a = 0; goto removed
             :: else
             fi
         };
+        STEP { /* one step: what is pending comes after it */
+            if
+            :: PLAIN_TAKE -> armed_m[mine] = a & 2; armed[mine] = a & 2; a = 0
+            :: !PLAIN_TAKE && armed[mine] == armed_m[mine] ->
+                armed[mine] = armed[mine] & 254; armed_m[mine] = armed[mine]
+            :: !PLAIN_TAKE && armed[mine] != armed_m[mine] -> armed_m[mine] = armed_m[mine] & 254
+            fi;
+            goto closed
+        };
+removed:
         STEP {
             if
-            :: !there && committed[mine] >= tail[mine] && !NO_CONSUMED ->
-                mine = 0; accepted++; a = 0; rung = 0; there = 0; remover = 0; goto send
-            :: !there && !(committed[mine] >= tail[mine] && !NO_CONSUMED) ->
-                mine = 0; a = 0; rung = 0; there = 0; remover = 0; goto send /* refused: again */
-            :: there && !remover -> there = 0; goto said
-            :: there && remover -> there = 0; remover = 0; goto closed
+            :: (committed[mine] >= tail[mine] && !NO_CONSUMED) || FINAL_TRUST ->
+                mine = 0; accepted++; goto send
+            :: else
             fi
         };
+refused:
+        STEP { mine = 0; goto send }; /* again */
 said:
         STEP {
-            if
-            :: CLOSED(a) -> rung = a
-            :: else
-            fi;
-            a = 0;
             accepted++;
             goto send
         };
@@ -196,10 +197,30 @@ get: /* out_get, find_or_make */
         };
         STEP {
             if
-            :: directory == dir && head && stream -> goto open
-            :: else -> made = 1
+            :: directory == dir && head && stream -> number = head
+            :: else -> made = 1; goto make
             fi
         };
+        STEP { /* attach: head_is_final */
+            if
+            :: FINAL(armed_m[number]) && !GOES_ON -> number = 0
+            :: else -> number = 0; goto open
+            fi
+        };
+        STEP { /* custody_unlink_channel */
+            if
+            :: directory == dir -> stream = 0
+            :: else
+            fi
+        };
+        STEP {
+            if
+            :: directory == dir -> head = 0
+            :: else
+            fi;
+            made = 1
+        };
+make:
         STEP { /* make_channel: what a remover left of the last one goes first */
             if
             :: directory == dir && !LEAVES -> stream = 0
@@ -253,7 +274,8 @@ done:
         STEP {
             kill[0];
             kill[0] = 0;
-            attaching = 0; dir = 0; mine = 0; rung = 0; a = 0; number = 0; made = 0;
+            attaching = 0; dir = 0; mine = 0; a = 0; number = 0; made = 0;
+            sender_custody = 0;
             goto life
         }
     }
@@ -261,17 +283,25 @@ done:
 
 /* set_armed, on what has the name. */
 #define CLOSE                                                                                      \
-    STEP { number = (directory == dir -> head : 0) };                                              \
+    STEP { number = (directory == dir -> head : 0); old = 0 };                                     \
+    STEP {                                                                                         \
+        if                                                                                         \
+        :: number -> old = armed[number]                                                           \
+        :: else                                                                                    \
+        fi                                                                                         \
+    };                                                                                             \
     STEP {                                                                                         \
         if                                                                                         \
         :: number ->                                                                               \
-            armed[number] = (NO_EPOCH -> 1 : (armed[number] | 1) + 2);                             \
+            armed[number] = old | 1;                                                               \
             UNLESS(NO_F2, armed_m[number] = armed[number])                                         \
         :: else                                                                                    \
         fi                                                                                         \
     }
 
-#define WAITING (directory == dir && head && stream == head && tail_m[head] > committed[head])
+#define WAITING                                                                                    \
+    (directory == dir && head && stream == head && !FINAL(armed[head]) &&                          \
+     tail_m[head] > committed[head])
 
 #define TAKE_CUSTODY(failed)                                                                       \
     STEP {                                                                                         \
@@ -307,7 +337,7 @@ done:
     }
 
 proctype remover(byte me) {
-    byte dir, mine, number, tries;
+    byte dir, mine, number, old, tries;
 
     {
         TAKE_CUSTODY(done);
@@ -319,7 +349,7 @@ proctype remover(byte me) {
             fi
         };
 
-again: /* remove_in */
+again: /* remove_in, decide */
         STEP {
             if
             :: directory == dir && head
@@ -334,6 +364,18 @@ again: /* remove_in */
             if
             :: WAITING && !ONE_LOOK -> goto undo
             :: else
+            fi
+        };
+        STEP { /* make_final: one step, behind all that is pending */
+            if
+            :: !number || NO_FINAL
+            :: number && !NO_FINAL ->
+                armed_m[number] = armed[number];
+                if
+                :: CLOSED(armed[number]) || FINAL(armed[number]) || FINAL_STORED ->
+                    armed[number] = armed[number] | 2; armed_m[number] = armed[number]
+                :: else -> goto again
+                fi
             fi
         };
         STEP {
@@ -395,7 +437,7 @@ undo: /* open_all */
         };
         STEP {
             if
-            :: number -> armed[number] = (armed[number] & 254) + 2; armed_m[number] = armed[number]
+            :: number -> armed[number] = armed[number] & 254; armed_m[number] = armed[number]
             :: else
             fi
         };
@@ -405,7 +447,7 @@ done:
             :: mine -> removal[mine] = 0; custody[mine] = 0
             :: else
             fi;
-            dir = 0; mine = 0; number = 0; tries = 0
+            dir = 0; mine = 0; number = 0; old = 0; tries = 0
         }
     } unless {
         STEP {
@@ -419,10 +461,13 @@ done:
             :: number -> armed_m[number] = armed[number]
             :: else
             fi;
-            dir = 0; mine = 0; number = 0
+            dir = 0; mine = 0; number = 0; old = 0
         }
     }
 }
+
+/* What is final lies there as long as the sender runs, and does not send. */
+#define SEEN (!FINAL(armed_m[head]) || DELIVERS || NO_SENDER || sender_custody == 0)
 
 proctype receiver() {
     byte dir, mine, number, at;
@@ -458,8 +503,49 @@ again: /* take_identity */
         fi
     };
 
-scan: /* found, in_open */
-    STEP { number = (directory == dir && stream -> head : 0) };
+scan: /* found, in_open, in_map */
+    STEP {
+        number = (directory == dir && stream -> head : 0);
+        if
+        :: number && FINAL(armed_m[number]) && !DELIVERS -> number = 0
+        :: else -> goto open
+        fi
+    };
+    STEP { /* custody_bury: only if the sender does not run */
+        if
+        :: UNDECIDES -> armed[head] = 0; armed_m[head] = 0; goto look
+        :: !UNDECIDES && NO_SENDER
+        :: !UNDECIDES && !NO_SENDER && sender_custody == 0 -> sender_custody = 2
+        :: else -> goto look
+        fi
+    };
+    STEP {
+        if
+        :: (directory == dir && head && FINAL(armed_m[head])) || NO_SENDER
+        :: else -> goto buried
+        fi
+    };
+    STEP {
+        if
+        :: directory == dir -> stream = 0
+        :: else
+        fi
+    };
+    STEP {
+        if
+        :: directory == dir -> head = 0
+        :: else
+        fi
+    };
+buried:
+    STEP {
+        if
+        :: !NO_SENDER -> sender_custody = 0
+        :: else
+        fi;
+        goto look
+    };
+open:
     STEP {
         if
         :: number && number != at && directory == dir && stream ->
@@ -483,7 +569,7 @@ look:
             committed[at]++;
             received++;
             goto look
-        :: directory == dir && head && stream && head != at -> goto scan
+        :: directory == dir && head && stream && head != at && SEEN -> goto scan
         :: !final -> /* tram_close */
             identity[mine] = 0; custody[mine] = 0; at = 0; mine = 0; dir = 0;
             goto life

@@ -10,10 +10,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -21,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -33,6 +36,7 @@ static struct {
 } state;
 
 static long allocations;
+static bool disk;
 
 void fault_arm(unsigned n, int variant, bool stay) {
     memset(&state, 0, sizeof state);
@@ -63,16 +67,66 @@ bool fault_transparent(void) {
     return state.result == FAULT_HIT && transparent(state.code);
 }
 
+void fault_disk(void) {
+    disk = true;
+}
+
 long fault_allocations(void) {
     return allocations;
 }
 
+static _Thread_local int64_t ahead;
+
+void fault_ahead(int64_t ns) {
+    ahead += ns;
+}
+
+static _Thread_local struct {
+    const char *function, *name;
+    unsigned n, calls, done;
+    int (*act)(void);
+    bool busy;
+} moment;
+
+void fault_before(const char *function, const char *name, unsigned n, int (*act)(void)) {
+    moment.function = function;
+    moment.name = name;
+    moment.n = n;
+    moment.calls = 0;
+    moment.act = act;
+}
+
+unsigned fault_done(void) {
+    unsigned done = moment.done;
+
+    moment.act = NULL;
+    moment.done = 0;
+    return done;
+}
+
+/* 0, or how the call is to fail. */
+static int at_moment(const char *function, const char *name) {
+    int code;
+
+    if (!moment.act || moment.busy ||
+        (moment.function && strcmp(function, moment.function) != 0) ||
+        (moment.name && (!name || strcmp(name, moment.name) != 0)) ||
+        (++moment.calls != moment.n && moment.n != 0))
+        return 0;
+    moment.done++;
+    moment.busy = true;
+    code = moment.act();
+    moment.busy = false;
+    return code;
+}
+
 /* Is this call to fail? 0, or how. */
-static int fails(const char *name, const int *codes, size_t count) {
+static int fails(const char *name, const char *file, const int *codes, size_t count) {
+    int code = at_moment(name, file);
     size_t which;
 
-    if (!state.armed)
-        return 0;
+    if (code != 0 || !state.armed)
+        return code;
     if (++state.calls != state.n)
         return state.stay && state.result == FAULT_HIT && strcmp(name, state.name) == 0
                    ? state.code
@@ -89,10 +143,11 @@ static int fails(const char *name, const int *codes, size_t count) {
 }
 
 /* FAILS(name, errno…): 0, or how this call is to fail; errno is set. */
-#define FAILS(name, ...)                                                                           \
+#define FAILS(name, ...) FAILS_OF(name, NULL, __VA_ARGS__)
+#define FAILS_OF(name, file, ...)                                                                  \
     ({                                                                                             \
         static const int codes[] = { __VA_ARGS__ };                                                \
-        int code_ = fails(name, codes, sizeof codes / sizeof codes[0]);                            \
+        int code_ = fails(name, file, codes, sizeof codes / sizeof codes[0]);                      \
                                                                                                    \
         if (code_ > 0)                                                                             \
             errno = code_;                                                                         \
@@ -173,7 +228,7 @@ int __wrap_open(const char *name, int flags, ...) {
     va_start(more, flags);
     mode = mode_of(flags, more);
     va_end(more);
-    if (FAILS("open", EMFILE, ENFILE, ENOMEM, EACCES, EINTR))
+    if (FAILS_OF("open", name, EMFILE, ENFILE, ENOMEM, EACCES, EINTR))
         return -1;
     return __real_open(name, flags, mode);
 }
@@ -189,36 +244,42 @@ int __wrap_openat(int dir, const char *name, int flags, ...) {
     mode = mode_of(flags, more);
     va_end(more);
     if (flags & O_CREAT)
-        code = FAILS("openat", EMFILE, ENOSPC, ENFILE, ENOMEM, EINTR, EIO, EACCES);
+        code = FAILS_OF("openat", name, EMFILE, ENOSPC, ENFILE, ENOMEM, EINTR, EIO, EACCES);
     else
-        code = FAILS("openat", EMFILE, ENFILE, ENOMEM, EINTR, EIO);
+        code = FAILS_OF("openat", name, EMFILE, ENFILE, ENOMEM, EINTR, EIO);
     return code ? -1 : __real_openat(dir, name, flags, mode);
 }
 
 WRAP(int, mkdirat, int dir, const char *name, mode_t mode) {
-    return FAILS("mkdirat", ENOSPC, ENOMEM, EACCES, EIO) ? -1 : __real_mkdirat(dir, name, mode);
+    if (FAILS_OF("mkdirat", name, ENOSPC, ENOMEM, EACCES, EIO))
+        return -1;
+    return __real_mkdirat(dir, name, mode);
 }
 
 WRAP(int, mkfifoat, int dir, const char *name, mode_t mode) {
-    return FAILS("mkfifoat", ENOSPC, ENOMEM, EACCES, EIO) ? -1 : __real_mkfifoat(dir, name, mode);
+    if (FAILS_OF("mkfifoat", name, ENOSPC, ENOMEM, EACCES, EIO))
+        return -1;
+    return __real_mkfifoat(dir, name, mode);
 }
 
 WRAP(int, renameat, int dir, const char *from, int to_dir, const char *to) {
-    if (FAILS("renameat", ENOSPC, ENOMEM, EIO))
+    if (FAILS_OF("renameat", from, ENOSPC, ENOMEM, EIO))
         return -1;
     return __real_renameat(dir, from, to_dir, to);
 }
 
 WRAP(int, unlinkat, int dir, const char *name, int flags) {
-    return FAILS("unlinkat", EIO, ENOMEM, EACCES) ? -1 : __real_unlinkat(dir, name, flags);
+    return FAILS_OF("unlinkat", name, EIO, ENOMEM, EACCES) ? -1 : __real_unlinkat(dir, name, flags);
 }
 
 WRAP(int, fchmodat, int dir, const char *name, mode_t mode, int flags) {
-    return FAILS("fchmodat", EIO, ENOMEM, EPERM) ? -1 : __real_fchmodat(dir, name, mode, flags);
+    if (FAILS_OF("fchmodat", name, EIO, ENOMEM, EPERM))
+        return -1;
+    return __real_fchmodat(dir, name, mode, flags);
 }
 
 WRAP(int, fstatat, int dir, const char *name, struct stat *st, int flags) {
-    return FAILS("fstatat", ENOMEM, EIO) ? -1 : __real_fstatat(dir, name, st, flags);
+    return FAILS_OF("fstatat", name, ENOMEM, EIO) ? -1 : __real_fstatat(dir, name, st, flags);
 }
 
 WRAP(DIR *, fdopendir, int fd) {
@@ -255,7 +316,11 @@ WRAP(int, fstat, int fd, struct stat *st) {
 }
 
 WRAP(int, fstatfs, int fd, struct statfs *fs) {
-    return FAILS("fstatfs", ENOMEM, EIO, EINTR) ? -1 : __real_fstatfs(fd, fs);
+    int rc = FAILS("fstatfs", ENOMEM, EIO, EINTR) ? -1 : __real_fstatfs(fd, fs);
+
+    if (rc == 0 && disk)
+        fs->f_type = EXT4_SUPER_MAGIC;
+    return rc;
 }
 
 WRAP(int, fdatasync, int fd) {
@@ -318,6 +383,17 @@ WRAP(ssize_t, getrandom, void *buffer, size_t size, unsigned flags) {
     int code = FAILS("getrandom", ENOSYS, FAULT_SHORT, EINTR);
 
     return code > 0 ? -1 : __real_getrandom(buffer, code && size > 1 ? size / 2 : size, flags);
+}
+
+/* Nothing to fail; but a moment. */
+WRAP(int, clock_gettime, clockid_t clock, struct timespec *ret_time) {
+    int rc;
+
+    (void) at_moment("clock_gettime", NULL);
+    rc = __real_clock_gettime(clock, ret_time);
+    ret_time->tv_sec += (time_t) ((ret_time->tv_nsec + ahead) / 1000000000);
+    ret_time->tv_nsec = (long) ((ret_time->tv_nsec + ahead) % 1000000000);
+    return rc;
 }
 
 /* ---- waiting, processes ---------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define FAULT_ROTATE (-1) /* some variant, another one for another n */
 
@@ -34,6 +35,22 @@ int fault_code(void);
 bool fault_transparent(void);
 
 #define FAULT_SHORT (-1)
+
+/* A moment between two system calls. Before this thread's n-th call (from 1; 0: before each) of
+ * that function (NULL: of any), on a file of that name if one is given, `act` is done: what another
+ * process does just then; it may name a next moment. It returns 0, and the call goes through; or an
+ * errno, and it fails so. What it calls itself is left alone. Also a moment: clock_gettime(). */
+void fault_before(const char *function, const char *name, unsigned n, int (*act)(void));
+
+/* No moment any more. How often one came. */
+unsigned fault_done(void);
+
+/* From here on this thread's clocks are so much further ahead. */
+void fault_ahead(int64_t ns);
+
+/* From here on file systems in memory are said to be disks: then the library syncs, and these calls
+ * can fail. */
+void fault_disk(void);
 
 /* How many allocations of this program live: made by calloc() and its like, and not freed. */
 long fault_allocations(void);

@@ -330,3 +330,8 @@ void fault_run(const struct fault_scenario *scenario) {
     printf("       %s: %u calls failed once, %u from there on\n", scenario->name, once_each,
            for_good);
 }
+
+void fault_run_all(const struct fault_scenario *scenarios, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        fault_run(&scenarios[i]);
+}

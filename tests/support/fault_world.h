@@ -55,8 +55,11 @@ const char *fault_note(const char *more);
 /* The result of a call on a node: an error has its text. Returns rc. */
 int fault_said(const tram_node *node, long long rc);
 
-/* Run a scenario with each fault. */
+/* Run a scenario with each fault; or all of an array. */
 void fault_run(const struct fault_scenario *scenario);
+void fault_run_all(const struct fault_scenario *scenarios, size_t count);
+#define FAULT_RUN(scenarios)                                                                       \
+    fault_run_all(scenarios, sizeof(scenarios) / sizeof((scenarios)[0]))
 
 /* Nodes of the world, opened and used without faults. */
 tram_node *fault_open(struct fault_world *w, tram_id id);

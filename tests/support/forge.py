@@ -1,4 +1,4 @@
-"""Makes the files of a bus by hand, as layout version 1 has them: a second, independent writing of
+"""Makes the files of a bus by hand, as layout version 2 has them: a second, independent writing of
 the layout, and the way to files that no sane library would make."""
 
 import os
@@ -16,7 +16,7 @@ STREAM_MAGIC = 0x474E49524D415254
 HEAD_MAGIC = 0x444145484D415254
 DOOR_MAGIC = 0x524F4F444D415254
 
-ARMED_ON, ARMED_CLOSED, ARMED_BROKEN = 1, 2, 4
+ARMED_ON, ARMED_CLOSED, ARMED_BROKEN, ARMED_FINAL, ARMED_EPOCH = 1, 2, 4, 16, 32
 
 
 def number(text):
@@ -64,7 +64,7 @@ class Stream:
     def octets(self):
         page = bytearray(DATA)
         values = {
-            "magic": STREAM_MAGIC, "version": 1, "generation": self.generation,
+            "magic": STREAM_MAGIC, "version": 2, "generation": self.generation,
             "from": number(self.sender), "to": number(self.receiver), "id": self.ident,
             "base": self.base, "base_seq": self.base_seq, "capacity": self.capacity,
             "made_ns": 1, "tail": self.tail | self.slot, "count": self.seq, "want": 0, "kept": 0,
@@ -89,7 +89,7 @@ def head(sender, receiver, ident=0x1234, committed=0, consumed=0, handed=None, f
     page = bytearray(8192)
     handed = committed if handed is None else handed
     freed = committed if freed is None else freed
-    struct.pack_into("<QIIIIQ", page, 0, words.get("magic", HEAD_MAGIC), words.get("version", 1), 0,
+    struct.pack_into("<QIIIIQ", page, 0, words.get("magic", HEAD_MAGIC), words.get("version", 2), 0,
                      number(sender), number(receiver), ident)
     struct.pack_into("<Q", page, 128, freed)
     struct.pack_into("<Q", page, 192, armed)
@@ -104,7 +104,7 @@ def door(node, pid=0, opens=1, opened_ns=1, closed_ns=0, program=b"forged", flag
     struct.pack_into("<Q", page, 88, words.get("pid_namespace", 0))
     struct.pack_into("<Q", page, 328, words.get("gone", 0))
     struct.pack_into("<QIIIIQQQQ32s", page, 0, words.get("magic", DOOR_MAGIC),
-                     words.get("version", 1), words.get("id", number(node)), pid, flags,
+                     words.get("version", 2), words.get("id", number(node)), pid, flags,
                      words.get("start", 0),
                      opened_ns, closed_ns, opens, program)
     return bytes(page)

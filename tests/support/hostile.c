@@ -30,6 +30,29 @@ void *hostile_map(tram_id node, const char *name, size_t length) {
     return base;
 }
 
+void hostile_put(tram_id node, const char *name, const void *content, size_t size) {
+    char path[512];
+    int fd = CHECK_OK(open(hostile_path(path, node, name), O_RDWR | O_CREAT | O_TRUNC, 0600));
+
+    CHECK_EQ(write(fd, content, size), (ssize_t) size);
+    close(fd);
+}
+
+void hostile_announce(tram_id node) {
+    struct door *door = hostile_map(node, "door", LAYOUT_DOOR);
+
+    (void) __atomic_fetch_add(&door->attached, 1, __ATOMIC_SEQ_CST);
+    munmap(door, LAYOUT_DOOR);
+}
+
+void hostile_ring(tram_id node) {
+    char path[512];
+    int fd = CHECK_OK(open(hostile_path(path, node, "bell"), O_RDWR | O_NONBLOCK));
+
+    CHECK_EQ(write(fd, "!", 1), 1);
+    close(fd);
+}
+
 unsigned hostile_values(uint64_t old, uint64_t values[24]) {
     const uint64_t all[] = {
         0, 1, 2, 4, 7, 8, UINT32_MAX, UINT64_C(1) << 32, UINT64_C(1) << 48,
@@ -52,6 +75,15 @@ void hostile_error(const tram_node *node, int rc, const int *codes) {
     CHECK_EQ(error->from, HOSTILE_A);
     CHECK_EQ(error->to, HOSTILE_B);
     CHECK(error->text[0] != '\0');
+}
+
+struct sound sound_start(void) {
+    return (struct sound){.b = hostile_open(HOSTILE_B), .c = hostile_open(HOSTILE_C)};
+}
+
+void sound_end(struct sound *sound) {
+    (void) tram_close(sound->b);
+    (void) tram_close(sound->c);
 }
 
 void sound_receive(struct sound *sound, unsigned most) {

@@ -30,8 +30,20 @@ char *hostile_path(char buffer[512], tram_id node, const char *name);
 /* A file of a node, mapped for writing. */
 void *hostile_map(tram_id node, const char *name, size_t length);
 
+/* A file of a node, with this content and no other. */
+void hostile_put(tram_id node, const char *name, const void *content, size_t size);
+
+/* Say that the node's directory changed. */
+void hostile_announce(tram_id node);
+
+/* Ring for nothing: a re-look follows within 100 ms. */
+void hostile_ring(tram_id node);
+
 /* What a peer might put in place of a word: returns how many. */
 unsigned hostile_values(uint64_t old, uint64_t values[24]);
+
+struct sound sound_start(void);
+void sound_end(struct sound *sound);
 
 /* Receive what there is, at most `most` messages: what C sent is exact, errors name the channel
  * from A. */

@@ -433,6 +433,10 @@ class Storm:
             for i in range(len(self.how)):
                 self.start(i)
             self.rage(kills, pause)
+            # A slow machine may have killed all of them before they had opened their nodes.
+            begun = time.monotonic()
+            while not self.words[PROGRESS] and time.monotonic() - begun < 10 * self.scale:
+                self.linger(0.01)
             self.words[ENDING] = 1
             self.rage(kills // 8, pause)
             moved, seen = time.monotonic(), None
