@@ -4,7 +4,8 @@
 # then they are removed, and the system is as it was. Run by tests/matrix.sh.
 #
 #     tests/deb.sh DIR     DIR has the packages (make deb), and keeps the minimal Debian, base.tar,
-#                          and one with Python for python3-tram, python.tar
+#                          one with Python for python3-tram, python.tar, and one with what the
+#                          second layer needs, service.tar
 #
 # Needs to be root, or a user with sub-IDs (/etc/subuid); says so, and exits with 77, where it can't
 # be had. The last line is 'N passed, N failed, N skipped'.
@@ -90,6 +91,7 @@ if [ "${2-}" != --inside ]; then
     "${enter[@]}" true 2>/dev/null || skip "this machine does not let us have mounts of our own"
     base base
     base python --include=python3
+    base service --include=libprotobuf-c1,libuv1
     programs
     exec "${enter[@]}" "$0" "$dir" --inside
 fi
@@ -159,20 +161,28 @@ hears()
     exec 3<&-
 }
 
-for name in libtram0 libtram-dev tram; do
-    same "$name needs" "$(dpkg-deb -f "$dir/${name}_$version"-*.deb Depends | tr ',' '\n' |
-        sed 's/ (.*//; s/^ *//' | grep -vx -e libc6 -e libtram0)" ''
-done
+# needs NAME WHAT: besides libc6.
+needs()
+{
+    same "$1 needs" "$(dpkg-deb -f "$dir/$1_$version"-*.deb Depends | tr ',' '\n' |
+        sed 's/ (.*//; s/^ *//' | grep -vx libc6 | sort -u | xargs)" "$2"
+}
+
+needs libtram0 ''
+needs tram ''
+needs libtram-service0 'libprotobuf-c1 libtram0 libuv1'
+needs libtram-dev 'libtram-service0 libtram0'
+needs tram-daemon 'libprotobuf-c1 libuv1'
 same 'python3-tram needs' "$(dpkg-deb -f "$dir/python3-tram_$version"-*_all.deb Depends |
     tr ',' '\n' | sed 's/ (.*//; s/^ *//; s/:any//' | sort -u | xargs)" 'libtram0 python3'
 
 system base
-installs libtram0 libtram-dev tram
+installs libtram0 tram
 same 'tram --version' "$(in_root tram --version)" "tram $version"
 same 'nothing else was installed' "$(diff <(echo "$dpkg_before") <(in_root dpkg --get-selections) |
-    sed -n 's/^> \([a-z0-9-]*\).*/\1/p' | xargs)" 'libtram-dev libtram0 tram'
-same 'pages and completions' "$(in_root dpkg -L tram libtram-dev | grep -c -e '/man/man.*gz' \
-    -e completions/)" "$(find man completion -type f | wc -l)"
+    sed -n 's/^> \([a-z0-9-]*\).*/\1/p' | xargs)" 'libtram0 tram'
+same 'pages and completions' "$(for package in "$dir"/*.deb; do dpkg-deb -c "$package"; done |
+    grep -c -e '/man/man.*gz' -e completions/.)" "$(find man completion -type f | wc -l)"
 
 # talk USER PROGRAM…: two programs, then the tool, one to the other.
 talk()
@@ -191,7 +201,21 @@ talk()
 talk 0
 talk 65534
 
-leaves_nothing tram libtram-dev libtram0
+leaves_nothing tram libtram0
+
+# The second layer: its daemon serves a bus for a user, and nothing of it runs by itself.
+system service
+installs libtram0 libtram-service0 libtram-dev tram-daemon
+same 'tramd --version' "$(in_root tramd --version)" "tramd $version"
+same 'enabled' "$(find "$root/etc/systemd" -name 'tramd*' 2>/dev/null)" ''
+same 'the example' "$(in_root sh -c 'zcat -f /usr/share/doc/tram-daemon/examples/tramd.conf* \
+    >/tmp/conf && tramd --check-config --config /tmp/conf')" /tmp/conf
+rm "$root/tmp/conf"
+exec 3< <(in_root setpriv --reuid 65534 --regid 65534 --clear-groups timeout 20 tramd 2>&1)
+read -r -t 20 line <&3
+same 'tramd serves' "${line##* tramd }" 'info: serves /dev/shm/tram-65534/default, with 0 names'
+exec 3<&-
+leaves_nothing tram-daemon libtram-dev libtram-service0 libtram0
 
 # Python: from it to C, and to it from C. (The receivers are other users: the first one still runs.)
 system python

@@ -195,6 +195,10 @@ def background():
     assert tramd("--auto", "--config", path) == "" # returns, though the daemon runs
     log = os.path.join(BUS, "tramd.log")
     end = time.monotonic() + 20 * SCALE
+    with socket.socket(socket.AF_UNIX) as client:
+        while client.connect_ex(os.path.join(BUS, "tramd.sock")) != 0:
+            assert time.monotonic() < end
+            select.select([], [], [], 0.001)
     while not os.path.exists(log) or "nobody needs it" not in open(log, encoding="utf-8").read():
         assert time.monotonic() < end
         select.select([], [], [], 0.01)

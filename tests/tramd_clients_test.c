@@ -327,6 +327,41 @@ static void auto_body(void *arg) {
     (void) tram_worker_free(worker);
 }
 
+static void use_auto(const char *config) {
+    char path[512];
+    FILE *file;
+
+    CHECK_OK(setenv("TRAMD", tramd_path(), 1));
+    CHECK_OK(setenv("XDG_CONFIG_HOME", test_dir(), 1));
+    (void) snprintf(path, sizeof(path), "%s/tram", test_dir());
+    CHECK_OK(mkdir(path, 0700));
+    (void) strcat(path, "/tramd.conf");
+    file = fopen(path, "w");
+    CHECK(file && fputs(config, file) >= 0 && fclose(file) == 0);
+}
+
+/* A process that lives on, and uses no name any more, does not hold the daemon. */
+TEST_TIMEOUT(who_uses_no_name_needs_no_daemon, 60) {
+    const int never = 0;
+    struct served served = { 0 };
+    int64_t until = now() + 20 * test_seconds(1) * (int64_t) SYS_SECOND;
+    tram_worker *worker;
+
+    use_auto("[daemon]\nidle = 100ms\n");
+    worker = worker_make(TRAM_WORKER_AUTO);
+    for (int i = 0; i < 2; i++) { /* and if it does again, there is one again */
+        served_bind(worker, &served, "x", NULL);
+        worker_until(worker, &served.published, 1);
+        CHECK(tramd_running() != 0);
+        names_unbind(&served.binding);
+        while (tramd_running() != 0) {
+            CHECK(now() < until);
+            (void) worker_for(worker, &never, 1, 10 * (int64_t) SYS_MILLISECOND);
+        }
+    }
+    (void) tram_worker_free(worker);
+}
+
 static int count(const char *text, const char *part) {
     int found = 0;
 
@@ -342,15 +377,8 @@ TEST_TIMEOUT(clients_start_one_daemon_and_it_leaves, 60) {
     struct sys_stat st;
     pid_t pids[CLIENTS];
     int pipes[2], fd;
-    FILE *file;
 
-    CHECK_OK(setenv("TRAMD", tramd_path(), 1));
-    CHECK_OK(setenv("XDG_CONFIG_HOME", test_dir(), 1));
-    (void) snprintf(path, sizeof(path), "%s/tram", test_dir());
-    CHECK_OK(mkdir(path, 0700));
-    (void) strcat(path, "/tramd.conf");
-    file = fopen(path, "w");
-    CHECK(file && fputs("[daemon]\nidle = 300ms\n", file) >= 0 && fclose(file) == 0);
+    use_auto("[daemon]\nidle = 300ms\n");
     CHECK_OK(pipe(pipes));
     for (int i = 0; i < CLIENTS; i++)
         pids[i] = test_fork(auto_body, (int[]){ pipes[0], pipes[1] });

@@ -302,6 +302,25 @@ TEST(only_differences_are_told_after_a_restart) {
     (void) tram_worker_free(worker);
 }
 
+/* Given back while nobody could hear it, and bound again later. */
+TEST(a_worker_that_rested_begins_again) {
+    const int never = 0;
+    tram_worker *worker = worker_make(0);
+    struct served served = { 0 };
+    struct seen seen;
+
+    seen_watch(worker, &seen, "*");
+    served_bind(worker, &served, "x", NULL);
+    worker_until(worker, &seen.away, 1);
+    names_unbind(&served.binding);
+    names_unwatch(&seen.watch);
+    (void) worker_for(worker, &never, 1, 300 * (int64_t) SYS_MILLISECOND); /* a back-off, or two */
+    (void) tramd_start(NULL);
+    served_bind(worker, &served, "x", NULL);
+    worker_until(worker, &served.published, 1);
+    (void) tram_worker_free(worker);
+}
+
 /* A server that is stopped, and so doesn't come back to the new daemon, keeps its name all the
  * same: no clock decides. */
 TEST(a_stopped_server_keeps_its_name) {

@@ -262,6 +262,7 @@ void names_unbind(struct names_binding *binding) {
         send_unbind(inner);
         names_link_flush(inner->names);
     }
+    names_link_rest(inner->names);
     sweep(inner->names);
 }
 
@@ -322,6 +323,7 @@ void names_unwatch(struct names_watch *watch) {
     frame.unwatch = &unwatch;
     names_link_add(inner->names, &frame);
     names_link_flush(inner->names);
+    names_link_rest(inner->names);
     sweep(inner->names);
 }
 

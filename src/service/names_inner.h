@@ -63,6 +63,7 @@ struct names {
     struct control_out out;
     bool pending;                /* connect(2) goes on */
     unsigned failures;           /* in a row */
+    bool waiting;                /* the timer is set */
     bool spoilt;                 /* a frame for it was lost: begin anew */
     bool refused;                /* it said that it doesn't want us */
     uint64_t random;
@@ -75,6 +76,8 @@ struct names {
 
 /* Connect if that was not done. */
 int names_link_need(struct names *names);
+/* Nothing is bound or watched: let it go, unless that changes soon. */
+void names_link_rest(struct names *names);
 /* Queue a frame for the daemon, if it is there; else it is made anew when it is. */
 void names_link_add(struct names *names, control_frame *frame);
 /* Let go what is queued. */

@@ -27,6 +27,7 @@
 #define BACKOFF_LAST (200 * (int64_t) SYS_MILLISECOND)
 #define REFUSED_WAIT ((int64_t) SYS_SECOND) /* the daemon said that it doesn't want us */
 #define START_AGAIN ((int64_t) SYS_SECOND)  /* after the last start */
+#define REST_WAIT ((int64_t) SYS_SECOND)    /* without a use, until it is closed */
 #define READS_MAX 16                        /* of a turn */
 
 static void retry(struct names *names, int64_t delay);
@@ -197,14 +198,21 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     (void) timer;
     (void) late_ns;
     (void) missed;
+    names->waiting = false;
     starter_look(names);
-    if (names->fd < 0 && names_used(names))
+    if (!names_used(names)) {
+        names->state = NAMES_AWAY;
+        names->failures = 0;
+        disconnect(names); /* so that a daemon that nobody needs can leave */
+    } else if (names->fd < 0) {
         connect_now(names);
-    else if (names->starter != 0)
+    }
+    if (names->starter != 0 && !names->waiting)
         retry(names, BACKOFF_LAST); /* only to look after it */
 }
 
 static void retry(struct names *names, int64_t delay) {
+    names->waiting = true;
     (void) tram_timer_set(names->timer, delay, 0); /* it can fail for wrong arguments only */
 }
 
@@ -217,11 +225,15 @@ int names_link_need(struct names *names) {
             return rc;
         if (sys_random(&names->random, sizeof(names->random)) < 0 || names->random == 0)
             names->random = sys_now() | 1;
-        retry(names, 0);
-    } else if (names->fd < 0 && names->failures == 0) {
-        retry(names, 0);
     }
+    if (names->fd < 0 && !names->waiting)
+        retry(names, 0);
     return 0;
+}
+
+void names_link_rest(struct names *names) {
+    if (names->fd >= 0 && !names_used(names))
+        retry(names, REST_WAIT);
 }
 
 void names_link_end(struct names *names) {
