@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/exit.h"
 #include "daemon/log.h"
@@ -395,7 +394,7 @@ int daemon_run(const struct daemon_options *options) {
                  daemon->table.count);
         notify("READY=1");
         if (options->automatic)
-            (void) !chdir("/"); /* all that it needs is open; "/" is there */
+            sys_leave(); /* all that it needs is open */
         daemon_needed(daemon);
         rc = tram_worker_run(daemon->worker);
         notify("STOPPING=1");

@@ -21,5 +21,8 @@ const char *sys_environment(const char *name);
  * ends. */
 int sys_detach(void);
 
+/* … and, when all is well, leave where it was: /dev/null as 0, 1 and 2, and "/" as directory. */
+void sys_leave(void);
+
 /* As many descriptors as may be. */
 void sys_most_descriptors(void);
