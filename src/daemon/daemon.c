@@ -333,8 +333,7 @@ static int start_listening(struct daemon *daemon) {
 
 static int start(struct daemon *daemon) {
     struct tram_error error;
-    int rc = bus_open(daemon->options->bus, daemon->options->dir, 0600, true, &daemon->bus,
-                      &error);
+    int rc = bus_open(daemon->options->bus, daemon->options->dir, 0600, &daemon->bus, &error);
 
     if (rc < 0) {
         log_line(LEVEL_ERROR, "%s", error.text);
