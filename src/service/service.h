@@ -197,6 +197,7 @@ struct tram_session {
     bool broken;                    /* to be ended: its control frames can't be kept */
     bool syncing;                   /* SYNC went, SYNCED has not come yet */
     bool told;                      /* online, by the last on_session() or on_state() */
+    uint32_t syncs;                 /* number of the last SYNC */
     tram_session *next, **prev;     /* of the endpoint */
     tram_session *chain;            /* of the bucket */
     struct tram_request *requests;  /* in hand, deferred */

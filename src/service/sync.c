@@ -3,7 +3,8 @@
  * The return of a server at the node where it was. What the client had sent lies in the ring, and
  * SYNC behind it: when the new server reads that, it has read all before it. Each of those requests
  * it has answered (the answer is ahead of SYNCED), has in hand (SYNCED lists it), or has never
- * seen: then only the dead one had it, and nobody knows how far it came.
+ * seen: then only the dead one had it, and nobody knows how far it came. SYNC has a number: one
+ * that a server left to its successor is answered when another one is already under way.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,14 +26,15 @@ void sync_send(tram_session *session) {
         }
     }
     session->syncing = true;
-    session_control(session, session_frame(session, FRAME_SYNC, session_own(session)), 0, NULL, 0);
+    session_control(session,
+                    session_frame(session, FRAME_SYNC, session_own(session) | ++session->syncs), 0,
+                    NULL, 0);
 }
 
 void sync_arrived(tram_session *session, const struct inbound *in) {
     uint64_t *list;
     uint32_t count = 0;
 
-    (void) in;
     for (tram_request *r = session->requests; r && count < LISTED_MAX; r = r->next)
         count++;
     list = malloc((count + 1) * sizeof(*list));
@@ -44,15 +46,18 @@ void sync_arrived(tram_session *session, const struct inbound *in) {
     count = 0;
     for (tram_request *r = session->requests; r && count < LISTED_MAX; r = r->next)
         list[count++] = r->correlation;
-    session_control(session, session_frame(session, FRAME_SYNCED, session_own(session)), 0, list,
-                    count * sizeof(*list));
+    session_control(session,
+                    session_frame(session, FRAME_SYNCED,
+                                  session_own(session) | (uint32_t) in->frame.correlation),
+                    0, list, count * sizeof(*list));
     free(list);
 }
 
 void synced_arrived(tram_session *session, const struct inbound *in) {
     struct endpoint *endpoint = session->endpoint;
 
-    if (!session->syncing || in->size % sizeof(uint64_t) != 0)
+    if (!session->syncing || (uint32_t) in->frame.correlation != session->syncs ||
+        in->size % sizeof(uint64_t) != 0)
         return;
     session->syncing = false;
     for (size_t at = 0; at < in->size; at += sizeof(uint64_t)) {

@@ -28,8 +28,9 @@ enum frame_kind {
                          FRAME_FAILED a negative errno of the layer */
     FRAME_CANCEL,     /* of the request */
     FRAME_ONEWAY,
-    FRAME_SYNC,       /* client → server that has come back: which of mine have you in hand? */
-    FRAME_SYNCED,     /* payload: their correlations, 8 bytes each */
+    FRAME_SYNC,       /* client → server that has come back: which of mine have you in hand? Lower
+                         half: counts them */
+    FRAME_SYNCED,     /* lower half: of the SYNC. payload: their correlations, 8 bytes each */
     FRAME_SUBSCRIBE,  /* lower half: the subscription. payload: struct subscribe */
     FRAME_SUBSCRIBED, /* likewise. payload: struct subscribed */
     FRAME_UNSUBSCRIBE,

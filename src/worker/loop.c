@@ -250,8 +250,10 @@ int worker_loop(tram_worker *worker) {
         if (unlikely(worker->forked))
             return -ECHILD;
         code = stopped(worker);
-        if (unlikely(code >= 0))
+        if (unlikely(code >= 0)) {
+            (void) tram_flush(worker->node); /* what handlers staged; its error comes again */
             return (int) code;
+        }
         if (!any)
             rest(worker);
         if (unlikely(worker->forked))
@@ -273,6 +275,8 @@ int worker_turn_once(tram_worker *worker) {
         any |= turn(worker, 0);
     if (worker->forked)
         return -ECHILD;
+    if (worker->quick)
+        (void) tram_flush(worker->node); /* what handlers staged; its error comes again */
     code = stopped(worker);
     if (code >= 0) {
         worker_call_attention(worker);
