@@ -350,7 +350,8 @@ static int rest(tram_node *node, struct patience *wait) {
     uint64_t now;
     int rc;
 
-    look_away(node);
+    if (wait->timeout_ns < 0 || wait->timeout_ns >= (int64_t) AWAY_NS)
+        look_away(node); /* a shorter wait has other things to do, and says so */
     for (int i = node->spin_ns == 0 ? 1 : 64; i > 0; i--) { /* dense traffic reads no clock */
         if (node_look(node) || node_to_say(node))
             return 0;
