@@ -33,6 +33,7 @@ foreach(source ${targets})
     uses_service(of_services ${source})
     if(of_services)
         service_code(fuzz-${name})
+        typed_code(fuzz-${name} ${source})
         target_link_libraries(fuzz-${name} PRIVATE fuzz_support harness tram_daemon
                               tram_service_static)
     endif()

@@ -21,6 +21,8 @@ if(TRAM_SERVICE)
     install(TARGETS tram_service_shared EXPORT tram-service
             INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
     install(EXPORT tram-service NAMESPACE tram:: DESTINATION ${package_dir})
+    install(FILES cmake/tram-protobuf.cmake cmake/tram-descriptors.cmake
+            DESTINATION ${package_dir})
 else()
     file(GLOB service_headers RELATIVE ${CMAKE_SOURCE_DIR}/include/tram CONFIGURE_DEPENDS
          ${CMAKE_SOURCE_DIR}/include/tram/*.h)
@@ -100,7 +102,7 @@ file(GLOB documents CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/*.md)
 install(FILES README.md README.zh-CN.md NEWS.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.c"
-        PATTERN "*.cpp" PATTERN "*.py")
+        PATTERN "*.cpp" PATTERN "*.py" PATTERN "*.proto")
 
 # --- The Python binding ---------------------------------------------------------------------------
 

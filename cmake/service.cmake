@@ -65,10 +65,27 @@ function(uses_service var file)
     endif()
 endfunction()
 
+# typed_code(TARGET FILE): compiles the .proto files of which this C file includes the headers, by
+# the function that is installed for users. They lie in examples/ or tests/support/.
+function(typed_code target file)
+    file(STRINGS ${file} lines REGEX "^#include \"[a-z_]+\\.pb-c\\.h\"")
+    foreach(line ${lines})
+        string(REGEX REPLACE "^.*\"([a-z_]+)\\..*$" "\\1" name ${line})
+        foreach(folder examples tests/support)
+            if(EXISTS ${CMAKE_SOURCE_DIR}/${folder}/${name}.proto)
+                tram_protobuf_generate(TARGET ${target}
+                                       PROTOS ${CMAKE_SOURCE_DIR}/${folder}/${name}.proto)
+            endif()
+        endforeach()
+    endforeach()
+endfunction()
+
 if(NOT TRAM_SERVICE)
     message(STATUS "left out: services, workers and tramd, for there is no ${service_lacks}")
     return()
 endif()
+
+include(cmake/tram-protobuf.cmake)
 
 # --- What protoc-c makes of src/wire/*.proto: "wire/NAME.pb-c.h" ----------------------------------
 

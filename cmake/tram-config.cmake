@@ -1,6 +1,6 @@
 # find_package(tram): the targets tram::tram (libtram.so) and, if it is installed, tram::tram_static
-# (libtram.a), and tram::service (libtram-service.so). find_package(tram COMPONENTS static) insists
-# on that component.
+# (libtram.a), tram::service (libtram-service.so) with tram_protobuf_generate(), which
+# tram-protobuf.cmake describes. find_package(tram COMPONENTS static) insists on that component.
 
 include("${CMAKE_CURRENT_LIST_DIR}/tram-shared.cmake")
 set(tram_shared_FOUND TRUE)
@@ -15,6 +15,7 @@ endif()
 
 if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/tram-service.cmake")
     include("${CMAKE_CURRENT_LIST_DIR}/tram-service.cmake")
+    include("${CMAKE_CURRENT_LIST_DIR}/tram-protobuf.cmake")
     set(tram_service_FOUND TRUE)
 endif()
 

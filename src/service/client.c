@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "service/events.h"
+#include "service/typed.h"
 
 #define CALLS_DEFAULT 1024u
 #define QUEUE_DEFAULT (1u << 20)
@@ -148,6 +149,7 @@ tram_client *tram_client_free(tram_client *client) {
     endpoint = &client->endpoint;
     endpoint->dead = true;
     events_client_gone(client);
+    typed_client_gone(client);
     queue_drop(client);
     while (endpoint->sessions) {
         tram_session *session = endpoint->sessions;

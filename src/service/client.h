@@ -40,6 +40,8 @@ struct queued {
     char data[];
 };
 
+struct stub;
+
 struct tram_client {
     struct endpoint endpoint; /* first */
     struct tram_client_handlers handlers;
@@ -65,6 +67,7 @@ struct tram_client {
     struct worker_deferred memory;
     tram_timer *retry;        /* after a refusal: look whether it is there now */
     void *events;             /* what subscribe.c has for it */
+    struct stub *typed;       /* typed_stub.c */
 };
 
 static inline tram_client *client_of(struct endpoint *endpoint) {

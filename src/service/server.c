@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "service/events.h"
+#include "service/typed.h"
 #include "wire/address.h"
 
 #define SESSIONS_MAX    4096u
@@ -100,6 +101,8 @@ void server_request(tram_session *session, tram_request **request) {
     tram_server *server = server_of(session->endpoint);
 
     server->requests_ever++;
+    if (server->typed && typed_request(server, request))
+        return;
     if (server->handlers.on_request)
         server->handlers.on_request(server, request, server->arg);
 }
@@ -119,7 +122,8 @@ void server_cancelled(tram_server *server, tram_request *request) {
 void server_space(tram_session *session) {
     tram_server *server = server_of(session->endpoint);
 
-    if (server->handlers.on_space)
+    typed_space(server);
+    if (!server->endpoint.dead && server->handlers.on_space)
         server->handlers.on_space(server, session, server->arg);
 }
 
@@ -282,6 +286,7 @@ tram_server *tram_server_free(tram_server *server) {
     endpoint->dead = true;
     names_unbind(&server->binding);
     events_server_gone(server);
+    typed_server_gone(server);
     while (endpoint->sessions) {
         tram_session *session = endpoint->sessions;
 

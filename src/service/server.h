@@ -31,6 +31,7 @@ struct tram_server {
     struct tram_server_options options; /* for events: cache, topics_max, topic_ring, patience */
     void *events;                   /* what publish.c and cache.c have for it */
     void *sockets;                  /* what link_socket.c listens on */
+    void *typed;                    /* the methods that typed_server.c knows */
 };
 
 static inline tram_server *server_of(struct endpoint *endpoint) {

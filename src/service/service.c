@@ -12,6 +12,7 @@
 
 #include "service/client.h"
 #include "service/server.h"
+#include "service/typed.h"
 
 /* ---- messages for nobody --------------------------------------------------------------------- */
 
@@ -158,6 +159,7 @@ static void ending(struct worker_ending *entry) {
             (void) tram_client_free(client_of(service->endpoints));
     }
     requests_forget(service);
+    typed_forget(service);
     drain_forget(service);
     hold_forget(service);
     while ((request = service->free_requests)) {

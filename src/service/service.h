@@ -57,6 +57,7 @@ struct service {
     struct tram_request *free_requests;
     struct tram_call *free_calls;
     void *names;                    /* names.c's own */
+    void *typed;                    /* typed_server.c's */
 };
 
 /* What the endpoints of this worker share, made when it is first needed. NULL: no memory. */
