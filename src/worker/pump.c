@@ -68,6 +68,8 @@ static bool look(tram_worker *worker, struct worker_port *port, const bool *done
         worker->events_at = worker->now;
         any |= worker_events(worker);
     }
+    if (!worker->forked)
+        any |= worker_tell_fresh(worker);
     return any;
 }
 
