@@ -172,7 +172,7 @@ needs libtram0 ''
 needs tram ''
 needs libtram-service0 'libprotobuf-c1 libtram0 libuv1'
 needs libtram-dev 'libtram-service0 libtram0'
-needs tram-daemon 'libprotobuf-c1 libuv1'
+needs tram-daemon 'init-system-helpers libprotobuf-c1 libuv1'
 same 'python3-tram needs' "$(dpkg-deb -f "$dir/python3-tram_$version"-*_all.deb Depends |
     tr ',' '\n' | sed 's/ (.*//; s/^ *//; s/:any//' | sort -u | xargs)" 'libtram0 python3'
 
