@@ -12,19 +12,22 @@
 #include "support/pair.h"
 #include "tram/service.h"
 
+/* Where a client finds the server; over sockets that serves there, too. */
 struct transport {
-    const char *name;
-    const char *address;          /* of the client */
-    const char *const *addresses; /* of the server, beside shared memory */
+    const char *address;
+    const char *addresses[2];
 };
 
-static const struct transport transports[] = {
-    {"shm", "shm://1.1.5.1/pair", NULL},
+static struct transport transports[] = {
+    { "shm://1.1.5.1/pair", { NULL } },
+    { NULL, { NULL } }, /* ipc and tcp: pair_address() */
+    { NULL, { NULL } },
 };
 
 struct at {
     tram_worker *worker;
     tram_client *client;
+    const struct transport *transport;
     pid_t server;
     int online, offline, messages, requests;
     char text[64];
@@ -63,10 +66,15 @@ static void on_request(tram_client *client, tram_request **request, void *arg) {
 static const struct tram_client_handlers handlers = {
     .on_state = on_state, .on_message = on_message, .on_request = on_request};
 
+static void complete(void) {
+    for (int i = 1; i <= 2; i++)
+        transports[i].address = transports[i].addresses[0] = pair_address(i == 1 ? "ipc" : "tcp");
+}
+
 static void begin(struct at *at, const struct transport *transport) {
     struct pair_options options = {.addresses = transport->addresses};
 
-    *at = (struct at){0};
+    *at = (struct at){.transport = transport};
     at->server = pair_start(&options);
     at->worker = pair_worker(0);
     at->client = pair_client(at->worker, transport->address, 0, &handlers, at);
@@ -81,6 +89,7 @@ static void end(struct at *at) {
 #define EACH(name)                                                                                 \
     static void each_##name(struct at *at);                                                        \
     TEST(name) {                                                                                   \
+        complete();                                                                                \
         for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {                  \
             struct at at;                                                                          \
                                                                                                    \
@@ -350,7 +359,7 @@ EACH(online_is_told_and_offline) {
     UNTIL(at->worker, at->offline);
     CHECK_EQ(at->online, 1);
     CHECK_ERR(tram_client_ask(at->client, PAIR_ECHO, NULL, 0, NULL, ended, NULL, NULL), -ENOTCONN);
-    at->server = pair_start(NULL);
+    at->server = pair_start(&(struct pair_options){.addresses = at->transport->addresses});
     UNTIL(at->worker, at->online == 2);
 }
 
@@ -368,7 +377,7 @@ EACH(clients_come_and_go) {
     UNTIL(at->worker, at->online);
     for (int i = 0; i < 50; i++) {
         tram_worker *worker = pair_worker(0);
-        tram_client *client = pair_client(worker, "shm://1.1.5.1/pair", 0, NULL, NULL);
+        tram_client *client = pair_client(worker, at->transport->address, 0, NULL, NULL);
         tram_reply *reply;
 
         CHECK_OK(tram_client_call(client, PAIR_ECHO, "x", 1, NULL, &reply));

@@ -2,8 +2,8 @@
  *
  * What requests cost.
  *
- *     service_speed_prog rtt ROUNDS     one request after the other, spinning, 32 bytes: percentiles,
- *                                       beside those of bare nodes in the same run
+ *     service_speed_prog rtt ROUNDS     one request after the other, spinning, 32 bytes:
+ *                                       percentiles, beside those of bare nodes in the same run
  *     service_speed_prog call ROUNDS    the same by blocking calls
  *     service_speed_prog async ROUNDS   64 requests under way, 64 bytes: requests a second
  *     service_speed_prog count ROUNDS   64 requests and their answers, both sides in one thread,

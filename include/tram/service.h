@@ -107,11 +107,12 @@ enum tram_state {
 struct tram_party {
     const char *name;      /* with ":instance", if it has one; "" for a client without a name */
     const char *program;
-    const char *address;   /* by which it is reached */
+    const char *address;   /* by which it is reached. Of a server to itself: all, ' ' between */
     tram_id node;          /* 0: over a socket */
-    int32_t pid;
+    int32_t pid;           /* over ipc:// as the kernel says, over tcp:// as it says itself */
     int error;             /* TRAM_STATE_REFUSED: a negative errno; `pid` and `program` hold it */
-    uint32_t reserved;
+    uint32_t unknown;      /* TRAM_STATE_OFFLINE, on_session: one-way messages of ours to it that
+                              the end of a socket cut off: nobody knows whether they arrived */
 };
 
 /* Handlers of a server; each may be NULL. */
@@ -162,9 +163,13 @@ struct tram_server_options {
 #define TRAM_SERVER_OPTIONS_INIT { .struct_size = sizeof(struct tram_server_options) }
 #endif
 
-/* Serve `address` (svc://…). It is bound at once and published as soon as the daemon says that
- * the name is free; on_state tells. A worker whose node has an ID of its own finds what waits for the
+/* Serve `address` (svc://…). It is bound at once and published as soon as the daemon says that the
+ * name is free; on_state tells. A worker whose node has an ID of its own finds what waits for the
  * server when it is bound.
+ * Sockets are listened at when the name is this server's, and before it is published: one that is
+ * taken is TRAM_STATE_REFUSED; without a daemon, an error here. tcp:// with port 0: one that is
+ * free, which on_state tells. A UNIX socket that a dead server left is replaced, and it goes with
+ * the server; only processes of the same user, or root's, are let in.
  *   -EADDRINUSE  this node has an endpoint of that name, or a socket address is taken
  *   -EACCES      tcp:// beyond loopback */
 TRAM_API int tram_server_new(tram_worker *worker, const char *address,
@@ -283,8 +288,9 @@ TRAM_API int tram_client_ask(tram_client *client, uint32_t code, const void *dat
  * the end. */
 TRAM_API tram_call *tram_call_free(tram_call *call);
 
-/* One way: accepted is 0. Over shared memory it arrives; over a socket it was written, and what is
- * known of its end is told to on_message's client state only. */
+/* One way: accepted is 0. Over shared memory it arrives. Over a socket it is on its way; when the
+ * connection ends, `unknown` in struct tram_party says how many of the messages sent through it
+ * nobody can say of whether they arrived: never fewer than were lost. */
 TRAM_API int tram_client_send(tram_client *client, uint32_t code, const void *data, size_t size,
                               const struct tram_how *how);
 

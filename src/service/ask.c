@@ -148,7 +148,7 @@ int tram_session_call(tram_session *session, uint32_t code, const void *data, si
         return rc;
     if (!ret_reply)
         return worker_fail(session->endpoint->worker, -EINVAL, "nowhere to put the reply");
-    if (session->link->peer == tram_node_id(tram_worker_node(session->endpoint->worker)))
+    if (session_is_own(session))
         return worker_fail(session->endpoint->worker, -EDEADLK, "the client is this worker's own");
     rc = call_ask(session, &sending, NULL, NULL, &call);
     if (rc < 0)

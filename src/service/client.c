@@ -232,12 +232,14 @@ int tram_client_ask(tram_client *client, uint32_t code, const void *data, size_t
 
 /* Would it wait for itself? */
 static bool is_own(tram_client *client, const struct tram_how *how) {
-    tram_node *node = tram_worker_node(client->endpoint.worker);
     tram_session *session;
 
-    return client_pick(client, how ? how->instance : NULL, how ? how->key : 0, true, &session) ==
-               0 &&
-           session->link->peer == tram_node_id(node);
+    if (client_pick(client, how ? how->instance : NULL, how ? how->key : 0, true, &session) == 0)
+        return session_is_own(session);
+    for (session = client->endpoint.sessions; session; session = session->next)
+        if (session->fresh && session_is_own(session))
+            return true;
+    return false;
 }
 
 int tram_client_call(tram_client *client, uint32_t code, const void *data, size_t size,

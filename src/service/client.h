@@ -22,6 +22,12 @@ struct target {
     uint32_t port;
     int32_t pid;
     bool up;                  /* published; or given as an address */
+    bool tried;               /* its sockets: whether somebody is there is known */
+    bool welcomed;            /* over the socket that it has, or had last */
+    int attempt;              /* which of its addresses is tried, best first */
+    int64_t delay;            /* before the next round of them; 0: none has failed yet */
+    tram_timer *again;        /* … which begins by it */
+    bool again_set;
     tram_session *session;    /* NULL: not reached yet */
 };
 
@@ -85,13 +91,16 @@ void client_one_way(tram_session *session, const struct tram_view *view);
 void client_space(tram_session *session);
 void client_has_space(tram_client *client);
 void client_welcomed(tram_session *session, const struct inbound *in);
-void client_left(tram_session *session);          /* BYE */
+void client_left(tram_session *session, int why); /* BYE; why requests failed that it ends */
 void client_up(tram_session *session);
-void client_down(tram_session *session, int why);
+void client_down(tram_session *session);
 void client_session_gone(tram_session *session);
 
 /* Servers (target.c). */
-int client_reach_socket(struct target *target); /* by one of its addresses, or the one given */
+void client_changed(tram_client *client);         /* look who is to be reached, and what can go */
+int client_reach_socket(struct target *target);   /* by one of its addresses, or the one given */
+void client_socket_welcomed(struct target *target);
+void client_socket_gone(struct target *target);
 void target_join(struct target *target, tram_session *session);
 int client_find_servers(tram_client *client);
 void client_targets_gone(tram_client *client);

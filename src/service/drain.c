@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Handing over: a server that drains gives its name up, takes nothing new, and ends when what it
- * has in hand is answered. What comes meanwhile is kept in hand and never released, so that it stays in
- * its ring: for the next process of this node, or for the next server of that name on this worker.
+ * has in hand is answered. What comes meanwhile is kept in hand and never released, so that it
+ * stays in its ring: for the next process of this node, or for the next server of that name on this
+ * worker. Over sockets it is refused as not executed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ static void drain_message(struct worker_port *port, struct worker_message *messa
 bool drain_keep(tram_session *session, struct inbound *in) {
     if (in->frame.kind == FRAME_REQUEST)
         session_refuse(session, in->frame.correlation, -ECONNREFUSED);
+    in->lost = true;
     return true;
 }
 
@@ -81,6 +83,7 @@ int tram_server_drain(tram_server *server, void (*done)(tram_server *server, voi
         server->endpoint.draining = true;
         server->endpoint.port.on_message = drain_message;
         names_unbind(&server->binding);
+        server_listen_no_more(server);
     }
     server->drain_told = false;
     drain_check(&server->endpoint);

@@ -23,7 +23,7 @@ static bool end_broken(struct endpoint *endpoint) {
     if (endpoint->server)
         session_end(session, -ECONNRESET);
     else
-        client_left(session);
+        client_left(session, -ECONNRESET);
     return true;
 }
 
@@ -217,11 +217,11 @@ static void one_way(struct endpoint *endpoint, tram_session *session, struct inb
     trace_leave();
 }
 
-static void bye(tram_session *session) {
+static void bye(tram_session *session, const struct inbound *in) {
     if (session->endpoint->server)
         session_end(session, -ECONNRESET);
     else
-        client_left(session);
+        client_left(session, in->frame.flags & FRAME_FAILED ? -ECONNREFUSED : -ECONNRESET);
 }
 
 void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inbound *in) {
@@ -248,7 +248,7 @@ void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inb
         request_cancelled(session, in);
         break;
     case FRAME_BYE:
-        bye(session);
+        bye(session, in);
         break;
     default:
         if (endpoint->server)

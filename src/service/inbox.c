@@ -43,12 +43,15 @@ bool inbox_keep(struct endpoint *endpoint, tram_session *session, struct inbound
     if (!has_handler(endpoint, in))
         return false;
     message = calloc(1, sizeof(*message));
-    if (!message)
-        return true; /* it is lost to us, as if it had come and found no memory */
+    if (!message) {
+        in->lost = true; /* to us, as if it had come and found no memory */
+        return true;
+    }
     message->session = session;
     message->in = *in;
     if (hold_take(&message->held, session, in, &message->in.data) < 0) {
         free(message);
+        in->lost = true;
         return true;
     }
     *endpoint->inbox_end = message;

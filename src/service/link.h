@@ -30,6 +30,7 @@ struct inbound {
     uint64_t seq;           /* shm: in the channel from that node */
     void *hold;             /* the link's own */
     bool kept;              /* taken: not to be released when on_frame() returns */
+    bool lost;              /* a one-way message that was handed to nobody, and will not be */
 };
 
 struct link_owner {
@@ -69,8 +70,10 @@ struct link {
     const struct link_owner *owner;
     void *context;          /* the owner's */
     tram_worker *worker;
-    uint32_t port;          /* of the endpoint there */
+    uint32_t port;          /* of the endpoint there; over a socket 1 until it has said hello */
     tram_id peer;           /* shm: its node */
+    int32_t pid;            /* socket: of its process, as the kernel says; 0: it doesn't */
+    bool down;              /* socket: nothing goes any more, and on_down() follows */
 };
 
 /* Over shared memory messages come to the port of an endpoint, and this function of it; the link is

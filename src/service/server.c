@@ -31,9 +31,13 @@ static void refuse(struct endpoint *endpoint, const struct inbound *in) {
                       0); /* who can't be told finds out by his time-out */
 }
 
-/* Its first message: told before that is handed out. */
-static void introduce(tram_session *session) {
+/* In a blocking call nobody can be told: then notice() does it, before its messages come. */
+void server_introduce(tram_session *session) {
     session->state = SESSION_ONLINE;
+    if (session->endpoint->service->pumping) {
+        worker_defer(session->endpoint->worker, &session->endpoint->notice);
+        return;
+    }
     session->told = true;
     server_tell(session->endpoint, session, true);
 }
@@ -46,8 +50,6 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     struct link *link;
     bool runs;
 
-    if (endpoint->service->pumping) /* a session is told of, and now none can be */
-        return NULL;
     if (endpoint->table.count >= server->sessions_max || endpoint->draining ||
         link_shm_new(endpoint->worker, in->from, (uint32_t) (in->frame.correlation >> 32), &link,
                      &runs) < 0) {
@@ -62,7 +64,7 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     }
     if (in->frame.kind == FRAME_HELLO)
         (void) session_read_hello(session, in);
-    introduce(session);
+    server_introduce(session);
     return session->state == SESSION_DEAD || endpoint->dead ? NULL : session;
 }
 
@@ -239,6 +241,8 @@ static int begin(tram_server *server, tram_worker *worker, const char *address,
     if (rc == 0)
         rc = endpoint_init(&server->endpoint, worker, true, CALLS_MAX);
     if (rc == 0)
+        rc = server_check_addresses(server);
+    if (rc == 0)
         rc = endpoint_bind(&server->endpoint,
                            frame_port(server->endpoint.name, strlen(server->endpoint.name)));
     if (rc == -EADDRINUSE)
@@ -265,6 +269,7 @@ int tram_server_new(tram_worker *worker, const char *address,
     server->drain_defer.fn = server_drained;
     rc = begin(server, worker, address, options);
     if (rc < 0) {
+        server_listen_no_more(server);
         if (server->endpoint.service)
             endpoint_deinit(&server->endpoint);
         free(server->endpoint.name);
@@ -277,6 +282,20 @@ int tram_server_new(tram_worker *worker, const char *address,
     return 0;
 }
 
+/* Who drains says nothing through shared memory: what waits there is the successor's. Over a socket
+ * what is not answered by now was not executed. */
+static void server_goodbye(tram_session *session) {
+    struct frame frame = session_frame(session, FRAME_BYE, session_own(session));
+
+    if (session->link->ops->keeps) {
+        if (!session->endpoint->draining)
+            session_control(session, frame, 0, NULL, 0);
+        return;
+    }
+    frame.flags = FRAME_FAILED;
+    session_control(session, frame, (uint32_t) -ECONNREFUSED, NULL, 0);
+}
+
 tram_server *tram_server_free(tram_server *server) {
     struct endpoint *endpoint;
 
@@ -285,6 +304,7 @@ tram_server *tram_server_free(tram_server *server) {
     endpoint = &server->endpoint;
     endpoint->dead = true;
     names_unbind(&server->binding);
+    server_listen_no_more(server);
     events_server_gone(server);
     typed_server_gone(server);
     while (endpoint->sessions) {
@@ -292,9 +312,7 @@ tram_server *tram_server_free(tram_server *server) {
 
         for (tram_request *r = session->requests; r; r = r->next)
             session_refuse(session, r->correlation, -ECANCELED);
-        if (!endpoint->draining)
-            session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0,
-                            NULL, 0);
+        server_goodbye(session);
         calls_forget(endpoint, session);
         session_end(session, -ECANCELED);
     }

@@ -30,7 +30,7 @@ struct tram_server {
     size_t descriptors_size;
     struct tram_server_options options; /* for events: cache, topics_max, topic_ring, patience */
     void *events;                   /* what publish.c and cache.c have for it */
-    void *sockets;                  /* what link_socket.c listens on */
+    struct server_sockets *sockets; /* that it listens on */
     void *typed;                    /* the methods that typed_server.c knows */
 };
 
@@ -47,6 +47,17 @@ void server_one_way(tram_session *session, const struct tram_view *view);
 void server_cancelled(tram_server *server, tram_request *request);
 void server_space(tram_session *session); /* NULL in the handler: of events */
 void server_drained(struct worker_deferred *deferred);
+
+/* Its first message, or its connection: told before anything is handed out. */
+void server_introduce(tram_session *session);
+
+/* Sockets (server_socket.c): check the addresses that were given; listen at all of them; where that
+ * is, NULL ends; and no more. */
+int server_check_addresses(tram_server *server);
+int server_listen(tram_server *server);
+const char *const *server_listens_at(const tram_server *server);
+void server_listen_no_more(tram_server *server);
+bool server_is_at(const tram_server *server, const char *address);
 
 /* Names. */
 int server_publish(tram_server *server);

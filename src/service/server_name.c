@@ -14,8 +14,16 @@ static tram_server *of(struct names_binding *binding) {
 
 static void on_bound(struct names_binding *binding) {
     tram_server *server = of(binding);
+    int rc = server_listen(server);
 
-    (void) names_publish(binding, (const char *const *) server->addresses);
+    if (rc == 0) {
+        (void) names_publish(binding, server_listens_at(server)); /* all was checked */
+        return;
+    }
+    names_unbind(binding);
+    server->holder = (struct tram_party){
+        .name = server->endpoint.name, .program = "", .address = server->address, .error = rc};
+    server_state(server, TRAM_STATE_REFUSED);
 }
 
 static void on_published(struct names_binding *binding, uint64_t order) {
@@ -48,8 +56,11 @@ int server_publish(tram_server *server) {
     bool shm = !(server->flags & TRAM_SERVER_NO_SHM);
 
     if (server->flags & TRAM_SERVER_NO_DAEMON) {
-        server_state(server, TRAM_STATE_ONLINE);
-        return 0;
+        int rc = server_listen(server);
+
+        if (rc == 0)
+            server_state(server, TRAM_STATE_ONLINE);
+        return rc;
     }
     server->binding.on_bound = on_bound;
     server->binding.on_published = on_published;

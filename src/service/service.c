@@ -107,9 +107,9 @@ int64_t service_deadline(struct service *service, int64_t timeout_ns, int64_t ot
 /* What was put off while a blocking call was on the way. */
 static void after_pump(struct service *service) {
     for (struct endpoint *e = service->endpoints; e; e = e->next) {
+        worker_defer(service->worker, &e->notice); /* first: who came, then what it said */
         if (e->inbox)
             worker_defer(service->worker, &e->inbox_defer);
-        worker_defer(service->worker, &e->notice);
         if (e->server)
             drain_check(e);
         else

@@ -54,6 +54,7 @@ struct service {
     struct tram_request *abandoned; /* of endpoints that went; the application has them */
     struct neighbour *neighbours;   /* hold.c */
     struct orphan *orphans;         /* drain.c */
+    uint32_t hot_sockets;           /* link_socket.c */
     struct tram_request *free_requests;
     struct tram_call *free_calls;
     void *names;                    /* names.c's own */
@@ -227,6 +228,9 @@ void session_set_party(tram_session *session, const struct hello *hello, const v
 int session_hello(tram_session *session, enum frame_kind kind);
 int session_read_hello(tram_session *session, const struct inbound *in);
 extern const struct link_owner session_link_owner;
+
+/* Is the other side of this worker, too? */
+bool session_is_own(const tram_session *session);
 
 /* Send a control frame; if there is no room it waits, bounded. Keeps its order among these. */
 void session_control(tram_session *session, struct frame frame, uint32_t code, const void *data,

@@ -146,6 +146,8 @@ void session_end(tram_session *session, int status) {
     drafts_orphan(session);
     requests_orphan(session);
     control_drop(session);
+    if (session->link->ops->unknown)
+        session->party.unknown = (uint32_t) session->link->ops->unknown(session->link);
     session->link->ops->close(session->link);
     session->link = NULL;
     neighbour_put(endpoint->service, session->neighbour);
@@ -180,6 +182,22 @@ int session_hello(tram_session *session, enum frame_kind kind) {
     size += hello.service;
     session_control(session, session_frame(session, kind, session_own(session)), 0, payload, size);
     return 0;
+}
+
+/* Over a socket: a server's own address; a client of this process that has its port. */
+bool session_is_own(const tram_session *session) {
+    const struct endpoint *mine = session->endpoint;
+
+    if (session->link->peer)
+        return session->link->peer == tram_node_id(tram_worker_node(mine->worker));
+    for (const struct endpoint *e = mine->service->endpoints; e; e = e->next) {
+        if (mine->server ? !e->server && session->party.pid == (int32_t) getpid() &&
+                               e->port.port == session->link->port
+                         : e->server && server_is_at((const tram_server *) (const void *) e,
+                                                     session->address))
+            return true;
+    }
+    return false;
 }
 
 /* For names that go to people and logs. */
@@ -221,7 +239,7 @@ int session_read_hello(tram_session *session, const struct inbound *in) {
     session->name = name;
     session->party.program = program;
     session->party.name = name;
-    session->party.pid = hello.pid;
+    session->party.pid = session->link->pid ? session->link->pid : hello.pid;
     return 0;
 }
 
@@ -254,10 +272,12 @@ static void on_space(struct link *link) {
 static void on_down(struct link *link, int why) {
     tram_session *session = link->context;
 
+    (void) why; /* whatever it was, what was under way is unknown */
+
     if (session->endpoint->server)
-        session_end(session, why);
+        session_end(session, -ECONNRESET);
     else
-        client_down(session, why);
+        client_down(session);
 }
 
 static void on_up(struct link *link, int32_t pid) {

@@ -19,7 +19,8 @@
 static bool usable(const struct target *target) {
     const tram_session *session = target->session;
 
-    return session && (session->state == SESSION_OPEN || session->state == SESSION_ONLINE);
+    return session && !session->link->down &&
+           (session->state == SESSION_OPEN || session->state == SESSION_ONLINE);
 }
 
 static bool wants_all(const tram_client *client) {
@@ -36,6 +37,7 @@ static void target_free(struct target *target) {
     for (char **address = target->addresses; address && *address; address++)
         free(*address);
     free(target->addresses);
+    (void) tram_timer_free(target->again);
     free(target->name);
     free(target->program);
     free(target);
@@ -235,7 +237,7 @@ int client_pick(tram_client *client, const char *instance, uint64_t key, bool wa
 
 /* ---- what sessions tell ---------------------------------------------------------------------- */
 
-static void changed(tram_client *client) {
+void client_changed(tram_client *client) {
     if (client->endpoint.dead)
         return;
     elect(client);
@@ -257,7 +259,7 @@ void client_up(tram_session *session) {
     if (session->state != SESSION_LOST)
         return;
     open_session(session);
-    changed(client);
+    client_changed(client);
 }
 
 void client_welcomed(tram_session *session, const struct inbound *in) {
@@ -273,10 +275,12 @@ void client_welcomed(tram_session *session, const struct inbound *in) {
         return;
     session->state = SESSION_ONLINE;
     session->fresh = session->refused = false;
+    if (!session->link->ops->keeps)
+        client_socket_welcomed(session->target);
     client->wait_up = true;
     worker_defer(client->endpoint.worker, &client->endpoint.notice);
     events_session_ready(session);
-    changed(client);
+    client_changed(client);
 }
 
 /* The session stays, to be opened again. */
@@ -291,19 +295,19 @@ static void lose(tram_session *session) {
     calls_lost(&client->endpoint, session);
 }
 
-void client_down(tram_session *session, int why) {
+void client_down(tram_session *session) {
     tram_client *client = client_of(session->endpoint);
     struct target *target = session->target;
     bool gone = !session->link->ops->keeps || is_ephemeral(session->link->peer);
 
     session->refused = false;
     if (gone || (target && !target->up && session->calls == 0)) {
-        session_end(session, why == 0 ? -ECONNRESET : why);
+        session_end(session, -ECONNRESET);
     } else {
         session->syncing = false;
         lose(session);
     }
-    changed(client);
+    client_changed(client);
 }
 
 static void retry(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
@@ -324,12 +328,12 @@ static void try_again(tram_client *client) {
 }
 
 /* BYE: of the server, or of a node that doesn't have it. */
-void client_left(tram_session *session) {
+void client_left(tram_session *session, int why) {
     tram_client *client = client_of(session->endpoint);
 
     if (!session->link->ops->keeps) {
-        session_end(session, -ECONNRESET);
-        changed(client);
+        session_end(session, why);
+        client_changed(client);
         return;
     }
     session->refused = true;
@@ -349,6 +353,8 @@ void client_session_gone(tram_session *session) {
         return;
     session->target = NULL;
     target->session = NULL;
+    if (!session->link->ops->keeps)
+        client_socket_gone(target);
     if (!target->up)
         target_remove(target);
 }
@@ -399,7 +405,7 @@ static void on_online(struct names_watch *watch, const struct names_party *party
     target->up = true;
     if (session && (session->state == SESSION_LEAVING || session->refused))
         open_session(session); /* its node never went */
-    changed(client);
+    client_changed(client);
 }
 
 static void on_offline(struct names_watch *watch, const struct names_party *party) {
@@ -418,14 +424,14 @@ static void on_offline(struct names_watch *watch, const struct names_party *part
         session->state = SESSION_LEAVING; /* it may still answer */
         worker_defer(client->endpoint.worker, &client->endpoint.notice);
     }
-    changed(client);
+    client_changed(client);
 }
 
 static void on_told(struct names_watch *watch) {
     tram_client *client = of(watch);
 
     client->settled = true;
-    changed(client);
+    client_changed(client);
 }
 
 int client_find_servers(tram_client *client) {

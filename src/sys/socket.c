@@ -10,9 +10,11 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys/cleanup.h"
@@ -151,6 +153,68 @@ int sys_listen_at(int dir, const char *name, uint32_t mode, int backlog) {
         return rc;
     }
     return take_fd(&fd);
+}
+
+/* The lock of the directory in which a path lies: a descriptor that holds it. */
+static int lock_folder(const char *path) {
+    char folder[SYS_PATH_MAX + 1];
+    struct timespec pause = { .tv_nsec = 1000000 };
+    OWNS_FD int fd = -1;
+    char *slash;
+
+    (void) snprintf(folder, sizeof(folder), "%s", path);
+    slash = strrchr(folder, '/');
+    if (!slash)
+        return -EINVAL;
+    slash[slash == folder] = '\0';
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return -errno;
+        if (tries == 100)
+            return -EBUSY;
+        (void) nanosleep(&pause, NULL);
+    }
+    return take_fd(&fd);
+}
+
+/* Is it a socket that nobody listens at? Who does it meanwhile waits for our lock. */
+static bool is_left_over(const char *path, const struct sys_address *address) {
+    struct stat stat;
+    bool pending;
+    int fd, rc;
+
+    if (lstat(path, &stat) < 0 || !S_ISSOCK(stat.st_mode))
+        return false;
+    rc = sys_connect(address, &fd, &pending);
+    if (rc == 0)
+        (void) close(fd);
+    return rc == -ECONNREFUSED;
+}
+
+int sys_listen_path(const char *path, int backlog, uint64_t *ret_inode) {
+    struct sys_address address;
+    struct stat stat;
+    int rc = sys_address_unix(path, &address);
+    OWNS_FD int lock = rc < 0 ? rc : lock_folder(path);
+    OWNS_FD int fd = lock < 0 ? lock : sys_listen(&address, backlog);
+
+    if (fd == -EADDRINUSE && is_left_over(path, &address) && unlink(path) == 0)
+        fd = sys_listen(&address, backlog);
+    if (fd < 0)
+        return fd;
+    *ret_inode = lstat(path, &stat) == 0 ? stat.st_ino : 0;
+    return take_fd(&fd);
+}
+
+void sys_unlisten_path(const char *path, uint64_t inode) {
+    OWNS_FD int lock = lock_folder(path); /* without it, all the same */
+    struct stat stat;
+
+    if (lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) && stat.st_ino == inode)
+        (void) unlink(path); /* gone already is as good */
 }
 
 int sys_local_address(int fd, struct sys_address *ret_address) {

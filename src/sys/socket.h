@@ -39,6 +39,12 @@ int sys_listen(const struct sys_address *address, int backlog);
 /* A UNIX socket with this mode below `dir`, in the place of whatever has the name: it appears there
  * when it can be connected to. */
 int sys_listen_at(int dir, const char *name, uint32_t mode, int backlog);
+/* A UNIX socket at a path, in the place of one that a dead process left. *ret_inode tells it from
+ * what somebody puts there later. -EADDRINUSE: somebody listens there, or what lies there is no
+ * socket. -EBUSY: somebody holds the directory's lock (flock(2)), under which this is done. */
+int sys_listen_path(const char *path, int backlog, uint64_t *ret_inode);
+/* Take it away again, if it is still the one. */
+void sys_unlisten_path(const char *path, uint64_t inode);
 /* What it got: of TCP, its port. */
 int sys_local_address(int fd, struct sys_address *ret_address);
 

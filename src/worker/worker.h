@@ -135,6 +135,8 @@ void *worker_shared(const tram_worker *worker);
 void worker_set_shared(tram_worker *worker, void *shared);
 
 uint32_t worker_flags(const tram_worker *worker);
+/* Does it look for a while before it sleeps? */
+bool worker_spins(const tram_worker *worker);
 const char *worker_bus(const tram_worker *worker);
 
 /* CLOCK_MONOTONIC as of the beginning of this turn, or now if the turn is older than that matters:

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -251,6 +252,21 @@ static void serve(void *arg) {
     if (journal >= 0)
         (void) close(journal);
     _exit(0);
+}
+
+/* Each process has loopback addresses of its own, so that no port is anybody else's. */
+const char *pair_address(const char *scheme) {
+    static char ipc[128], tcp[64];
+    unsigned number = (unsigned) getpid();
+
+    if (strcmp(scheme, "ipc") == 0) {
+        CHECK(snprintf(ipc, sizeof(ipc), "ipc://%s/pair.sock", getenv("TRAM_DIR")) <
+              (int) sizeof(ipc));
+        return ipc;
+    }
+    (void) snprintf(tcp, sizeof(tcp), "tcp://127.%u.%u.%u:7411", 1 + (number >> 16 & 127),
+                    number >> 8 & 255, number & 255);
+    return tcp;
 }
 
 pid_t pair_start(const struct pair_options *given) {

@@ -47,6 +47,9 @@ struct pair_options {
     const char *journal;      /* a file; each request's payload is appended as it is answered */
 };
 
+/* Where it can serve, "ipc" or "tcp": an address of this test alone. */
+const char *pair_address(const char *scheme);
+
 /* Start one; it serves when this returns. */
 pid_t pair_start(const struct pair_options *options);
 

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The sockets of a server: listened at once the name is its own, and before it is published.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/link_socket.h"
+#include "service/server.h"
+
+#define SOCKETS_MAX 16 /* that the daemon takes of a name */
+
+struct server_sockets {
+    int count;
+    struct socket_listener *listeners[SOCKETS_MAX];
+    const char *addresses[SOCKETS_MAX + 1];
+};
+
+int server_check_addresses(tram_server *server) {
+    tram_worker *worker = server->endpoint.worker;
+    struct address address;
+    struct wrong wrong;
+    int count = 0;
+
+    for (char **text = server->addresses; *text; text++) {
+        if (address_parse(*text, &address, &wrong) < 0)
+            return worker_fail(worker, -EINVAL, "%s", wrong.text);
+        if (address.kind != ADDRESS_IPC && address.kind != ADDRESS_TCP)
+            return worker_fail(worker, -EINVAL, "'%.100s': beside its name a server has ipc:// and "
+                               "tcp:// addresses only", *text);
+        if (++count > SOCKETS_MAX)
+            return worker_fail(worker, -EINVAL, "more than %d addresses", SOCKETS_MAX);
+    }
+    return 0;
+}
+
+/* A session for a connection. The party is known, and WELCOME sent, before anybody hears of it. */
+static bool greeted(struct link *link, struct inbound *in, void *context) {
+    tram_server *server = context;
+    struct endpoint *endpoint = &server->endpoint;
+    tram_session *session;
+    char address[48];
+
+    if (endpoint->table.count >= server->sessions_max || endpoint->draining)
+        return false;
+    (void) snprintf(address, sizeof(address), "%s://", link->ops->name);
+    session = session_new(endpoint, link, address);
+    if (!session)
+        return false;
+    if (session_read_hello(session, in) < 0) {
+        session_end(session, -ECONNRESET);
+        return false;
+    }
+    (void) session_hello(session, FRAME_WELCOME);
+    server_introduce(session);
+    return true;
+}
+
+static const char *why_not(int rc) {
+    switch (rc) {
+    case -EADDRINUSE:
+        return "somebody listens there, or something else lies there";
+    case -EACCES:
+        return "not allowed; tcp:// is for loopback only";
+    default:
+        return strerror(-rc);
+    }
+}
+
+static int listen_at(tram_server *server, const char *text) {
+    struct server_sockets *sockets = server->sockets;
+    struct address address;
+    struct wrong wrong;
+    int rc = address_parse(text, &address, &wrong);
+
+    if (rc == 0)
+        rc = socket_listen(server->endpoint.worker, &address, server->sessions_max + WAITING_MAX,
+                           greeted, server, &sockets->listeners[sockets->count]);
+    if (rc < 0)
+        return worker_fail(server->endpoint.worker, rc, "cannot listen at '%.150s': %s", text,
+                           why_not(rc));
+    sockets->addresses[sockets->count] =
+        socket_listener_address(sockets->listeners[sockets->count]);
+    sockets->count++;
+    return 0;
+}
+
+/* What on_state() says: all by which it is found, with blanks between. */
+static int join(tram_server *server) {
+    bool shm = !(server->flags & TRAM_SERVER_NO_SHM);
+    size_t size = strlen(server->address) + 1;
+    char *text;
+
+    for (int i = 0; i < server->sockets->count; i++)
+        size += strlen(server->sockets->addresses[i]) + 1;
+    text = malloc(size);
+    if (!text)
+        return worker_fail(server->endpoint.worker, -ENOMEM, "no memory for a server");
+    text[0] = 0;
+    if (shm)
+        strcat(text, server->address);
+    for (int i = 0; i < server->sockets->count; i++) {
+        if (text[0])
+            strcat(text, " ");
+        strcat(text, server->sockets->addresses[i]);
+    }
+    free(server->address);
+    server->address = text;
+    return 0;
+}
+
+int server_listen(tram_server *server) {
+    int rc = 0;
+
+    if (server->sockets || !server->addresses[0])
+        return 0;
+    server->sockets = calloc(1, sizeof(*server->sockets));
+    if (!server->sockets)
+        return worker_fail(server->endpoint.worker, -ENOMEM, "no memory for a server");
+    for (char **text = server->addresses; rc == 0 && *text; text++)
+        rc = listen_at(server, *text);
+    if (rc == 0)
+        rc = join(server);
+    if (rc < 0)
+        server_listen_no_more(server);
+    return rc;
+}
+
+const char *const *server_listens_at(const tram_server *server) {
+    return server->sockets ? server->sockets->addresses : NULL;
+}
+
+void server_listen_no_more(tram_server *server) {
+    struct server_sockets *sockets = server->sockets;
+
+    server->sockets = NULL;
+    for (int i = 0; sockets && i < sockets->count; i++)
+        (void) socket_listener_free(sockets->listeners[i]);
+    free(sockets);
+}
+
+bool server_is_at(const tram_server *server, const char *address) {
+    for (int i = 0; server->sockets && i < server->sockets->count; i++)
+        if (strcmp(server->sockets->addresses[i], address) == 0)
+            return true;
+    return false;
+}
