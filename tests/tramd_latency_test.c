@@ -52,9 +52,12 @@ static int64_t floor_once(void) {
 static int64_t offline_once(tram_worker *worker, struct seen *seen) {
     pid_t pid = serve("quick", 1);
     int online = seen->offline + 1;
+    const int never = 0;
     int64_t began;
 
     worker_until(worker, &seen->online, online);
+    /* As it is in life: both sleep. */
+    (void) worker_for(worker, &never, 1, 5 * (int64_t) SYS_MILLISECOND);
     began = now();
     CHECK_OK(kill(pid, SIGKILL));
     worker_until(worker, &seen->offline, online);
