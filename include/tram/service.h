@@ -240,7 +240,7 @@ struct tram_client_options {
     size_t queue_max;        /* bytes that wait here for a server to come; 0: 1 MiB */
 };
 
-#define TRAM_CLIENT_WAIT 0x01u /* requests wait for a server to come, or a dead one to return */
+#define TRAM_CLIENT_WAIT 0x01u /* requests wait for a server to come or to return */
 
 #ifdef __cplusplus
 #define TRAM_CLIENT_OPTIONS_INIT                                                                   \
