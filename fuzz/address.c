@@ -48,10 +48,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t half = size / 2;
     struct name name = { 0 };
 
-    if (size >= sizeof(text))
+    if (size == 0 || size >= sizeof(text))
         return 0;
-    if (size > 0)
-        memcpy(text, data, size);
+    memcpy(text, data, size);
     text[size] = '\0';
     check_address(text);
     check_name(text);
