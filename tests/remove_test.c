@@ -134,6 +134,19 @@ TEST(remover_dead_after_he_decided) {
     tram_close(spoke);
 }
 
+/* The same, and the ring had grown: the one that is made begins from the start. */
+TEST(remover_dead_and_a_grown_ring) {
+    static char large[100000];
+    tram_node *spoke = drained();
+
+    CHECK_OK(tram_send(spoke, HUB, 0, large, sizeof large, 0));
+    close_channel();
+    CHECK(make_final());
+    send_accepted(spoke, "after");
+    tram_close(spoke);
+    expect_one("after");
+}
+
 /* The same, and its sender does not run: the receiver clears it away. */
 TEST(remover_dead_and_no_sender) {
     tram_node *spoke = drained();

@@ -203,6 +203,7 @@ static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64
             rc = -ENOENT;
     }
     if (rc == -ENOENT && make) {
+        lowest = highest = 0; /* what a remover left may have been grown */
         rc = make_channel(node, dir, out, capacity, &head);
         out->announced = rc == 0 && !is_pinned(node, peer->id);
         if (out->announced) /* now: it wakes, and looks at the directory, while we map */
