@@ -66,6 +66,8 @@ TEST_TIMEOUT(who_does_not_read_is_cut_off, 60) {
     int64_t worst;
     control_frame *frame;
     int frames = 0;
+    char path[512];
+    struct sys_stat st;
 
     begin("[limits]\nqueue = 128K\n", &worker, &seen);
     raw_open(&slow);
@@ -82,6 +84,9 @@ TEST_TIMEOUT(who_does_not_read_is_cut_off, 60) {
     }
     CHECK(frames > 100);
     raw_close(&slow);
+    (void) snprintf(path, sizeof(path), "%s/default/names", test_dir());
+    CHECK_OK(sys_stat_at(-100, path, &st)); /* AT_FDCWD */
+    CHECK(st.size < 128 << 10); /* thousands of changes, of one name */
     (void) tram_worker_free(worker);
 }
 

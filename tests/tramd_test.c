@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -390,6 +391,46 @@ TEST_TIMEOUT(a_damaged_table_is_no_end, 60) {
         CHECK(newer.order >= order);
         CHECK_EQ(count_names("*"), 2);
     }
+    (void) tram_worker_free(worker);
+}
+
+/* No room for the table: who asks is told, what is held stays, and when some of it goes there is
+ * room again. */
+TEST(a_table_that_finds_no_room_refuses) {
+    enum { NAMES = 400 };
+    static struct served served[NAMES];
+    tram_worker *worker = worker_make(0);
+    struct rlimit limit, small;
+    pid_t daemon;
+    int last = -1;
+
+    CHECK_OK(getrlimit(RLIMIT_FSIZE, &limit));
+    small = limit;
+    small.rlim_cur = 8192;
+    (void) signal(SIGXFSZ, SIG_IGN);
+    CHECK_OK(setrlimit(RLIMIT_FSIZE, &small));
+    daemon = tramd_start(NULL);
+    CHECK_OK(setrlimit(RLIMIT_FSIZE, &limit));
+    do {
+        char name[16];
+
+        CHECK(++last < NAMES);
+        (void) snprintf(name, sizeof(name), "n%d", last);
+        served_bind(worker, &served[last], name, NULL);
+        while (served[last].published + served[last].refused == 0)
+            (void) worker_for(worker, &served[last].published, 1, (int64_t) SYS_MILLISECOND);
+    } while (served[last].refused == 0);
+    CHECK_EQ(served[last].error, -EFBIG);
+    CHECK(last > 50);
+    CHECK_EQ(count_names("n*"), last);
+    for (int i = 0; i < last / 2; i++)
+        names_unbind(&served[i].binding);
+    served_bind(worker, &served[0], "later", NULL);
+    worker_until(worker, &served[0].published, 1);
+    CHECK_EQ(count_names("n*"), last - last / 2);
+    test_kill(daemon);
+    (void) tramd_start(NULL);
+    CHECK_EQ(count_names("*"), last - last / 2 + 1);
     (void) tram_worker_free(worker);
 }
 

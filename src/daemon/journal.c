@@ -80,6 +80,8 @@ int journal_rewrite(struct daemon *daemon) {
         journal->size = control_out_size(&out);
         journal->live = live;
         journal->stale = false;
+    } else {
+        (void) sys_unlink(daemon->bus.dir, FILE_NEXT); /* it takes room, if it is there */
     }
     control_out_reset(&out);
     return rc;
@@ -110,6 +112,9 @@ int journal_note(struct daemon *daemon, struct entry *entry, bool gone) {
     else
         entry->size = before;
     control_out_reset(&out);
+    /* No room: perhaps there is when what doesn't count is left out. What goes still counts. */
+    if (rc < 0 && !gone)
+        rc = journal_rewrite(daemon);
     if (rc < 0) {
         if (!journal->stale)
             log_line(LEVEL_ERROR, "cannot write to %s/%s: %s", daemon->bus.path, FILE_NAME,
