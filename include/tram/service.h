@@ -368,6 +368,9 @@ TRAM_API int tram_client_subscribe(tram_client *client, uint32_t event, const ch
                                    const struct tram_subscribe_options *options, tram_event_fn *fn,
                                    void *arg, tram_subscription **ret_subscription);
 TRAM_API tram_subscription *tram_subscription_free(tram_subscription *subscription);
+/* The same, and a durable one does not go on: what is kept of it at the servers that are there, is
+ * removed. */
+TRAM_API tram_subscription *tram_subscription_forget(tram_subscription *subscription);
 
 /* The cached value of an event, or set it. Answered like a request; -ENOENT: there is none. */
 TRAM_API int tram_client_get(tram_client *client, uint32_t event, const struct tram_how *how,

@@ -166,6 +166,7 @@ static void server_only(struct endpoint *endpoint, tram_session *session, struct
         break;
     case FRAME_SUBSCRIBE:
     case FRAME_UNSUBSCRIBE:
+    case FRAME_NEWS:
     case FRAME_GET:
     case FRAME_SET:
         if (!endpoint->draining)

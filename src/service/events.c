@@ -1,39 +1,61 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where events come into the layer: who asks for them is refused as long as nobody has any.
+ * Where events come into the layer: what is told to an endpoint goes to its publisher (publish.c),
+ * if it is a server, or to its subscriptions (subscribe.c).
  */
 #include "service/events.h"
 
-#include <errno.h>
-
-#include "service/draft.h"
+#include "service/publish.h"
+#include "service/subscribe.h"
 
 void events_at_server(tram_session *session, struct inbound *in) {
-    session_refuse(session, in->frame.correlation, -EOPNOTSUPP);
+    struct publisher *publisher = server_of(session->endpoint)->events;
+
+    switch (in->frame.kind) {
+    case FRAME_SUBSCRIBE:
+        subscriber_new(session, in);
+        break;
+    case FRAME_UNSUBSCRIBE:
+        publish_unsubscribe(session, in);
+        break;
+    case FRAME_NEWS: /* a reader has read on */
+        if (publisher)
+            ring_moved(publisher);
+        break;
+    case FRAME_GET:
+        values_get(session, in);
+        break;
+    case FRAME_SET:
+        values_set(session, in);
+        break;
+    default:
+        break;
+    }
 }
 
 void events_at_client(tram_session *session, struct inbound *in) {
-    (void) in;
-    session->endpoint->nonsense++;
+    subscribe_frame(session, in);
 }
 
 void events_session_ready(tram_session *session) {
-    (void) session;
+    subscribe_session_ready(session);
 }
 
 void events_session_gone(tram_session *session) {
-    (void) session;
+    if (session->endpoint->server)
+        publish_session_gone(session);
+    else
+        subscribe_session_gone(session);
 }
 
-void events_server_gone(tram_server *server) {
-    (void) server;
+void events_session_space(tram_session *session) {
+    if (session->endpoint->server)
+        publish_session_space(session);
 }
 
-void events_client_gone(tram_client *client) {
-    (void) client;
-}
-
-tram_draft *draft_event_free(tram_draft *draft) {
-    (void) draft;
-    return NULL;
+void events_after_pump(struct endpoint *endpoint) {
+    if (endpoint->server)
+        publish_after_pump(server_of(endpoint));
+    else
+        subscribe_after_pump(client_of(endpoint));
 }

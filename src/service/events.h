@@ -6,7 +6,8 @@
 
 #include "service/service.h"
 
-/* FRAME_SUBSCRIBE, _UNSUBSCRIBE, _GET, _SET at a server; _SUBSCRIBED, _EVENT, _NEWS at a client. */
+/* FRAME_SUBSCRIBE, _UNSUBSCRIBE, _NEWS, _GET, _SET at a server; _SUBSCRIBED, _EVENT, _NEWS at a
+ * client. */
 void events_at_server(tram_session *session, struct inbound *in);
 void events_at_client(tram_session *session, struct inbound *in);
 
@@ -14,6 +15,11 @@ void events_at_client(tram_session *session, struct inbound *in);
 void events_session_ready(tram_session *session);
 /* A session ends: forget what it has subscribed, or what is subscribed through it. */
 void events_session_gone(tram_session *session);
+
+/* There is room in its link again. */
+void events_session_space(tram_session *session);
+/* A blocking call is over: tell what had to wait. */
+void events_after_pump(struct endpoint *endpoint);
 
 /* The endpoints go. */
 void events_server_gone(tram_server *server);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "service/client.h"
+#include "service/events.h"
 #include "service/server.h"
 #include "service/typed.h"
 
@@ -110,6 +111,7 @@ static void after_pump(struct service *service) {
         worker_defer(service->worker, &e->notice); /* first: who came, then what it said */
         if (e->inbox)
             worker_defer(service->worker, &e->inbox_defer);
+        events_after_pump(e);
         if (e->server)
             drain_check(e);
         else

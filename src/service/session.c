@@ -256,7 +256,8 @@ static void on_space(struct link *link) {
 
     if (!control_flush(session))
         return;
-    if (!session->wants_space)
+    events_session_space(session);
+    if (session->state == SESSION_DEAD || !session->wants_space)
         return;
     if (session->endpoint->service->pumping) {
         session->space_came = true;

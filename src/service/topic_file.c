@@ -12,8 +12,8 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 #include "tram/tram.h"
+#include "wire/events.h"
 
-#define DURABLE_MAX 48u
 #define SWEEP_MAX   1024u /* names looked at in one go */
 
 static void topic_name(uint32_t node, uint32_t port, char name[TOPIC_NAME]) {
@@ -24,8 +24,6 @@ static void topic_name(uint32_t node, uint32_t port, char name[TOPIC_NAME]) {
 
 int reader_name(uint32_t node, uint32_t port, uint32_t subscriber, uint32_t subscriber_port,
                 uint32_t number, const char *durable, struct reader_name *ret_name) {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     char topic[TOPIC_NAME], id[TRAM_ID_TEXT];
 
     topic_name(node, port, topic);
@@ -34,8 +32,7 @@ int reader_name(uint32_t node, uint32_t port, uint32_t subscriber, uint32_t subs
                         tram_id_format(subscriber, id), subscriber_port, number);
         return 0;
     }
-    if (!durable[0] || strlen(durable) > DURABLE_MAX ||
-        strspn(durable, letters) != strlen(durable))
+    if (!durable_name_ok(durable))
         return -EINVAL;
     (void) snprintf(ret_name->text, READER_NAME, "%s@=%s", topic, durable);
     return 0;
@@ -159,6 +156,16 @@ int topic_file_make(int dir, uint32_t node, uint32_t port, uint64_t capacity, ui
     *ret_file = file;
     *ret_tx = tx;
     return 0;
+}
+
+bool topic_file_left(const char *bus, uint32_t node, uint32_t port) {
+    OWNS_FD int parent = sys_dir_open(AT_FDCWD, bus);
+    OWNS_FD int dir = parent < 0 ? parent : sys_dir_open(parent, "events");
+    char name[TOPIC_NAME];
+    struct sys_stat stat;
+
+    topic_name(node, port, name);
+    return dir >= 0 && sys_stat_at(dir, name, &stat) == 0;
 }
 
 int topic_file_open(int dir, uint32_t node, uint32_t port, struct topic_file *ret_file,

@@ -43,6 +43,9 @@ int topic_dir(const char *bus, uint32_t mode);
 int topic_file_make(int dir, uint32_t node, uint32_t port, uint64_t capacity, uint32_t mode,
                     struct topic_file *ret_file, struct topic_tx *ret_tx, bool *ret_found);
 
+/* Is there a ring of this endpoint, of an earlier life of it? */
+bool topic_file_left(const char *bus, uint32_t node, uint32_t port);
+
 /* Open somebody's ring, read-only. -EBADMSG: it is none. -EPROTO: of another version. */
 int topic_file_open(int dir, uint32_t node, uint32_t port, struct topic_file *ret_file,
                     uint64_t *ret_capacity);

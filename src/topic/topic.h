@@ -124,7 +124,8 @@ struct topic_reader {
     uint64_t position;  /* done with all before it; | slot */
     uint64_t number[2]; /* … which is up to this event; TOPIC_UNKNOWN */
     uint64_t missed;    /* ever */
-    uint64_t zero2[4];
+    uint64_t handed;    /* durable: position of what is in hand | how often it was, up to 7 */
+    uint64_t zero2[3];
 
     uint64_t armed;     /* ARMED_ON and epochs: the reader sleeps */
     uint64_t zero3[7];
@@ -136,6 +137,7 @@ static_assert(offsetof(struct topic_reader, topic) == 24, "layout");
 static_assert(offsetof(struct topic_reader, position) == 128, "layout");
 static_assert(offsetof(struct topic_reader, number) == 136, "layout");
 static_assert(offsetof(struct topic_reader, missed) == 152, "layout");
+static_assert(offsetof(struct topic_reader, handed) == 160, "layout");
 static_assert(offsetof(struct topic_reader, armed) == 192, "layout");
 static_assert(sizeof(struct topic_reader) == 256, "layout");
 

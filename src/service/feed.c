@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading a ring of events: looked at in each turn of the loop, armed before it sleeps.
+ *
+ * With back-pressure an event is handed out in place: the writer does not touch it, unless this
+ * reader was cut off meanwhile, which is told when the handler returns. Otherwise it is copied, and
+ * thrown away if it was overwritten while it was. What is not wanted is not copied.
+ *
+ * The position is stored once for a number of events; by a durable reader, after each, and before
+ * each that it has it in hand: so that its successor has none twice, but the one that was in hand,
+ * and that marked.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/service.h"
+#include "service/subscribe.h"
+#include "sys/clock.h"
+
+#define TURN_EVENTS 128u
+#define HANDED_MASK 7u
+
+enum found { FOUND_BAD, FOUND_LOST, FOUND_OTHER, FOUND_EXPIRED, FOUND };
+
+static tram_worker *worker_of(const struct feed *feed) {
+    return feed->subscription->client->endpoint.worker;
+}
+
+/* ---- one event ------------------------------------------------------------------------------- */
+
+static enum found read_extra(struct feed *feed, const struct topic_view *event,
+                             struct frame_extra *extra) {
+    struct frame frame = {.kind = FRAME_EVENT,
+                          .flags = event->record.flags,
+                          .extra = event->record.extra,
+                          .port = 1,
+                          .correlation = UINT64_C(1) << 32};
+    uint8_t bytes[FRAME_EXTRA_MAX];
+
+    if (frame.extra > sizeof(bytes))
+        return FOUND_BAD;
+    memcpy(bytes, event->body, frame.extra);
+    if (!topic_rx_intact(&feed->rx, event))
+        return FOUND_LOST;
+    return frame_read(&frame, bytes, event->record.size, extra) < 0 ? FOUND_BAD : FOUND;
+}
+
+/* By a clock that is read once in a turn, and only if there is something to be compared. */
+static bool is_past(struct feed *feed, int64_t deadline) {
+    if (feed->now == 0)
+        feed->now = (int64_t) sys_now();
+    return feed->now >= deadline;
+}
+
+/* Is it for us? */
+static enum found examine(struct feed *feed, const struct topic_view *event,
+                          struct frame_extra *extra) {
+    const struct tram_subscription *subscription = feed->subscription;
+
+    if (subscription->event != TRAM_ANY_EVENT && subscription->event != event->record.code)
+        return FOUND_OTHER;
+    if (event->record.flags == 0 && event->record.extra == 0) {
+        extra->deadline = INT64_MAX;
+        extra->topic[0] = 0;
+        memset(extra->trace, 0, sizeof(extra->trace));
+    } else {
+        enum found found = read_extra(feed, event, extra);
+
+        if (found != FOUND)
+            return found;
+    }
+    if (subscription->topic[0] && !topic_fits(subscription->topic, extra->topic))
+        return FOUND_OTHER;
+    return extra->deadline != INT64_MAX && is_past(feed, extra->deadline) ? FOUND_EXPIRED : FOUND;
+}
+
+/* The payload, safe from the writer; NULL: it was overwritten, or there is no memory. */
+static const uint8_t *payload(struct feed *feed, const struct topic_view *event) {
+    struct tram_subscription *subscription = feed->subscription;
+    size_t size = event->record.size - event->record.extra;
+
+    if (subscription->delivery == TRAM_DELIVER_BLOCK)
+        return event->body + event->record.extra;
+    if (subscription->copy_size < size || !subscription->copy) {
+        uint8_t *copy = realloc(subscription->copy, size + 64);
+
+        if (!copy)
+            return NULL;
+        subscription->copy = copy;
+        subscription->copy_size = size + 64;
+    }
+    memcpy(subscription->copy, event->body + event->record.extra, size);
+    return topic_rx_intact(&feed->rx, event) ? subscription->copy : NULL;
+}
+
+/* Before a durable one is handed out. How often that was done before, and 1. */
+static uint32_t in_hand(struct feed *feed, uint64_t at) {
+    uint64_t times = WORD_POSITION(feed->handed) == at ? feed->handed & HANDED_MASK : 0;
+
+    store_relaxed(&feed->rx.mine->handed, at | (times < HANDED_MASK ? times + 1 : times));
+    return (uint32_t) times + 1;
+}
+
+/* Hand it out. False: the feed is gone. */
+static bool hand(struct feed *feed, const struct topic_view *event,
+                 const struct frame_extra *extra, const uint8_t *data) {
+    bool traced = event->record.flags & FRAME_TRACE;
+    bool in_place = feed->subscription->delivery == TRAM_DELIVER_BLOCK;
+    bool durable = feed->subscription->durable[0] != 0;
+    struct tram_view view = {
+        .data = data,
+        .size = event->record.size - event->record.extra,
+        .code = event->record.code,
+        .attempt = durable ? in_hand(feed, event->at) : 1,
+        .topic = extra->topic,
+        .deadline_ns = extra->deadline == INT64_MAX ? TRAM_FOREVER : extra->deadline,
+        .time_ns = event->record.time_ns,
+        .missed = feed->missed,
+        .from = feed->node,
+    };
+
+    memcpy(view.trace, extra->trace, sizeof(view.trace));
+    feed->missed = 0;
+    if (!subscription_hand(feed->subscription, &view, traced ? extra->trace : NULL))
+        return false;
+    if (in_place && !topic_rx_intact(&feed->rx, event)) {
+        subscription_end(feed->subscription, -EPIPE);
+        return false;
+    }
+    if (durable)
+        feed_done(feed);
+    return true;
+}
+
+/* ---- turns of the loop ----------------------------------------------------------------------- */
+
+void feed_done(struct feed *feed) {
+    struct frame frame;
+
+    if (!feed->reading || !topic_rx_done(&feed->rx) || !feed->session)
+        return;
+    frame = session_frame(feed->session, FRAME_NEWS,
+                          session_own(feed->session) | feed->subscription->number);
+    session_control(feed->session, frame, 0, NULL, 0);
+}
+
+static void count_missed(struct feed *feed, uint64_t missed) {
+    struct topic_reader *mine = feed->rx.mine;
+
+    feed->missed += missed;
+    store_relaxed(&mine->missed, load_relaxed(&mine->missed) + missed);
+}
+
+/* The next one that is for us. FOUND_OTHER: there is none. */
+static enum found next(struct feed *feed, struct topic_view *event, struct frame_extra *extra,
+                       uint32_t *left) {
+    for (;;) {
+        enum topic_result result;
+        enum found found;
+
+        if (*left == 0)
+            return FOUND_OTHER;
+        --*left;
+        result = topic_rx_next(&feed->rx, event);
+        if (result != TOPIC_EVENT)
+            return result == TOPIC_NONE ? FOUND_OTHER : FOUND_BAD;
+        found = examine(feed, event, extra);
+        if (__builtin_expect(feed->rx.missed > 0, 0)) {
+            count_missed(feed, feed->rx.missed);
+            if (feed->subscription->delivery == TRAM_DELIVER_BLOCK &&
+                !feed->subscription->durable[0])
+                return FOUND_LOST;
+        }
+        if (found == FOUND || found == FOUND_BAD)
+            return found;
+        if (found != FOUND_OTHER)
+            count_missed(feed, 1);
+    }
+}
+
+/* 0, or why the subscription ends. *ret_gone: it is gone already. */
+static int turn_all(struct feed *feed, bool *ret_gone) {
+    struct frame_extra extra;
+    struct topic_view event;
+    uint32_t left = TURN_EVENTS;
+    enum found found;
+
+    while ((found = next(feed, &event, &extra, &left)) == FOUND) {
+        const uint8_t *data = payload(feed, &event);
+
+        if (!data) {
+            count_missed(feed, 1);
+        } else if (!hand(feed, &event, &extra, data)) {
+            *ret_gone = true;
+            return 0;
+        }
+    }
+    feed_done(feed);
+    return found == FOUND_BAD ? -EBADMSG : found == FOUND_LOST ? -EPIPE : 0;
+}
+
+/* All but the newest is skipped. */
+static int turn_last(struct feed *feed, bool *ret_gone) {
+    struct frame_extra extra, last_extra;
+    struct topic_view event, last;
+    uint32_t left = UINT32_MAX;
+    const uint8_t *data;
+    bool any = false;
+    enum found found;
+
+    while ((found = next(feed, &event, &extra, &left)) == FOUND) {
+        if (any)
+            count_missed(feed, 1);
+        any = true;
+        last = event;
+        last_extra = extra;
+    }
+    if (any && (data = payload(feed, &last)))
+        *ret_gone = !hand(feed, &last, &last_extra, data);
+    else if (any)
+        count_missed(feed, 1);
+    if (!*ret_gone)
+        feed_done(feed);
+    return found == FOUND_BAD ? -EBADMSG : 0;
+}
+
+static bool turn(struct worker_source *source) {
+    struct feed *feed = container_of(source, struct feed, source);
+    bool gone = false;
+    int rc;
+
+    if (feed->subscription->client->endpoint.service->pumping)
+        return false;
+    if (sys_map_torn(&feed->ring.map) || sys_map_torn(&feed->reader.map) ||
+        !topic_rx_look(&feed->rx)) {
+        subscription_end(feed->subscription, -EBADMSG);
+        return true;
+    }
+    if (feed->rx.pos == feed->rx.tail) {
+        if (feed->follows || !feed->session)
+            (void) feed_drained(feed); /* nothing of it is touched any more */
+        return false;
+    }
+    feed->now = 0;
+    rc = feed->subscription->delivery == TRAM_DELIVER_LAST ? turn_last(feed, &gone)
+                                                           : turn_all(feed, &gone);
+    if (rc < 0 && !gone)
+        subscription_end(feed->subscription, rc);
+    return true;
+}
+
+static bool sleep_on(struct worker_source *source) {
+    struct feed *feed = container_of(source, struct feed, source);
+
+    if (feed->subscription->client->endpoint.service->pumping)
+        return true; /* it is read when that is over */
+    topic_rx_arm(&feed->rx);
+    fence(); /* F2 */
+    return topic_rx_look(&feed->rx) && feed->rx.pos == feed->rx.tail;
+}
+
+static void wake(struct worker_source *source) {
+    topic_rx_disarm(&container_of(source, struct feed, source)->rx);
+}
+
+void feed_listen(struct feed *feed) {
+    feed->reading = true;
+    feed->source = (struct worker_source){.turn = turn, .sleep = sleep_on, .wake = wake};
+    worker_source_add(worker_of(feed), &feed->source);
+}
