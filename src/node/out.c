@@ -575,7 +575,7 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
         limit = (end | (out->chunk - 1)) + 1 + LINK_SPAN;
     out->tx.room = limit - LINK_SPAN;
     store_relaxed(&out->tx.words->reserved, limit);
-    __atomic_thread_fence(__ATOMIC_RELEASE); /* who sees what is written then sees this, too */
+    fence_release(); /* who sees what is written then sees this, too */
     out_make_dirty(node, out, false);
     return 0;
 }
