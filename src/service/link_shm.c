@@ -23,8 +23,10 @@ static struct shm_link *shm(struct link *link) {
 /* ---- sending --------------------------------------------------------------------------------- */
 
 static int told(struct shm_link *shm, int rc) {
-    if (rc >= 0)
+    if (rc >= 0) {
+        worker_space_shows(shm->link.worker, shm->link.peer);
         return 0;
+    }
     if (rc == -EAGAIN)
         worker_want_space(shm->link.worker, &shm->peer);
     else

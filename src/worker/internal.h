@@ -99,6 +99,7 @@ struct ready_frame {
 struct watched {
     tram_id id;
     bool watching, up, fresh;
+    bool room;                  /* a send found some: who waits for it is to be told */
     int32_t pid;
     struct worker_peer *peers;
     struct watched *next;

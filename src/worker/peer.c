@@ -103,6 +103,15 @@ void worker_want_space(tram_worker *worker, struct worker_peer *peer) {
     worker_call_attention(worker);
 }
 
+void worker_space_shows(tram_worker *worker, tram_id id) {
+    struct watched *watched;
+
+    if (worker->space_count == 0 || !(watched = watched_find(worker, id)))
+        return;
+    watched->room = worker->fresh_peers = true;
+    worker_call_attention(worker);
+}
+
 /* ---- telling --------------------------------------------------------------------------------- */
 
 /* Have `tell` called for each peer of a node, whatever that does to them. */
@@ -155,7 +164,7 @@ static void tell_space(tram_worker *worker, struct worker_peer *peer,
         peer->on_space(peer);
 }
 
-/* Those that were added while their node was known to be up. */
+/* Those that were added while their node was known to be up, or wait for room that is there. */
 bool worker_tell_fresh(tram_worker *worker) {
     if (!worker->fresh_peers)
         return false;
@@ -164,12 +173,17 @@ bool worker_tell_fresh(tram_worker *worker) {
         struct watched *watched = worker->watched[i];
 
         while (watched && !worker->forked) {
-            if (!watched->fresh) {
+            bool fresh = watched->fresh;
+
+            if (!fresh && !watched->room) {
                 watched = watched->next;
                 continue;
             }
-            watched->fresh = false;
-            for_each(worker, watched->id, tell_fresh);
+            if (fresh)
+                watched->fresh = false;
+            else
+                watched->room = false;
+            for_each(worker, watched->id, fresh ? tell_fresh : tell_space);
             watched = worker->watched[i]; /* it may be gone */
         }
     }

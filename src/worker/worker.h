@@ -76,6 +76,9 @@ struct worker_peer {
 int worker_peer_add(tram_worker *worker, struct worker_peer *peer, tram_id id);
 void worker_peer_remove(tram_worker *worker, struct worker_peer *peer);
 void worker_want_space(tram_worker *worker, struct worker_peer *peer);
+/* Something was sent to this node, so that there is room, and the core owes no event any more: who
+ * was refused before is told in the next turn. */
+void worker_space_shows(tram_worker *worker, tram_id id);
 
 /* Call `fn` when the handler that runs now has returned, before anything else: for what frees
  * itself. Linked into the object, so that it can't fail. */
