@@ -395,11 +395,18 @@ void view_of(const struct inbound *in, struct tram_view *ret_view);
 /* ---- tracing (trace.c) ----------------------------------------------------------------------- */
 
 /* A handler begins, for a message with a trace (or without: NULL); and ends. */
-void trace_enter(const uint8_t *trace);
+extern bool trace_used; /* by any thread of this process, ever */
+void trace_begin(const uint8_t *trace);
+static inline void trace_enter(const uint8_t *trace) {
+    if (__builtin_expect(trace || __atomic_load_n(&trace_used, __ATOMIC_RELAXED), 0))
+        trace_begin(trace);
+}
+static inline void trace_leave(void) {
+    trace_enter(NULL);
+}
 static inline const uint8_t *trace_of(const struct inbound *in) {
     return in->frame.flags & FRAME_TRACE ? in->extra.trace : NULL;
 }
-void trace_leave(void);
 /* The id to send along; NULL: none. */
 const uint8_t *trace_current(void);
 

@@ -8,7 +8,7 @@
 
 #include "service/service.h"
 
-static bool used; /* by any thread of this process, ever */
+bool trace_used;
 static _Thread_local uint8_t current[16];
 
 static bool is_set(const uint8_t trace[16]) {
@@ -17,20 +17,15 @@ static bool is_set(const uint8_t trace[16]) {
     return memcmp(trace, none, sizeof(none)) != 0;
 }
 
-void trace_enter(const uint8_t *trace) {
-    if (__builtin_expect(trace != NULL, 0))
+void trace_begin(const uint8_t *trace) {
+    if (trace)
         tram_trace_set(trace);
     else
-        trace_leave();
-}
-
-void trace_leave(void) {
-    if (__builtin_expect(__atomic_load_n(&used, __ATOMIC_RELAXED), 0))
         memset(current, 0, sizeof(current));
 }
 
 const uint8_t *trace_current(void) {
-    if (!__atomic_load_n(&used, __ATOMIC_RELAXED) || !is_set(current))
+    if (!__atomic_load_n(&trace_used, __ATOMIC_RELAXED) || !is_set(current))
         return NULL;
     return current;
 }
@@ -40,7 +35,7 @@ const uint8_t *tram_trace(void) {
 }
 
 void tram_trace_set(const uint8_t trace[16]) {
-    __atomic_store_n(&used, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&trace_used, true, __ATOMIC_RELAXED);
     if (trace)
         memcpy(current, trace, sizeof(current));
     else if (getentropy(current, sizeof(current)) < 0 || !is_set(current)) {

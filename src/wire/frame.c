@@ -31,6 +31,11 @@ static size_t put(uint8_t *buffer, size_t at, const void *data, size_t size) {
 void frame_extra_write(struct frame *frame, const struct frame_extra *extra, uint8_t *buffer) {
     size_t at = 0;
 
+    if ((frame->flags & FRAME_FLAGS) == FRAME_DEADLINE) { /* most are so */
+        memcpy(buffer, &extra->deadline, sizeof(extra->deadline));
+        frame->extra = sizeof(extra->deadline);
+        return;
+    }
     if (frame->flags & FRAME_DEADLINE)
         at = put(buffer, at, &extra->deadline, sizeof(extra->deadline));
     if (frame->flags & FRAME_TRACE)
@@ -83,6 +88,7 @@ int frame_read(const struct frame *frame, const void *body, size_t size,
     ret_extra->window = 0;
     ret_extra->topic_size = 0;
     ret_extra->topic[0] = 0;
+    memset(ret_extra->trace, 0, sizeof(ret_extra->trace));
     if (frame->kind == 0 || frame->kind >= FRAME_KINDS || frame->flags & ~FRAME_KNOWN ||
         frame->port == 0 || frame->correlation >> 32 == 0 || limit % 8 != 0 || limit > size ||
         limit > FRAME_EXTRA_MAX)
@@ -92,12 +98,12 @@ int frame_read(const struct frame *frame, const void *body, size_t size,
             return -EBADMSG;
         memcpy(&ret_extra->deadline, field, sizeof(ret_extra->deadline));
     }
+    if (at == limit && !(frame->flags & FRAME_FLAGS & ~FRAME_DEADLINE))
+        return 0; /* most end here */
     if (frame->flags & FRAME_TRACE) {
         if (!(field = next(body, limit, &at, sizeof(ret_extra->trace))))
             return -EBADMSG;
         memcpy(ret_extra->trace, field, sizeof(ret_extra->trace));
-    } else {
-        memset(ret_extra->trace, 0, sizeof(ret_extra->trace));
     }
     if (frame->flags & FRAME_TOPIC && !read_topic(body, limit, &at, ret_extra))
         return -EBADMSG;
