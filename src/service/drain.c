@@ -11,6 +11,9 @@
 
 #include "service/server.h"
 
+#define GOODBYE_NS      INT64_C(1000000000)
+#define GOODBYE_LOOK_NS INT64_C(2000000)
+
 /* Messages for a server that this worker has not any more, in their order. */
 struct orphan {
     struct orphan *next;
@@ -58,6 +61,40 @@ void drain_check(struct endpoint *endpoint) {
         worker_defer(endpoint->worker, &server_of(endpoint)->drain_defer);
 }
 
+static void on_drain_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
+    tram_server *server = arg;
+
+    (void) timer;
+    (void) late_ns;
+    (void) missed;
+    worker_defer(server->endpoint.worker, &server->drain_defer);
+}
+
+/* Answers, and that it was all, have to leave this process. A client that doesn't read them holds
+ * the end up for GOODBYE_NS. True: wait. */
+static bool sockets_drain(tram_server *server) {
+    tram_worker *worker = server->endpoint.worker;
+    tram_session *session;
+    bool waits = false;
+
+    for (session = server->endpoint.sessions; session; session = session->next) {
+        if (session->link->ops->keeps)
+            continue;
+        if (!server->said_goodbye)
+            server_goodbye(session);
+        waits |= session->link->ops->waiting(session->link) > 0;
+    }
+    if (!server->said_goodbye)
+        server->drain_until = worker_now(worker) + GOODBYE_NS;
+    server->said_goodbye = true;
+    if (!waits || worker_now(worker) >= server->drain_until)
+        return false;
+    if (!server->drain_timer &&
+        worker_inner_timer(worker, on_drain_timer, server, &server->drain_timer) < 0)
+        return false;
+    return tram_timer_set(server->drain_timer, GOODBYE_LOOK_NS, 0) == 0;
+}
+
 void server_drained(struct worker_deferred *deferred) {
     tram_server *server = container_of(deferred, tram_server, drain_defer);
 
@@ -65,6 +102,8 @@ void server_drained(struct worker_deferred *deferred) {
         return;
     if (server->endpoint.service->pumping)
         return; /* the handler that waits has one in hand, or asks itself */
+    if (sockets_drain(server))
+        return;
     server->drain_told = true;
     (void) tram_flush(tram_worker_node(server->endpoint.worker)); /* answers: before it goes */
     if (server->drained)

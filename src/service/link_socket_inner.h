@@ -40,7 +40,9 @@ struct socket_link {
     bool wants_space;                  /* … the owner; */
     bool full;                         /* the kernel takes no more at the moment */
     bool corked;                       /* more of what was read is to be handed on: sends wait */
-    bool quick;                        /* … because handlers were quick the last time */
+    bool quick;                        /* … because handlers were quick the last time; */
+    int64_t corked_since;              /* but not for long */
+    uint32_t parsed;                   /* frames, to look at the clock now and then */
     bool paused;                       /* the application keeps too much: nothing is read */
     bool cut;                          /* writing failed: what it said before is still read */
     bool down_told;

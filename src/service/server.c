@@ -51,6 +51,7 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     bool runs;
 
     if (endpoint->table.count >= server->sessions_max || endpoint->draining ||
+        (server->flags & TRAM_SERVER_NO_SHM) ||
         link_shm_new(endpoint->worker, in->from, (uint32_t) (in->frame.correlation >> 32), &link,
                      &runs) < 0) {
         refuse(endpoint, in);
@@ -284,7 +285,7 @@ int tram_server_new(tram_worker *worker, const char *address,
 
 /* Who drains says nothing through shared memory: what waits there is the successor's. Over a socket
  * what is not answered by now was not executed. */
-static void server_goodbye(tram_session *session) {
+void server_goodbye(tram_session *session) {
     struct frame frame = session_frame(session, FRAME_BYE, session_own(session));
 
     if (session->link->ops->keeps) {
@@ -305,6 +306,7 @@ tram_server *tram_server_free(tram_server *server) {
     endpoint->dead = true;
     names_unbind(&server->binding);
     server_listen_no_more(server);
+    server->drain_timer = tram_timer_free(server->drain_timer);
     events_server_gone(server);
     typed_server_gone(server);
     while (endpoint->sessions) {

@@ -22,7 +22,9 @@ struct tram_server {
     struct worker_deferred state_defer;
     struct worker_deferred memory;
     void (*drained)(tram_server *server, void *arg);
-    bool drain_told;
+    bool drain_told, said_goodbye;
+    int64_t drain_until;            /* sockets that still have answers may delay it so long */
+    tram_timer *drain_timer;
     struct worker_deferred drain_defer;
     uint64_t expired;               /* messages dropped at their turn */
     uint64_t requests_ever;
@@ -47,6 +49,7 @@ void server_one_way(tram_session *session, const struct tram_view *view);
 void server_cancelled(tram_server *server, tram_request *request);
 void server_space(tram_session *session); /* NULL in the handler: of events */
 void server_drained(struct worker_deferred *deferred);
+void server_goodbye(tram_session *session);
 
 /* Its first message, or its connection: told before anything is handed out. */
 void server_introduce(tram_session *session);

@@ -10,7 +10,7 @@
 #include "sys/file.h"
 #include "sys/socket.h"
 
-#define BACKLOG   128
+#define BACKLOG   4096 /* as far as the system lets it */
 #define ACCEPTS   64u /* in one turn */
 #define BREATH_NS INT64_C(100000000) /* after the machine ran out of descriptors */
 

@@ -11,6 +11,7 @@
 #include "sys/socket.h"
 
 #define QUICK_NS     2000              /* of a frame with its handler: then answers are gathered */
+#define CORK_NS      20000
 #define ANSWER_NS    INT64_C(10000000) /* one-way messages are acknowledged within this time, … */
 #define ANSWER_EVERY 1024u             /* … or so many together */
 
@@ -208,6 +209,21 @@ static int64_t next_frame(struct socket_link *me, struct inbound *in) {
     return (int64_t) whole;
 }
 
+/* Answers are gathered while more of what was read is handed on, but not for long. */
+static void uncork(struct socket_link *me) {
+    int64_t now;
+
+    if (++me->parsed >= 8 && me->parsed % 8 != 0)
+        return;
+    if (!me->corked || me->closed || socket_gathered(me) == 0)
+        return;
+    now = (int64_t) sys_now();
+    if (now - me->corked_since < CORK_NS)
+        return;
+    me->corked_since = now;
+    socket_flush(me);
+}
+
 /* Hand on one. 0: there is none, or it is not to go on. */
 static uint32_t parse_one(struct socket_link *me) {
     uint8_t *outer = me->pinned, *mine = me->in.bytes;
@@ -229,6 +245,7 @@ static uint32_t parse_one(struct socket_link *me) {
     me->pinned = mine;
     hand(me, &in);
     me->pinned = outer;
+    uncork(me);
     if (mine != me->in.bytes && mine != outer)
         free(mine);
     return me->down == 0 && !me->closed;
@@ -238,6 +255,8 @@ void socket_parse(struct socket_link *me) {
     int64_t since = (int64_t) sys_now();
     uint32_t count = 0;
 
+    me->corked_since = since;
+    me->parsed = 0;
     socket_enter(me);
     while (parse_one(me))
         count++;

@@ -258,6 +258,10 @@ void client_up(tram_session *session) {
 
     if (session->state != SESSION_LOST)
         return;
+    if (!session->link->ops->keeps) { /* nothing goes before the answer: it may be refused */
+        (void) session_hello(session, FRAME_HELLO);
+        return;
+    }
     open_session(session);
     client_changed(client);
 }

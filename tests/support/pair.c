@@ -174,6 +174,8 @@ static void on_message(tram_server *server, tram_session *session, const struct 
     (void) arg;
     counts.messages++;
     counts.bytes += view->size;
+    if (options.handed)
+        (void) __atomic_add_fetch(options.handed, 1, __ATOMIC_RELAXED);
 }
 
 static void on_session(tram_server *server, tram_session *session, bool online, void *arg) {

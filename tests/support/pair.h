@@ -44,6 +44,7 @@ struct pair_options {
     bool daemon;
     uint32_t sessions_max;
     uint64_t ring_size;
+    uint64_t *handed;         /* shared memory: counts the one-way messages that it was handed */
     const char *journal;      /* a file; each request's payload is appended as it is answered */
 };
 
