@@ -210,9 +210,10 @@ int sys_listen_path(const char *path, int backlog, uint64_t *ret_inode) {
 }
 
 void sys_unlisten_path(const char *path, uint64_t inode) {
-    OWNS_FD int lock = lock_folder(path); /* without it, all the same */
+    OWNS_FD int lock = lock_folder(path);
     struct stat stat;
 
+    (void) lock; /* without it, all the same */
     if (lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) && stat.st_ino == inode)
         (void) unlink(path); /* gone already is as good */
 }
