@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/client.h"
 #include "service/service.h"
 
 /* What the call has to know of what was sent. */
@@ -57,6 +58,13 @@ int call_ask(tram_session *session, struct sending *sending, tram_result_fn *fn,
     return 0;
 }
 
+/* What to tell who waited in vain. */
+static const char *why(const struct endpoint *endpoint, int status) {
+    if (status == -ETIMEDOUT && !endpoint->server && !endpoint->sessions)
+        return client_nobody((const tram_client *) (const void *) endpoint);
+    return status == -ETIMEDOUT ? "no answer in time" : strerror(-status);
+}
+
 /* ---- blocking -------------------------------------------------------------------------------- */
 
 int call_await(struct tram_call *call, tram_reply **ret_reply) {
@@ -75,12 +83,11 @@ int call_await(struct tram_call *call, tram_reply **ret_reply) {
         endpoint->awaited = NULL;
         (void) tram_call_free(call);
         free(reply);
-        return worker_fail(worker, rc, "%s", rc == -ETIMEDOUT ? "no answer in time" :
-                                             "the node failed while it waited for an answer");
+        return worker_fail(worker, rc, "%s", why(endpoint, rc));
     }
     rc = reply->status;
     if (rc < 0) {
-        (void) worker_fail(worker, rc, "%s", reply->text ? reply->text : strerror(-rc));
+        (void) worker_fail(worker, rc, "%s", reply->text ? reply->text : why(endpoint, rc));
         worker_fail_limit(worker, (uint32_t) reply->code);
         free(reply->text);
         free(reply);

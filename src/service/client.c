@@ -54,6 +54,13 @@ void client_space(tram_session *session) {
     client_has_space(client);
 }
 
+const char *client_nobody(const tram_client *client) {
+    const char *trouble =
+        client->watching ? names_trouble(client->endpoint.worker) : NULL;
+
+    return trouble ? trouble : "nobody serves it at the moment";
+}
+
 /* ---- making and ending ----------------------------------------------------------------------- */
 
 static void flush(struct worker_deferred *deferred) {
@@ -301,6 +308,6 @@ int tram_client_wait(tram_client *client, int64_t timeout_ns) {
                                : service_deadline(client->endpoint.service, timeout_ns, 0);
     rc = service_pump(client->endpoint.service, &client->endpoint, &client->wait_up, deadline);
     if (rc == -ETIMEDOUT)
-        return worker_fail(client->endpoint.worker, rc, "no server came");
+        return worker_fail(client->endpoint.worker, rc, "%s", client_nobody(client));
     return rc;
 }

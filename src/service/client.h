@@ -96,6 +96,9 @@ void client_up(tram_session *session);
 void client_down(tram_session *session);
 void client_session_gone(tram_session *session);
 
+/* Why there is no server, as text. */
+const char *client_nobody(const tram_client *client);
+
 /* Servers (target.c). */
 void client_changed(tram_client *client);         /* look who is to be reached, and what can go */
 int client_reach_socket(struct target *target);   /* by one of its addresses, or the one given */

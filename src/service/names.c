@@ -124,6 +124,21 @@ static int names_of(tram_worker *worker, struct names **ret_names) {
     return 0;
 }
 
+const char *names_trouble(tram_worker *worker) {
+    void **slot = service_names(worker);
+    const struct names *names = slot ? *slot : NULL;
+
+    if (!names || names->state != NAMES_AWAY)
+        return NULL;
+    if (names->cannot_start == -ENOENT)
+        return "no tramd runs on this bus, and none is installed; TRAMD=PATH says where it is";
+    if (names->cannot_start < 0)
+        return "no tramd runs on this bus, and none could be started";
+    return worker_flags(worker) & TRAM_WORKER_AUTO
+               ? "tramd is being started"
+               : "no tramd runs on this bus: start it, or use TRAM_WORKER_AUTO";
+}
+
 /* ---- binding --------------------------------------------------------------------------------- */
 
 static void send_bind(struct names_binding_inner *inner) {

@@ -91,3 +91,6 @@ void names_unwatch(struct names_watch *watch);
 /* Parties that this watch knows now, one after the other: NULL gives the first, NULL is the end. */
 const struct names_party *names_next(const struct names_watch *watch,
                                      const struct names_party *party);
+
+/* Why nobody may be found: the daemon is away, or could not be started. NULL: it is there. */
+const char *names_trouble(tram_worker *worker);

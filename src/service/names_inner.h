@@ -70,6 +70,7 @@ struct names {
     int32_t starter;             /* the tramd that we started, until it has gone into the
                                     background; 0: none */
     int64_t started;             /* when; 0: never */
+    int cannot_start;            /* why the last try failed; 0: it did not */
 };
 
 /* ---- names_link.c ---------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,12 +82,22 @@ static int start_at(const char *path, const char *root, const char *bus, int32_t
                      ret_pid);
 }
 
-/* As TRAMD says; else where it was meant to be installed, or in PATH. */
+/* Where it was meant to be installed; else as in the tree in which it was built, or in PATH. */
+static int start_somewhere(const char *root, const char *bus, int32_t *ret_pid) {
+    char beside[PATH_MAX];
+    int rc = start_at(TRAMD_PATH, root, bus, ret_pid);
+
+    if (rc == -ENOENT && sys_beside("../bin/tramd", beside, sizeof(beside)) == 0)
+        rc = start_at(beside, root, bus, ret_pid);
+    return rc == -ENOENT ? start_at("tramd", root, bus, ret_pid) : rc;
+}
+
+/* As TRAMD says, if it is set. */
 static void start_daemon(struct names *names) {
     const char *path = sys_environment("TRAMD");
     char root[256];
     char *slash;
-    int32_t pid;
+    int32_t pid = 0;
     int rc;
 
     (void) snprintf(root, sizeof(root), "%s", tram_bus_path(tram_worker_node(names->worker)));
@@ -98,10 +109,9 @@ static void start_daemon(struct names *names) {
         rc = start_at(path, root, slash + 1, &pid);
     } else {
         path = TRAMD_PATH;
-        rc = start_at(path, root, slash + 1, &pid);
-        if (rc == -ENOENT)
-            rc = start_at("tramd", root, slash + 1, &pid);
+        rc = start_somewhere(root, slash + 1, &pid);
     }
+    names->cannot_start = rc < 0 ? rc : 0;
     if (rc < 0) {
         (void) worker_fail(names->worker, rc, "cannot start %s: %s", path, strerror(-rc));
         return;

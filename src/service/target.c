@@ -232,7 +232,7 @@ int client_pick(tram_client *client, const char *instance, uint64_t key, bool wa
     }
     if (wait || undecided(client))
         return 1;
-    return worker_fail(client->endpoint.worker, -ENOTCONN, "nobody serves it at the moment");
+    return worker_fail(client->endpoint.worker, -ENOTCONN, "%s", client_nobody(client));
 }
 
 /* ---- what sessions tell ---------------------------------------------------------------------- */

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/spawn.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -103,4 +106,17 @@ void sys_most_descriptors(void) {
         limit.rlim_cur = limit.rlim_max;
         (void) setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+int sys_beside(const char *name, char *buffer, size_t size) {
+    static const char here; /* its address is in what is meant */
+    const char *slash;
+    Dl_info info;
+    int length;
+
+    if (!dladdr(&here, &info) || !info.dli_fname || !(slash = strrchr(info.dli_fname, '/')))
+        return -ENOENT;
+    length = snprintf(buffer, size, "%.*s/%s", (int) (slash - info.dli_fname), info.dli_fname,
+                      name);
+    return length < 0 || (size_t) length >= size ? -ENAMETOOLONG : 0;
 }

@@ -5,11 +5,16 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* A `path` without '/' is looked for in PATH; `argv` ends with NULL. The program is a child:
  * sys_spawn_ended() has to be asked. */
 int sys_spawn(const char *path, const char *const *argv, int32_t *ret_pid);
+
+/* The path of `name` as seen from the folder of the shared library, or program, that this code is
+ * in. -ENAMETOOLONG; -ENOENT: nobody knows. */
+int sys_beside(const char *name, char *buffer, size_t size);
 
 /* Has it ended? 1 (it is forgotten, or was by others), 0. */
 int sys_spawn_ended(int32_t pid);
