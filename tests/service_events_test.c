@@ -535,3 +535,72 @@ TEST(a_handler_may_free_anything) {
     }
     events_publisher_end(&pub);
 }
+
+/* ---- durable subscriptions ------------------------------------------------------------------- */
+
+TEST(a_durable_subscription_goes_on_until_it_is_forgotten) {
+    struct tram_subscribe_options wish = TRAM_SUBSCRIBE_OPTIONS_INIT;
+    struct events_pub pub;
+    struct events_sub sub;
+    uint64_t last;
+
+    events_publisher(&pub, NULL);
+    wish.durable = "mine";
+    events_subscriber(&sub, 0);
+    events_subscribe(&sub, 7, NULL, &wish);
+    settle(&pub, &sub, 1);
+    last = sub.last;
+    events_subscriber_end(&sub);
+    for (int i = 0; i < 100; i++) {
+        CHECK_OK(events_publish(&pub, 100, NULL));
+        events_turn();
+    }
+    events_subscriber(&sub, 0); /* another process, as good as */
+    events_subscribe(&sub, 7, NULL, &wish);
+    sub.last = last;
+    EVENTS_UNTIL(sub.last == pub.number);
+    CHECK_EQ(sub.count, 100);
+    CHECK_EQ(sub.missed, 0);
+    CHECK(!tram_subscription_forget(sub.subscription));
+    events_subscribe(&sub, 7, NULL, &wish);
+    EVENTS_UNTIL(sub.online > 0);
+    for (int i = 0; i < 30; i++)
+        events_turn();
+    CHECK_OK(events_publish(&pub, 100, NULL));
+    EVENTS_UNTIL(sub.last == pub.number);
+    CHECK_EQ(sub.count, 101);
+    events_subscriber_end(&sub);
+    events_publisher_end(&pub);
+}
+
+static void never(tram_subscription *subscription, const struct tram_view *view, int status,
+                  void *arg) {
+    (void) subscription;
+    (void) view;
+    (void) arg;
+    FAIL("called: %d", status);
+}
+
+TEST(a_durable_subscription_is_one) {
+    struct tram_subscribe_options wish = TRAM_SUBSCRIBE_OPTIONS_INIT;
+    struct events_pub pub;
+    struct events_sub subs[2];
+
+    events_publisher(&pub, NULL);
+    wish.durable = "mine";
+    events_subscriber(&subs[0], 0);
+    events_subscribe(&subs[0], 7, NULL, &wish);
+    settle(&pub, subs, 1);
+    events_subscriber(&subs[1], 0);
+    events_subscribe(&subs[1], 7, NULL, &wish);
+    EVENTS_UNTIL(subs[1].ended);
+    CHECK_ERR(subs[1].ended, -EBUSY);
+    CHECK(!tram_subscription_free(subs[1].subscription));
+    settle(&pub, subs, 1);
+    CHECK_EQ(subs[0].ended, 0);
+    wish.durable = "no/name";
+    CHECK_ERR(tram_client_subscribe(subs[0].client, 7, NULL, &wish, never, NULL, NULL), -EINVAL);
+    for (int i = 0; i < 2; i++)
+        events_subscriber_end(&subs[i]);
+    events_publisher_end(&pub);
+}

@@ -9,6 +9,8 @@
  * Addresses
  *     svc://name            whoever serves the name; name: 1 to 63 of [A-Za-z0-9._-], '/' between
  *     svc://name:instance   that one of several. A name with its instance is unique on a host
+ *     topic://name          a topic without a broker: every server of it is a publisher, with an
+ *                           instance of its own; a client has all of them (svc://topic/name)
  *     shm://1.2.3.4/name    the endpoint `name` of that node: no daemon is asked
  *     ipc:///path           a UNIX socket; file:///path is the same
  *     tcp://host:port       IPv4, IPv6 in brackets, or a host's name; loopback only, as yet

@@ -345,6 +345,35 @@ static int open_all(struct walk *walk, int rc) {
     return rc;
 }
 
+/* Rings of events that it published, and its readers' files (docs/SEGMENT.md §1). */
+struct events_of {
+    int dir;
+    const char *id;
+    size_t length;
+};
+
+static bool begins_with(const struct events_of *of, const char *text) {
+    return strncmp(text, of->id, of->length) == 0 && text[of->length] == '-';
+}
+
+static int remove_event_file(void *context, const char *name, uint64_t inode) {
+    const struct events_of *of = context;
+    const char *reader = strchr(name, '@');
+
+    (void) inode;
+    if (begins_with(of, name) || (reader && begins_with(of, reader + 1)))
+        (void) sys_unlink(of->dir, name); /* else a publisher's next sweep finds it */
+    return 0;
+}
+
+static void remove_events(const struct bus *bus, const char *id) {
+    OWNS_FD int dir = sys_dir_open(bus->dir, "events");
+    struct events_of of = {.dir = dir, .id = id, .length = strlen(id)};
+
+    if (dir >= 0)
+        (void) sys_dir_each(dir, remove_event_file, &of); /* likewise */
+}
+
 /* Remove a directory whose custody the caller has. Without `force`: -ENOTEMPTY if messages wait,
  * and nothing that counts is changed. `sent`: go over what it sent, too. */
 static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, struct walk *sent) {
@@ -369,6 +398,8 @@ static int remove_node(const struct bus *bus, int dir, tram_id id, bool force, s
         rc = sys_unlink(walk.dir, "lock");
         if (rc == 0 || rc == -ENOENT)
             rc = sys_dir_remove(bus->dir, tram_id_format(id, name));
+        if (rc == 0)
+            remove_events(bus, name);
         if (rc != -ENOTEMPTY)
             break;
         /* Something came between. With the lock our custody is gone: what is there now may be

@@ -113,6 +113,8 @@ static int begin(tram_client *client, tram_worker *worker, const char *address,
     rc = address_parse(address, &client->address, &wrong);
     if (rc < 0)
         return worker_fail(worker, rc, "%s", wrong.text);
+    if (client->address.topic) /* all who publish there */
+        client->choice = TRAM_CHOOSE_LEAST;
     rc = endpoint_init(&client->endpoint, worker, false, calls);
     if (rc == 0)
         rc = endpoint_bind(&client->endpoint, 0);

@@ -57,6 +57,7 @@ static bool is_past(struct feed *feed, int64_t deadline) {
 static enum found examine(struct feed *feed, const struct topic_view *event,
                           struct frame_extra *extra) {
     const struct tram_subscription *subscription = feed->subscription;
+    enum found found;
 
     if (subscription->event != TRAM_ANY_EVENT && subscription->event != event->record.code)
         return FOUND_OTHER;
@@ -64,12 +65,11 @@ static enum found examine(struct feed *feed, const struct topic_view *event,
         extra->deadline = INT64_MAX;
         extra->topic[0] = 0;
         memset(extra->trace, 0, sizeof(extra->trace));
-    } else {
-        enum found found = read_extra(feed, event, extra);
-
-        if (found != FOUND)
-            return found;
+        return subscription->topic[0] && !topic_fits(subscription->topic, "") ? FOUND_OTHER : FOUND;
     }
+    found = read_extra(feed, event, extra);
+    if (found != FOUND)
+        return found;
     if (subscription->topic[0] && !topic_fits(subscription->topic, extra->topic))
         return FOUND_OTHER;
     return extra->deadline != INT64_MAX && is_past(feed, extra->deadline) ? FOUND_EXPIRED : FOUND;

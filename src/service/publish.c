@@ -161,6 +161,17 @@ int publish_explain(tram_server *server, int rc) {
     return worker_fail(worker, rc, "cannot publish: %s", strerror(-rc));
 }
 
+static void put(struct publisher *publisher, const struct event *event) {
+    struct topic_record record = {
+        .size = (uint32_t) (event->frame.extra + event->size),
+        .code = event->code,
+        .extra = event->frame.extra,
+        .flags = event->frame.flags,
+    };
+
+    ring_put(publisher, &record, event->extra, event->in_place ? NULL : event->data, event->more);
+}
+
 int publish_event(struct publisher *publisher, struct event *event, uint32_t flags) {
     struct cached_topic *topic = NULL;
     struct cached *value = NULL;
@@ -178,11 +189,34 @@ int publish_event(struct publisher *publisher, struct event *event, uint32_t fla
     if (rc < 0)
         return rc;
     if (event->in_place || ring_wanted(publisher))
-        ring_put(publisher, event);
+        put(publisher, event);
     if (publisher->messages > 0)
         send_messages(publisher, event);
     if (value)
         cache_put(&publisher->cache, topic, value, sys_wall());
+    publisher->published++;
+    return 0;
+}
+
+/* The short way: nothing but payload, for readers of the ring only. 1: it has to go the long
+ * one. */
+static int publish_plain(tram_server *server, uint32_t code, const void *data, size_t size,
+                         const struct tram_how *how) {
+    struct publisher *publisher = server->events;
+    struct topic_record record = {.size = (uint32_t) size, .code = code};
+    int rc;
+
+    if (how && (how->struct_size < sizeof(*how) || how->flags & ~TRAM_HOW_MORE || how->topic ||
+                how->trace || how->timeout_ns || how->window))
+        return 1;
+    if (!publisher || publisher->messages > 0 || publisher->draft || !ring_wanted(publisher) ||
+        code == TRAM_ANY_EVENT || (!data && size > 0) || trace_current())
+        return 1;
+    rc = ring_room(publisher, size);
+    if (rc < 0 || !publisher->has_ring)
+        return rc < 0 ? rc : 1;
+    publisher_not_held(publisher);
+    ring_put(publisher, &record, NULL, data, how && how->flags);
     publisher->published++;
     return 0;
 }
@@ -196,6 +230,9 @@ int tram_server_publish(tram_server *server, uint32_t event_code, const void *da
 
     if (rc < 0)
         return rc;
+    rc = server->endpoint.dead ? 1 : publish_plain(server, event_code, data, size, how);
+    if (rc <= 0)
+        return rc < 0 ? publish_explain(server, rc) : 0;
     if (server->endpoint.dead ||
         event_init(&event, &sending, server->endpoint.service, event_code, data, size, how) < 0)
         return worker_fail(server->endpoint.worker, -EINVAL, "an argument is out of its range");

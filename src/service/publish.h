@@ -24,9 +24,12 @@ struct backlog {              /* an event that waits */
 };
 
 struct subscriber {
-    struct subscriber *next, **link;
-    struct publisher *publisher;
+    struct subscriber *next;  /* these four are looked at for each event: in one line of cache */
     tram_session *session;    /* NULL: it is away, and its reader's file is not */
+    const uint64_t *armed;    /* of its reader; NULL: by messages */
+    uint64_t rung;
+    struct subscriber **link;
+    struct publisher *publisher;
     uint32_t number;          /* of the subscription there */
     uint32_t event;
     enum tram_delivery delivery;
@@ -35,7 +38,7 @@ struct subscriber {
     bool ring, durable;
     struct topic_file reader;
     struct reader_name name;
-    uint64_t start, rung;
+    uint64_t start;
     /* By messages. */
     struct backlog *first, **end;
     uint64_t bytes;
@@ -140,8 +143,10 @@ static inline bool ring_wanted(const struct publisher *publisher) {
 }
 /* Room for an event: 0; -EAGAIN: a subscriber holds it up; -EMSGSIZE. */
 int ring_room(struct publisher *publisher, size_t size);
-/* Write it into the room. */
-void ring_put(struct publisher *publisher, const struct event *event);
+/* Write it into the room: `extra` bytes of what stands in front, then the payload; `data` NULL: it
+ * is there. */
+void ring_put(struct publisher *publisher, const struct topic_record *record, const void *extra,
+              const void *data, bool more);
 /* Make all that is staged visible, and wake those who sleep. */
 void ring_publish(struct publisher *publisher);
 /* Look at it again when the loop turns. */

@@ -54,7 +54,7 @@ static bool must_wake(const struct publisher *publisher, const struct subscriber
     uint64_t at = publisher->looked, end = WORD_POSITION(publisher->tx.tail);
     uint64_t position = WORD_POSITION(load_relaxed(&reader_words(&subscriber->reader)->position));
 
-    if (at - publisher->tx.floor > publisher->tx.mask ||
+    if (at - publisher->tx.floor > publisher->tx.mask + 1 ||
         end - position > (publisher->tx.mask + 1) / 4)
         return true;
     for (uint32_t i = 0; at != end; i++)
@@ -71,12 +71,12 @@ static void wake(struct publisher *publisher) {
         uint64_t armed;
 
         next = at->next;
-        if (!at->ring || !at->session)
+        if (!at->armed)
             continue;
-        armed = load_relaxed(&reader_words(&at->reader)->armed); /* F1 */
+        armed = load_relaxed(at->armed); /* F1 */
         if (__builtin_expect(!(armed & ARMED_ON) || armed == at->rung, 1))
             continue;
-        if (must_wake(publisher, at))
+        if (at->session && must_wake(publisher, at))
             news(at, armed);
     }
     publisher->looked = WORD_POSITION(publisher->tx.tail);
@@ -135,7 +135,8 @@ static uint64_t position_of(struct publisher *publisher, struct subscriber *subs
     else if (topic_tx_position(&publisher->tx, reader, &position) < 0)
         position = 0; /* nonsense holds it up as long as one who never reads */
     /* What is gone is gone: one that was cut off and is back begins at the floor. */
-    return position - publisher->tx.floor <= publisher->tx.mask ? position : publisher->tx.floor;
+    return position - publisher->tx.floor <= publisher->tx.mask + 1 ? position
+                                                                    : publisher->tx.floor;
 }
 
 /* The position of the slowest with back-pressure; UINT64_MAX: nobody has it. */
@@ -176,22 +177,38 @@ static void give_up(struct publisher *publisher) {
     ring_close(publisher);
 }
 
+/* Is there so much room that going on is worth it? One step at a time, each with a bell, would be
+ * slow. */
+static bool is_ample(const struct publisher *publisher, uint64_t limit) {
+    const struct topic_tx *tx = &publisher->tx;
+
+    return publisher->held_since == 0 || limit >= WORD_POSITION(tx->tail) ||
+           limit - tx->floor >= TOPIC_AMPLE(tx->mask);
+}
+
 static int make_room(struct publisher *publisher, size_t size) {
     struct topic_tx *tx = &publisher->tx;
     struct subscriber *who = NULL;
+    uint64_t limit;
 
     if (sys_map_torn(&publisher->file.map)) {
         give_up(publisher);
         return 0;
     }
-    if (topic_tx_make_room(tx, size, slowest(publisher, &who)))
+    limit = slowest(publisher, &who);
+    if (is_ample(publisher, limit) && topic_tx_make_room(tx, size, limit))
         return 0;
     ring_publish(publisher);
     topic_tx_want(tx);
-    while (!topic_tx_make_room(tx, size, slowest(publisher, &who))) {
+    for (;;) {
+        limit = slowest(publisher, &who);
+        if (is_ample(publisher, limit) && topic_tx_make_room(tx, size, limit))
+            break;
         wake_slowest(who);
         if (publisher_waits(publisher))
             return -EAGAIN;
+        if (topic_tx_make_room(tx, size, limit)) /* slow, but it reads */
+            break;
         subscriber_cut(who, -EPIPE);
     }
     topic_tx_unwant(tx);
@@ -211,18 +228,14 @@ int ring_room(struct publisher *publisher, size_t size) {
 void ring_moved(struct publisher *publisher) {
     struct topic_tx *tx = &publisher->tx;
     struct subscriber *who = NULL;
-    uint64_t limit;
 
     if (!publisher->wants_space)
         return;
-    if (publisher->has_ring && tx->want & ARMED_ON) {
-        limit = slowest(publisher, &who);
-        if (limit != UINT64_MAX && limit - tx->floor < (tx->mask + 1) / 8 &&
-            limit != WORD_POSITION(tx->tail)) {
-            topic_tx_want(tx);
-            if (slowest(publisher, &who) == limit)
-                return; /* it will ring again */
-        }
+    if (publisher->has_ring && tx->want & ARMED_ON &&
+        !is_ample(publisher, slowest(publisher, &who))) {
+        topic_tx_want(tx);
+        if (!is_ample(publisher, slowest(publisher, &who)))
+            return; /* it will ring again */
     }
     publisher->space_came = true;
     ring_look_again(publisher);
@@ -230,22 +243,18 @@ void ring_moved(struct publisher *publisher) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-void ring_put(struct publisher *publisher, const struct event *event) {
+void ring_put(struct publisher *publisher, const struct topic_record *record, const void *extra,
+              const void *data, bool more) {
     struct topic_tx *tx = &publisher->tx;
-    struct topic_record record = {
-        .size = (uint32_t) (event->frame.extra + event->size),
-        .code = event->code,
-        .extra = event->frame.extra,
-        .flags = event->frame.flags,
-    };
-    uint8_t *body = topic_tx_header(tx, &record);
+    uint8_t *body = topic_tx_header(tx, record);
+    size_t size = record->size - record->extra;
 
-    if (event->frame.extra > 0)
-        memcpy(body, event->extra, event->frame.extra);
-    if (!event->in_place && event->size > 0)
-        memcpy(body + event->frame.extra, event->data, event->size);
-    topic_tx_stage(tx, record.size);
-    if (event->more && tx->pos - WORD_POSITION(tx->tail) < STAGED_MAX)
+    if (__builtin_expect(record->extra > 0, 0))
+        memcpy(body, extra, record->extra);
+    if (data && size > 0)
+        memcpy(body + record->extra, data, size);
+    topic_tx_stage(tx, record->size);
+    if (more && tx->pos - WORD_POSITION(tx->tail) < STAGED_MAX)
         ring_look_again(publisher);
     else
         ring_publish(publisher);

@@ -220,6 +220,9 @@ static int name_it(tram_server *server, tram_worker *worker, const char *address
         return worker_fail(worker, rc, "%s", wrong.text);
     if (parsed.kind != ADDRESS_SVC)
         return worker_fail(worker, -EINVAL, "a server is svc://name; other addresses are options");
+    if (parsed.topic && !parsed.name.instance[0]) /* one of many that publish there */
+        (void) snprintf(parsed.name.instance, sizeof(parsed.name.instance), "%08x%08x",
+                        service_random(), service_random());
     name_format(parsed.name.name, parsed.name.instance, full);
     (void) snprintf(text, sizeof(text), "shm://%s/%s",
                     tram_id_format(tram_node_id(tram_worker_node(worker)), id), full);

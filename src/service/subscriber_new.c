@@ -35,6 +35,7 @@ static void by_ring(struct subscriber *subscriber, const struct topic_file *read
     subscriber->ring = true;
     subscriber->durable = durable;
     subscriber->reader = *reader;
+    subscriber->armed = &reader_words(reader)->armed;
     subscriber->name = *name;
     subscriber->start = WORD_POSITION(subscriber->publisher->tx.tail);
     subscriber->publisher->messages--;

@@ -296,6 +296,7 @@ static int take_over(int dir, const char *name, uint32_t subscriber,
         return -EBUSY;
     }
     store_relaxed(&reader_words(file)->node, subscriber);
+    (void) sys_unlock(fd, 0); /* the mapping would keep it, for some time also after our end */
     return 0;
 }
 

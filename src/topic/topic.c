@@ -160,6 +160,9 @@ bool topic_rx_done(struct topic_rx *rx) {
     want = load_relaxed(&rx->words->want);
     if (!(want & ARMED_ON) || want == rx->rung)
         return false;
+    if (rx->pos != rx->tail &&
+        rx->pos - load_relaxed(&rx->words->floor) < TOPIC_AMPLE(rx->mask))
+        return false; /* it is asked again before the last event of those that are there */
     rx->rung = want;
     return true;
 }

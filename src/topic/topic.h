@@ -75,6 +75,7 @@
 #define TOPIC_MIN    65536u   /* smallest capacity */
 #define TOPIC_MAX    (UINT64_C(1) << 32)
 #define READER_SIZE  4096u
+#define TOPIC_AMPLE(mask) (((mask) + 1) / 8) /* so much room is worth a bell */
 #define TOPIC_UNKNOWN UINT64_MAX
 #define READER_BLOCK 1u       /* of a durable one: it has back-pressure */
 
@@ -277,8 +278,8 @@ static inline bool topic_rx_intact(const struct topic_rx *rx, const struct topic
     return load_relaxed(&rx->words->floor) <= view->at;
 }
 
-/* Done with all that was handed out. True: the writer waits for that, and is to be rung (said once
- * per want word). */
+/* Done with all that was handed out. True: the writer waits for that, there is ample room now or
+ * nothing more to read, and it is to be rung (said once per want word). */
 bool topic_rx_done(struct topic_rx *rx);
 
 /* From the caller's fence (F2) on, the writer rings. Then look once more, and sleep. */

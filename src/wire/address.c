@@ -127,6 +127,21 @@ static int svc_parse(const char *rest, struct address *address, struct wrong *wr
     return 0;
 }
 
+#define TOPIC_PREFIX "topic/"
+
+static int topic_parse(const char *rest, struct address *address, struct wrong *wrong) {
+    char full[NAME_FULL_SIZE];
+    int length = snprintf(full, sizeof(full), TOPIC_PREFIX "%s", rest);
+
+    address->topic = true;
+    if (length >= (int) sizeof(full) || name_parse(full, &address->name) < 0)
+        return wrong_set(wrong, -EINVAL,
+                         "'%.130s' is no name of a topic: 1 to 57 of A-Z a-z 0-9 . _ - with '/' "
+                         "between",
+                         rest);
+    return 0;
+}
+
 static int shm_parse(const char *rest, struct address *address, struct wrong *wrong) {
     const char *at = rest;
 
@@ -188,7 +203,7 @@ static const struct {
 } schemes[] = {
     { "svc", ADDRESS_SVC, svc_parse }, { "shm", ADDRESS_SHM, shm_parse },
     { "ipc", ADDRESS_IPC, ipc_parse }, { "tcp", ADDRESS_TCP, tcp_parse },
-    { "file", ADDRESS_IPC, ipc_parse },
+    { "file", ADDRESS_IPC, ipc_parse }, { "topic", ADDRESS_SVC, topic_parse },
 };
 
 int address_parse(const char *text, struct address *ret_address, struct wrong *wrong) {
@@ -221,8 +236,11 @@ char *address_format(const struct address *address, char buffer[ADDRESS_SIZE]) {
 
     switch (address->kind) {
     case ADDRESS_SVC:
-        (void) snprintf(buffer, ADDRESS_SIZE, "svc://%s",
-                        name_format(address->name.name, address->name.instance, full));
+        (void) name_format(address->name.name, address->name.instance, full);
+        if (address->topic)
+            (void) snprintf(buffer, ADDRESS_SIZE, "topic://%s", full + strlen(TOPIC_PREFIX));
+        else
+            (void) snprintf(buffer, ADDRESS_SIZE, "svc://%s", full);
         break;
     case ADDRESS_SHM:
         (void) snprintf(buffer, ADDRESS_SIZE, "shm://%u.%u.%u.%u/%s", node >> 24, node >> 16 & 255,

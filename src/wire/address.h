@@ -3,6 +3,7 @@
  * Addresses of services, as text and taken apart (include/tram/service.h says what they mean).
  *
  *     svc://NAME  svc://NAME:INSTANCE     wire/name.h
+ *     topic://NAME                        svc://topic/NAME, and with it who publishes there
  *     shm://1.2.3.4/NAME                  … with instance, too
  *     ipc:///PATH  file:///PATH           absolute, as its bytes are (no %20), up to 107
  *     tcp://HOST:PORT                     1.2.3.4, [IPv6], or a host's name; port 0: for a server,
@@ -10,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "wire/name.h"
@@ -22,6 +24,7 @@ enum address_kind { ADDRESS_SVC = 1, ADDRESS_SHM, ADDRESS_IPC, ADDRESS_TCP };
 struct address {
     enum address_kind kind;
     struct name name;  /* svc, shm */
+    bool topic;        /* svc: it was written topic:// */
     uint32_t node;     /* shm */
     char path[108];    /* ipc */
     char host[256];    /* tcp: without brackets */
