@@ -301,7 +301,6 @@ struct link *socket_link_new(tram_worker *worker, int fd, enum address_kind kind
     me->fd = fd;
     me->kind = kind;
     me->connecting = pending;
-    me->quick = true;
     me->up_owed = !listener;
     me->listener = listener;
     me->memory.fn = free_memory;

@@ -39,10 +39,9 @@ struct socket_link {
     bool up_owed;                      /* the owner is to hear that it is connected */
     bool wants_space;                  /* … the owner; */
     bool full;                         /* the kernel takes no more at the moment */
-    bool corked;                       /* more of what was read is to be handed on: sends wait */
-    bool quick;                        /* … because handlers were quick the last time; */
-    int64_t corked_since;              /* but not for long */
-    uint32_t parsed;                   /* frames, to look at the clock now and then */
+    bool corked;                       /* more of what was read is to be handed on: sends wait, … */
+    int64_t corked_since, looked_at;   /* … but not for long; */
+    uint32_t look_in, look_every;      /* … frames, until the clock is looked at */
     bool paused;                       /* the application keeps too much: nothing is read */
     bool cut;                          /* writing failed: what it said before is still read */
     bool down_told;

@@ -10,8 +10,8 @@
 #include "sys/clock.h"
 #include "sys/socket.h"
 
-#define QUICK_NS     2000              /* of a frame with its handler: then answers are gathered */
-#define CORK_NS      20000
+#define QUICK_NS     2000              /* of a frame with its handler */
+#define CORK_NS      20000             /* how long answers are gathered */
 #define ANSWER_NS    INT64_C(10000000) /* one-way messages are acknowledged within this time, … */
 #define ANSWER_EVERY 1024u             /* … or so many together */
 
@@ -209,23 +209,25 @@ static int64_t next_frame(struct socket_link *me, struct inbound *in) {
     return (int64_t) whole;
 }
 
-/* Answers are gathered while more of what was read is handed on, but not for long. */
+/* Answers are gathered while more of what was read is handed on, but not for long. The clock is
+ * looked at after each slow handler, and now and then between quick ones. */
 static void uncork(struct socket_link *me) {
     int64_t now;
 
-    if (++me->parsed >= 8 && me->parsed % 8 != 0)
-        return;
-    if (!me->corked || me->closed || socket_gathered(me) == 0)
+    if (--me->look_in > 0 || me->closed)
         return;
     now = (int64_t) sys_now();
-    if (now - me->corked_since < CORK_NS)
+    me->look_every = now - me->looked_at < me->look_every * QUICK_NS ? 8 : 1;
+    me->look_in = me->look_every;
+    me->looked_at = now;
+    if (now - me->corked_since < CORK_NS || socket_gathered(me) == 0)
         return;
-    me->corked_since = now;
     socket_flush(me);
+    me->corked_since = me->looked_at = (int64_t) sys_now();
 }
 
-/* Hand on one. 0: there is none, or it is not to go on. */
-static uint32_t parse_one(struct socket_link *me) {
+/* Hand on one. False: there is none, or it is not to go on. */
+static bool parse_one(struct socket_link *me) {
     uint8_t *outer = me->pinned, *mine = me->in.bytes;
     struct inbound in;
     int64_t whole;
@@ -233,15 +235,15 @@ static uint32_t parse_one(struct socket_link *me) {
     if (socket_keeps_too_much(me)) {
         me->paused = true;
         socket_watch(me);
-        return 0;
+        return false;
     }
     whole = next_frame(me, &in);
     if (whole < 0)
         (void) socket_broken(me, (int) whole);
     if (whole <= 0)
-        return 0;
+        return false;
     me->in.start += (size_t) whole; /* first, because what comes now may read on */
-    me->corked = me->quick && me->in.start < me->in.end;
+    me->corked = me->in.start < me->in.end;
     me->pinned = mine;
     hand(me, &in);
     me->pinned = outer;
@@ -252,17 +254,12 @@ static uint32_t parse_one(struct socket_link *me) {
 }
 
 void socket_parse(struct socket_link *me) {
-    int64_t since = (int64_t) sys_now();
-    uint32_t count = 0;
-
-    me->corked_since = since;
-    me->parsed = 0;
+    me->corked_since = me->looked_at = (int64_t) sys_now();
+    me->look_in = me->look_every = 1;
     socket_enter(me);
     while (parse_one(me))
-        count++;
+        ;
     me->corked = false;
-    if (count > 1)
-        me->quick = (int64_t) sys_now() - since < (int64_t) count * QUICK_NS;
     if (!socket_leave(me))
         return;
     if (me->in.start == me->in.end && me->in.bytes != me->pinned) {

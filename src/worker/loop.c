@@ -99,6 +99,7 @@ static bool timers(tram_worker *worker) {
 
 /* True: something was done. */
 static bool turn(tram_worker *worker, int64_t look_ns) {
+    int64_t pause = 0;
     bool any = false;
 
     if (unlikely(worker_interrupted(worker))) {
@@ -111,8 +112,15 @@ static bool turn(tram_worker *worker, int64_t look_ns) {
         if (unlikely(worker_over(worker)))
             return true;
     }
-    /* A receive that finds nothing costs some µs, or the way to sleep and back. */
-    if (!any || worker_read_clock(worker) - worker->received_at >= RECEIVE_NS) {
+    /* A receive that finds nothing costs some µs, or the way to sleep and back; and sources that
+     * look, too, are not kept waiting for its look. */
+    if (any) {
+        pause = RECEIVE_NS;
+    } else if (worker->sources && look_ns > 0) {
+        pause = look_ns;
+        look_ns = 0;
+    }
+    if (pause == 0 || worker_read_clock(worker) - worker->received_at >= pause) {
         any |= worker_messages(worker, look_ns);
         worker->received_at = worker->now;
     }

@@ -46,9 +46,13 @@ static bool look(tram_worker *worker, struct worker_port *port, const bool *done
                  int64_t look_ns) {
     bool any = false;
 
-    if (worker_receive(worker, look_ns) > 0) {
-        from_batch(worker, port, done);
-        any = true;
+    /* As in turn(): sources that look, too, are not kept waiting. */
+    if (!worker->sources || look_ns == 0 || worker->now - worker->received_at >= look_ns) {
+        worker->received_at = worker->now;
+        if (worker_receive(worker, worker->sources ? 0 : look_ns) > 0) {
+            from_batch(worker, port, done);
+            any = true;
+        }
     }
     if (worker->forked || *done)
         return true;
