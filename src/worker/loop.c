@@ -137,8 +137,10 @@ static bool turn(tram_worker *worker, int64_t look_ns) {
 
 /* ---- sleeping -------------------------------------------------------------------------------- */
 
+/* An alarm that rings too early is left: it is one wake-up more, and not one system call more each
+ * time that the deadline moves on. */
 int worker_arm(tram_worker *worker, int64_t due) {
-    if (worker->armed == due && due > worker->now)
+    if (worker->armed > worker->now && worker->armed <= due)
         return 0;
     worker->armed = due;
     return sys_alarm_set(worker->alarm, due);

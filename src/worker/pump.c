@@ -63,7 +63,9 @@ static bool look(tram_worker *worker, struct worker_port *port, const bool *done
     (void) worker_read_clock(worker);
     if (worker->now >= heap_due(&worker->inner_timers))
         any |= worker_timers_run(worker, &worker->inner_timers);
-    if (!worker->forked && worker->inner_ios > 0 && worker->now - worker->looked_at >= LOOK_NS) {
+    /* Who goes to sleep at once is woken by them. */
+    if (!worker->forked && worker->inner_ios > 0 && (any || look_ns > 0) &&
+        worker->now - worker->looked_at >= LOOK_NS) {
         worker->looked_at = worker->now;
         any |= worker_ready_run(worker, worker->inner_set);
     }
