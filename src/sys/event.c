@@ -2,7 +2,6 @@
 #include "sys/event.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -80,9 +79,9 @@ int sys_watch_remove(int set, int fd) {
     return epoll_ctl(set, EPOLL_CTL_DEL, fd, &event) < 0 ? -errno : 0;
 }
 
-int sys_watch_ready(int set, struct sys_ready *ret_ready, int max) {
+static int ready(int set, struct sys_ready *ret_ready, int max, int timeout) {
     struct epoll_event events[16];
-    int count = epoll_wait(set, events, max < 16 ? max : 16, 0);
+    int count = epoll_wait(set, events, max < 16 ? max : 16, timeout);
 
     for (int i = 0; i < count; i++) {
         uint32_t told = events[i].events;
@@ -95,10 +94,12 @@ int sys_watch_ready(int set, struct sys_ready *ret_ready, int max) {
     return count < 0 ? 0 : count;
 }
 
-void sys_watch_wait(int set) {
-    struct pollfd entry = {.fd = set, .events = POLLIN};
+int sys_watch_ready(int set, struct sys_ready *ret_ready, int max) {
+    return ready(set, ret_ready, max, 0);
+}
 
-    (void) poll(&entry, 1, -1); /* whatever ended it, the caller looks */
+int sys_watch_wait(int set, struct sys_ready *ret_ready, int max) {
+    return ready(set, ret_ready, max, -1);
 }
 
 void sys_thread_name(const char *name) {

@@ -35,8 +35,8 @@ int sys_watch_change(int set, int fd, uint32_t events, void *data);
 int sys_watch_remove(int set, int fd);
 /* Those that are ready now; up to `max`, at most 16. */
 int sys_watch_ready(int set, struct sys_ready *ret_ready, int max);
-/* Wait for one of them. A signal ends it, too. */
-void sys_watch_wait(int set);
+/* The same, when there is one; 0 after a signal. */
+int sys_watch_wait(int set, struct sys_ready *ret_ready, int max);
 
 /* Name the calling thread, cut to fit, for tools. */
 void sys_thread_name(const char *name);

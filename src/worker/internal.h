@@ -283,6 +283,7 @@ void worker_sources_wake(tram_worker *worker);
 
 /* watch.c */
 bool worker_ready_run(tram_worker *worker, int set);
+void worker_ready_wait(tram_worker *worker);
 void worker_watches_end(tram_worker *worker);
 
 /* For loops over handlers. Has somebody, outside or in a handler, something to be done soon? */

@@ -94,15 +94,7 @@ static void sleep_until(tram_worker *worker, int64_t deadline) {
     if (due <= worker->now || !worker_sources_sleep(worker))
         return;
     (void) worker_arm(worker, due); /* cannot fail for a valid time */
-    sys_watch_wait(worker->inner_set);
-    worker_sources_wake(worker);
-    if (worker->forked)
-        return;
-    worker->looked_at = worker_read_clock(worker);
-    if (worker->armed <= worker->now)
-        worker->armed = 0;
-    if (worker->inner_ios > 0)
-        (void) worker_ready_run(worker, worker->inner_set);
+    worker_ready_wait(worker);
 }
 
 static int pump(tram_worker *worker, struct worker_port *port, const bool *done,

@@ -91,28 +91,47 @@ tram_io *tram_io_free(tram_io *io) {
     return NULL;
 }
 
-/* Have the handlers of a set called that are due. */
-bool worker_ready_run(tram_worker *worker, int set) {
-    struct ready_frame frame = {.outer = worker->frames};
+/* Have the handlers called of those that are ready. */
+static bool run(tram_worker *worker, int set, struct ready_frame *frame) {
     bool any = false;
 
-    frame.count = sys_watch_ready(set, frame.ready, 16);
-    worker->frames = &frame;
-    for (int i = 0; i < frame.count; i++) {
-        tram_io *io = frame.ready[i].data;
+    frame->outer = worker->frames;
+    worker->frames = frame;
+    for (int i = 0; i < frame->count; i++) {
+        tram_io *io = frame->ready[i].data;
 
         if (!io) /* freed meanwhile; or the node or the alarm, which are looked at anyway */
             continue;
         any = true;
-        io->fn(io, io->fd, frame.ready[i].events, io->arg);
+        io->fn(io, io->fd, frame->ready[i].events, io->arg);
         if (unlikely(worker->forked))
             break;
         worker_after_handler(worker);
         if (unlikely(worker_over(worker)) && set == worker->outer_set)
             break; /* level-triggered: the others are found again */
     }
-    worker->frames = frame.outer;
+    worker->frames = frame->outer;
     return any;
+}
+
+/* Have the handlers of a set called that are due. */
+bool worker_ready_run(tram_worker *worker, int set) {
+    struct ready_frame frame;
+
+    frame.count = sys_watch_ready(set, frame.ready, 16);
+    return run(worker, set, &frame);
+}
+
+/* Sleep until something of the inner set is due, and have its handlers called. */
+void worker_ready_wait(tram_worker *worker) {
+    struct ready_frame frame;
+
+    frame.count = sys_watch_wait(worker->inner_set, frame.ready, 16);
+    worker_sources_wake(worker);
+    worker->looked_at = worker_read_clock(worker);
+    if (worker->armed <= worker->now)
+        worker->armed = 0; /* it rang: to be set anew */
+    (void) run(worker, worker->inner_set, &frame);
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */
