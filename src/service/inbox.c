@@ -83,6 +83,17 @@ void inbox_open(struct worker_deferred *deferred) {
     }
 }
 
+void inbox_list_answered(struct endpoint *endpoint, const tram_session *session) {
+    for (struct inbox_message *m = endpoint->inbox; m; m = m->next) {
+        bool ends = m->in.frame.kind == FRAME_REPLY || m->in.frame.kind == FRAME_ERROR;
+        struct tram_call *call =
+            ends && m->session == session ? call_find(endpoint, m->in.frame.correlation) : NULL;
+
+        if (call && call->session == session)
+            call->listed = true;
+    }
+}
+
 void inbox_drop(struct endpoint *endpoint, tram_session *session) {
     struct inbox_message **link = &endpoint->inbox;
 

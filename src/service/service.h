@@ -174,6 +174,8 @@ void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inb
 bool inbox_keep(struct endpoint *endpoint, tram_session *session, struct inbound *in);
 void inbox_open(struct worker_deferred *deferred);
 void inbox_drop(struct endpoint *endpoint, tram_session *session); /* NULL: all */
+/* Mark the calls of this session whose answers are kept as `listed`. */
+void inbox_list_answered(struct endpoint *endpoint, const tram_session *session);
 
 /* ---- sessions (session.c, control.c) --------------------------------------------------------- */
 
@@ -271,7 +273,8 @@ struct tram_call {
     uint8_t state;
     bool traced;
     bool waits;
-    bool listed;                    /* SYNC: the server that came back has it */
+    bool listed;                    /* SYNC: the server that came back has it, or its answer is
+                                       kept here */
     bool before_sync;               /* sent before the server went */
     uint32_t parts;                 /* handed out since the last CREDIT */
     uint32_t window;
@@ -415,3 +418,5 @@ const uint8_t *trace_current(void);
 void sync_send(tram_session *session);
 void sync_arrived(tram_session *session, const struct inbound *in);
 void synced_arrived(tram_session *session, const struct inbound *in);
+/* SYNC was refused: nobody has anything of what was sent. */
+void sync_refused(tram_session *session);

@@ -53,6 +53,23 @@ void sync_arrived(tram_session *session, const struct inbound *in) {
     free(list);
 }
 
+/* What nobody has any more, or of those that went before SYNC only. An answer that is kept until a
+ * blocking call is over came before this, too. */
+static void end_unlisted(tram_session *session, bool all) {
+    struct endpoint *endpoint = session->endpoint;
+
+    inbox_list_answered(endpoint, session);
+    for (uint32_t i = 0; endpoint->calls.slots && i <= endpoint->calls.mask; i++) {
+        struct tram_call *call = endpoint->calls.slots[i];
+
+        if (!call || call->session != session || (!all && !call->before_sync))
+            continue;
+        call->before_sync = false;
+        if (!call->listed)
+            call_end(call, -ECONNRESET);
+    }
+}
+
 void synced_arrived(tram_session *session, const struct inbound *in) {
     struct endpoint *endpoint = session->endpoint;
 
@@ -69,13 +86,10 @@ void synced_arrived(tram_session *session, const struct inbound *in) {
         if (call && call->session == session)
             call->listed = true;
     }
-    for (uint32_t i = 0; endpoint->calls.slots && i <= endpoint->calls.mask; i++) {
-        struct tram_call *call = endpoint->calls.slots[i];
+    end_unlisted(session, false);
+}
 
-        if (!call || call->session != session || !call->before_sync)
-            continue;
-        call->before_sync = false;
-        if (!call->listed)
-            call_end(call, -ECONNRESET);
-    }
+void sync_refused(tram_session *session) {
+    session->syncing = false;
+    end_unlisted(session, true);
 }

@@ -342,10 +342,8 @@ void client_left(tram_session *session, int why) {
     }
     session->refused = true;
     try_again(client);
-    if (session->syncing) { /* refused behind all that is still in the ring */
-        session->syncing = false;
-        calls_end(&client->endpoint, session, -ECONNRESET);
-    }
+    if (session->syncing)
+        sync_refused(session); /* behind all that is still in the ring */
     if (session->state != SESSION_DEAD)
         lose(session);
 }
