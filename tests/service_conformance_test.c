@@ -239,6 +239,20 @@ EACH(time_out_ends_it_and_the_server_is_told) {
     CHECK_EQ(e.count, 1);
 }
 
+EACH(time_out_counts_from_the_call) {
+    struct tram_how how = TRAM_HOW_INIT;
+    int64_t until;
+    tram_reply *reply;
+
+    CHECK_OK(tram_client_wait(at->client, pair_patience()));
+    until = pair_now() + 400000000;
+    while (pair_now() < until) /* in vain, without a turn of the worker */
+        ;
+    how.timeout_ns = 300000000;
+    CHECK_OK(tram_client_call(at->client, PAIR_ECHO, "x", 1, &how, &reply));
+    (void) tram_reply_free(reply);
+}
+
 EACH(cancelled_call_is_silent) {
     struct pair_counts counts;
     struct end e = {0};

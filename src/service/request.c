@@ -240,5 +240,5 @@ bool tram_request_over(const tram_request *request) {
     if (!request || request->over || !request->session)
         return true;
     return request->view.deadline_ns != TRAM_FOREVER &&
-           worker_now(request->service->worker) >= request->view.deadline_ns;
+           worker_read_clock(request->service->worker) >= request->view.deadline_ns;
 }

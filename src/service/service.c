@@ -99,7 +99,7 @@ int64_t service_deadline(struct service *service, int64_t timeout_ns, int64_t ot
         timeout_ns = otherwise;
     if (timeout_ns < 0)
         return INT64_MAX;
-    now = worker_now(service->worker);
+    now = worker_read_clock(service->worker); /* the handler may have run for long */
     return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
 }
 

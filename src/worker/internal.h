@@ -228,7 +228,6 @@ uintptr_t worker_self(void);
 
 /* loop.c */
 void worker_call_attention(tram_worker *worker); /* any thread */
-int64_t worker_read_clock(tram_worker *worker);
 int worker_loop(tram_worker *worker);
 int worker_turn_once(tram_worker *worker);
 int worker_arm(tram_worker *worker, int64_t due);

@@ -145,3 +145,5 @@ const char *worker_bus(const tram_worker *worker);
 /* CLOCK_MONOTONIC as of the beginning of this turn, or now if the turn is older than that matters:
  * what one handler after the other may use without a clock read each. */
 int64_t worker_now(tram_worker *worker);
+/* … and now. */
+int64_t worker_read_clock(tram_worker *worker);
