@@ -142,7 +142,9 @@ int tram_session_ask(tram_session *session, uint32_t code, const void *data, siz
     struct sending sending;
     int rc = begin(session, &sending, FRAME_REQUEST, code, data, size, how);
 
-    return rc < 0 ? rc : call_ask(session, &sending, fn, arg, ret_call);
+    if (rc < 0)
+        return rc;
+    return session_gone(session, call_ask(session, &sending, fn, arg, ret_call));
 }
 
 int tram_session_call(tram_session *session, uint32_t code, const void *data, size_t size,
@@ -157,7 +159,7 @@ int tram_session_call(tram_session *session, uint32_t code, const void *data, si
         return worker_fail(session->endpoint->worker, -EINVAL, "nowhere to put the reply");
     if (session_is_own(session))
         return worker_fail(session->endpoint->worker, -EDEADLK, "the client is this worker's own");
-    rc = call_ask(session, &sending, NULL, NULL, &call);
+    rc = session_gone(session, call_ask(session, &sending, NULL, NULL, &call));
     if (rc < 0)
         return rc;
     call->reply = reply_new();
@@ -173,5 +175,7 @@ int tram_session_send(tram_session *session, uint32_t code, const void *data, si
     struct sending sending;
     int rc = begin(session, &sending, FRAME_ONEWAY, code, data, size, how);
 
-    return rc < 0 ? rc : sending_send(&sending, session, session_own(session));
+    if (rc < 0)
+        return rc;
+    return session_gone(session, sending_send(&sending, session, session_own(session)));
 }

@@ -228,9 +228,12 @@ int client_ask(tram_client *client, enum frame_kind kind, uint32_t code, const v
                      client_waits(client, how), &session);
     if (rc < 0)
         return rc;
-    if (rc > 0 || client->queue)
-        return ask_later(client, &sending, how, fn, arg, ret_call);
-    return call_ask(session, &sending, fn, arg, ret_call);
+    if (rc == 0 && !client->queue) {
+        rc = call_ask(session, &sending, fn, arg, ret_call);
+        if (!client_unreachable(session, rc))
+            return rc;
+    }
+    return ask_later(client, &sending, how, fn, arg, ret_call);
 }
 
 int tram_client_ask(tram_client *client, uint32_t code, const void *data, size_t size,
@@ -286,10 +289,13 @@ int tram_client_send(tram_client *client, uint32_t code, const void *data, size_
                      client_waits(client, how), &session);
     if (rc < 0)
         return rc;
-    if (rc > 0 || client->queue)
-        return queue_put(client, &sending, how, NULL);
-    session->messages_ever++;
-    return sending_send(&sending, session, session_own(session));
+    if (rc == 0 && !client->queue) {
+        session->messages_ever++;
+        rc = sending_send(&sending, session, session_own(session));
+        if (!client_unreachable(session, rc))
+            return rc;
+    }
+    return queue_put(client, &sending, how, NULL);
 }
 
 int tram_client_wait(tram_client *client, int64_t timeout_ns) {

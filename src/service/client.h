@@ -111,6 +111,10 @@ void client_targets_gone(tram_client *client);
 int client_pick(tram_client *client, const char *instance, uint64_t key, bool wait,
                 tram_session **ret_session);
 
+/* Did sending find that its node is gone for good, before its end was told? Then it is not picked
+ * any more. */
+bool client_unreachable(tram_session *session, int rc);
+
 /* What waits (queue.c). */
 int queue_put(tram_client *client, const struct sending *sending, const struct tram_how *how,
               tram_call *call);

@@ -34,7 +34,7 @@ static int begin(tram_session *session, const struct sending *sending, size_t si
     rc = session->link->ops->claim(session->link, draft->sending.frame.extra + size, &data);
     if (rc < 0) {
         free(draft);
-        return session_full(session, rc);
+        return session_gone(session, session_full(session, rc));
     }
     memcpy(data, extra, draft->sending.frame.extra);
     draft->session = session;

@@ -82,17 +82,21 @@ static int try_one(struct queued *queued) {
     tram_call *call = queued->call;
     tram_session *session;
     struct sending sending;
-    int rc = client_pick(client, queued->instance, queued->key, queued->waits, &session);
+    int rc;
 
-    if (rc == 0 && !too_late(queued)) {
-        sending.frame = queued->frame;
-        sending.extra = queued->extra;
-        sending.code = queued->code;
-        sending.data = queued->data;
-        sending.size = queued->size;
-        sending.more = true;
-        rc = sending_send(&sending, session, call ? call_correlation(call) : session_own(session));
-    }
+    do {
+        rc = client_pick(client, queued->instance, queued->key, queued->waits, &session);
+        if (rc == 0 && !too_late(queued)) {
+            sending.frame = queued->frame;
+            sending.extra = queued->extra;
+            sending.code = queued->code;
+            sending.data = queued->data;
+            sending.size = queued->size;
+            sending.more = true;
+            rc = sending_send(&sending, session,
+                              call ? call_correlation(call) : session_own(session));
+        }
+    } while (client_unreachable(session, rc));
     if (rc == 1 || rc == -EAGAIN)
         return rc;
     client_unqueue(queued);

@@ -257,6 +257,8 @@ void session_refuse(tram_session *session, uint64_t correlation, int error);
 
 /* -EAGAIN came: on_space is owed. */
 int session_full(tram_session *session, int rc);
+/* Its node is gone, though its end was not told yet: -ENOTCONN. */
+int session_gone(tram_session *session, int rc);
 
 /* ---- calls (call.c, ask.c) ------------------------------------------------------------------- */
 

@@ -302,6 +302,12 @@ int session_full(tram_session *session, int rc) {
     return rc;
 }
 
+int session_gone(tram_session *session, int rc) {
+    return rc == -EHOSTUNREACH
+               ? worker_fail(session->endpoint->worker, -ENOTCONN, "the session is over")
+               : rc;
+}
+
 /* ---- the public part ------------------------------------------------------------------------- */
 
 const struct tram_party *tram_session_party(const tram_session *session) {

@@ -235,6 +235,13 @@ int client_pick(tram_client *client, const char *instance, uint64_t key, bool wa
     return worker_fail(client->endpoint.worker, -ENOTCONN, "%s", client_nobody(client));
 }
 
+bool client_unreachable(tram_session *session, int rc) {
+    if (rc != -EHOSTUNREACH)
+        return false;
+    session->state = SESSION_LOST;
+    return true;
+}
+
 /* ---- what sessions tell ---------------------------------------------------------------------- */
 
 void client_changed(tram_client *client) {
