@@ -65,6 +65,12 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     }
     if (in->frame.kind == FRAME_HELLO)
         (void) session_read_hello(session, in);
+    else if (runs) /* from before we were there: who has gone since is known by the refusal */
+        (void) session_hello(session, FRAME_WELCOME);
+    if (!runs) { /* nobody will tell of its end */
+        session->broken = true;
+        worker_defer(endpoint->worker, &endpoint->notice);
+    }
     server_introduce(session);
     return session->state == SESSION_DEAD || endpoint->dead ? NULL : session;
 }

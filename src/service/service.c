@@ -41,6 +41,7 @@ static void stranger(tram_worker *worker, const struct tram_msg *msg) {
     case FRAME_ONEWAY:
     case FRAME_SYNC:
     case FRAME_SUBSCRIBE:
+    case FRAME_WELCOME:
         answer.kind = FRAME_BYE;
         answer.correlation = (uint64_t) frame.port << 32;
         break;
@@ -49,6 +50,23 @@ static void stranger(tram_worker *worker, const struct tram_msg *msg) {
     }
     memcpy(meta.layer, &answer, sizeof(answer));
     (void) tram_sendv(tram_worker_node(worker), msg->from, &meta, NULL, 0, TRAM_NOWAIT, 0);
+}
+
+/* A client's port is of one life of it only, and an answer for whoever asked in one. */
+static bool hopeless(const struct tram_msg *msg) {
+    switch (msg->layer[offsetof(struct frame, kind)]) {
+    case FRAME_WELCOME:
+    case FRAME_SYNCED:
+    case FRAME_REPLY:
+    case FRAME_PART:
+    case FRAME_ERROR:
+    case FRAME_SUBSCRIBED:
+    case FRAME_EVENT:
+    case FRAME_NEWS:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -112,9 +130,10 @@ static void after_pump(struct service *service) {
         if (e->inbox)
             worker_defer(service->worker, &e->inbox_defer);
         events_after_pump(e);
-        if (e->server)
+        if (e->server) {
             drain_check(e);
-        else
+            worker_defer(service->worker, &server_of(e)->state_defer);
+        } else
             worker_defer(service->worker, &client_of(e)->flush_defer);
     }
     if (service->late || service->cancelled)
@@ -196,7 +215,7 @@ struct service *service_get(tram_worker *worker) {
     wheel_init(&service->wheel, worker_now(worker));
     service->ending.fn = ending;
     worker_ending_add(worker, &service->ending);
-    worker_set_stranger(worker, stranger);
+    worker_set_stranger(worker, stranger, hopeless);
     worker_set_shared(worker, service);
     return service;
 }

@@ -280,9 +280,12 @@ void client_welcomed(tram_session *session, const struct inbound *in) {
         session->endpoint->nonsense++;
         return;
     }
-    if (session->state == SESSION_LOST && session->calls > 0)
-        sync_send(session);
-    if (session->state == SESSION_LEAVING)
+    if (session->state == SESSION_LOST) {
+        open_session(session); /* its answer makes it online */
+        client_changed(client);
+        return;
+    }
+    if (session->state != SESSION_OPEN)
         return;
     session->state = SESSION_ONLINE;
     session->fresh = session->refused = false;

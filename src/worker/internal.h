@@ -160,6 +160,7 @@ struct tram_worker {
     tram_message_fn *on_message;
     void *on_message_arg;
     void (*stranger)(tram_worker *worker, const struct tram_msg *msg);
+    bool (*hopeless)(const struct tram_msg *msg);
     struct held_list parked, plain;
     struct held *free_held;
     struct watched *watched[PEERS];

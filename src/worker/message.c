@@ -151,8 +151,10 @@ void worker_port_remove(tram_worker *worker, struct worker_port *port) {
 }
 
 void worker_set_stranger(tram_worker *worker,
-                         void (*fn)(tram_worker *worker, const struct tram_msg *msg)) {
+                         void (*fn)(tram_worker *worker, const struct tram_msg *msg),
+                         bool (*hopeless)(const struct tram_msg *msg)) {
     worker->stranger = fn;
+    worker->hopeless = hopeless;
 }
 
 int tram_worker_on_message(tram_worker *worker, tram_message_fn *fn, void *arg) {
@@ -297,6 +299,17 @@ static void hand_on_plain(tram_worker *worker, struct held *held, const struct t
     worker_after_handler(worker);
 }
 
+static void refuse(tram_worker *worker, struct held *held, const struct tram_msg *msg) {
+    worker->stranger(worker, msg);
+    if (unlikely(worker->forked))
+        return;
+    if (held)
+        held_release(worker, held);
+    else
+        (void) tram_release(worker->node, msg); /* unless its channel was closed */
+    worker_after_handler(worker);
+}
+
 static inline void hand_on(tram_worker *worker, struct held *held, const struct tram_msg *msg) {
     uint32_t number = worker_port_of(msg);
     struct worker_port *port;
@@ -308,6 +321,8 @@ static inline void hand_on(tram_worker *worker, struct held *held, const struct 
     port = worker_port_find(worker, number);
     if (likely(port))
         worker_hand_on(worker, port, held, msg);
+    else if (worker->hopeless && worker->hopeless(msg))
+        refuse(worker, held, msg);
     else
         keep(worker, &worker->parked, held, msg);
 }

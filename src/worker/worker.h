@@ -40,9 +40,11 @@ struct worker_port {
 int worker_port_add(tram_worker *worker, struct worker_port *port);
 void worker_port_remove(tram_worker *worker, struct worker_port *port);
 
-/* Called for a message of a port that nobody has. */
+/* `fn` is called for a message of a port that nobody has; at once if it is hopeless, for that port
+ * will never be there (NULL: none is). */
 void worker_set_stranger(tram_worker *worker,
-                         void (*fn)(tram_worker *worker, const struct tram_msg *msg));
+                         void (*fn)(tram_worker *worker, const struct tram_msg *msg),
+                         bool (*hopeless)(const struct tram_msg *msg));
 
 /* Keep the message: a copy of *message that is the caller's, to be given to worker_release(). NULL:
  * no memory, and it is released as if it had not been taken. */

@@ -233,6 +233,28 @@ static void refuse(tram_worker *worker, const struct tram_msg *msg) {
         CHECK_OK(tram_worker_stop(worker, 0));
 }
 
+static bool any(const struct tram_msg *msg) {
+    return msg->size == 1;
+}
+
+TEST(hopeless_stranger_at_once) {
+    tram_worker *worker = make(SELF);
+    tram_node *node = open_other();
+    int64_t start = worker_now(worker);
+    struct port one;
+
+    strangers = 0;
+    add(worker, &one, 1, 99);
+    worker_set_stranger(worker, refuse, any);
+    send_to(node, SELF, 2, "x");
+    send_to(node, SELF, 3, "x");
+    CHECK_EQ(tram_worker_run(worker), 0);
+    CHECK(worker_now(worker) - start < PARK_NS);
+    CHECK_EQ(consumed(node), 2);
+    tram_worker_free(worker);
+    tram_close(node);
+}
+
 TEST(stranger_after_five_seconds) {
     tram_worker *worker = make(SELF);
     tram_node *node = open_other();
@@ -240,7 +262,7 @@ TEST(stranger_after_five_seconds) {
     struct port one;
 
     add(worker, &one, 1, 99);
-    worker_set_stranger(worker, refuse);
+    worker_set_stranger(worker, refuse, NULL);
     send_to(node, SELF, 2, "x");
     send_to(node, SELF, 3, "x");
     CHECK_EQ(tram_worker_run(worker), 0);
