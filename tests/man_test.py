@@ -31,7 +31,7 @@ ELSEWHERE = {"poll(2)", "fork(2)", "mlock(2)", "fdatasync(2)", "epoll(7)", "sd-b
 EVERYWHERE = {"-EINVAL", "-EBUSY", "-ECHILD"}
 
 # In the header, and for nobody to read about.
-SILENT = {"TRAM_TRAM_H", "TRAM_WORKER_H", "TRAM_SERVICE_H", "TRAM_API"}
+SILENT = {"TRAM_TRAM_H", "TRAM_WORKER_H", "TRAM_SERVICE_H", "TRAM_PROTOBUF_H", "TRAM_API"}
 
 
 # --- Pages ----------------------------------------------------------------------------------------
@@ -564,7 +564,7 @@ def read_tree():
 def read_second():
     """The headers of the second layer that have pages."""
     text = ""
-    for name in ("worker.h", "service.h"):
+    for name in ("worker.h", "service.h", "protobuf.h"):
         with open(os.path.join(TOP, "include", "tram", name), encoding="utf-8") as file:
             text += file.read()
     # The pages about events come with them.

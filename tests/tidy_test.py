@@ -37,6 +37,8 @@ LAYERS = {
 # Single headers beyond the layers: (folder, header).
 DOORS = {
     ("cli", "node/custody.h"),  # tram rm, purge and retry act for nodes that do not run
+    ("cli", "service/inspect.h"),  # what servers tell tools, and nobody else
+    ("cli", "wire/control.pb-c.h"),  # … and in which words
     ("cli", "sys/machine.h"),  # tram top and doctor: facts about the machine, not in the library
 }
 
@@ -47,6 +49,7 @@ PUBLIC_SYSTEM_HEADERS = {"sys/uio.h"}
 # folders that may include them. Tests may.
 FOREIGN = {
     "uv.h": ("src/worker/",),
+    "google/protobuf": ("src/cli/reflect.cpp",),
     "glib": (),
     "protobuf-c/": ("src/wire/", "src/service/", "src/daemon/", "include/"),
 }

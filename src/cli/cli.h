@@ -95,10 +95,20 @@ int verb_retry(int argc, char **argv);
 int verb_top(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_bench(int argc, char **argv);
+int verb_describe(int argc, char **argv);
+int verb_call(int argc, char **argv);
+int verb_wait(int argc, char **argv);
+int verb_ping(int argc, char **argv);
+
+/* What tram ls does with services, clients and events; a file for each, or service_none.c. */
+int ls_services(const char *pattern, bool json, bool following, int64_t timeout_ns);
+int ls_clients(const char *pattern, bool json, bool following, int64_t timeout_ns);
+int ls_events(const char *pattern, bool json, bool following, int64_t timeout_ns);
 
 extern const char verb_send_help[], verb_recv_help[], verb_ls_help[], verb_dump_help[];
 extern const char verb_rm_help[], verb_purge_help[], verb_retry_help[];
 extern const char verb_top_help[], verb_doctor_help[];
+extern const char verb_describe_help[], verb_call_help[], verb_wait_help[], verb_ping_help[];
 
 /* ---- the bus -------------------------------------------------------------------------------- */
 

@@ -19,14 +19,20 @@
 
 const char verb_ls_help[] =
     "usage: tram ls [OPTIONS] [ID]\n"
+    "       tram ls [OPTIONS] services|clients|events [ADDRESS]\n"
     "\n"
     "List the nodes of the bus and its channels; with ID, that node and its channels, both\n"
     "ways. Nothing is changed, and nobody is waited for: what hangs or died is shown like the\n"
     "rest.\n"
     "\n"
-    "  --follow   go on and print what changes, until a signal ends it\n"
-    "  --json     one JSON object: bus, path, nodes, channels; with --follow, then one line\n"
-    "             for each change: {\"event\":\"node\"|\"channel\"|\"gone\", …}\n"
+    "Or list the names that are served, as the daemon tells, or the clients or events of\n"
+    "servers, as these tell; of ADDRESS only, or of all names that fit if it has a '*'.\n"
+    "\n"
+    "  --follow      go on and print what changes, until a signal ends it\n"
+    "  --json        one JSON object: bus, path, nodes, channels; with --follow, then one\n"
+    "                line for each change: {\"event\":\"node\"|\"channel\"|\"gone\", …}. Of\n"
+    "                services, clients, events: bus, path, and that\n"
+    "  --timeout MS  how long a server, or the daemon, is waited for (2000)\n"
     "\n"
     "States of a node: up (its ID is held; pid and program are the holder's), down, or never\n"
     "(others sent to it, but it was not opened yet). The pid of a holder in another pid\n"
@@ -48,6 +54,8 @@ const char verb_ls_help[] =
     "Examples:\n"
     "  tram ls\n"
     "  tram ls 1.0.0.2 --follow\n"
+    "  tram ls services --follow --json\n"
+    "  tram ls clients svc://ranking\n"
     "  tram ls --json | jq '.channels[] | select(.waiting > 0)'\n";
 
 struct look {
@@ -413,14 +421,25 @@ static enum cli_exit list(struct observe *observe, tram_id id, bool json, bool f
     return rc < 0 ? CLI_FAILURE : CLI_OK;
 }
 
+static const struct {
+    const char *name;
+    int (*list)(const char *pattern, bool json, bool following, int64_t timeout_ns);
+} others[] = {
+    { "services", ls_services },
+    { "clients", ls_clients },
+    { "events", ls_events },
+};
+
 int verb_ls(int argc, char **argv) {
-    enum { JSON = CLI_OPT_OWN, FOLLOW };
+    enum { JSON = CLI_OPT_OWN, FOLLOW, TIMEOUT };
     static const struct option options[] = {
         { "json", no_argument, NULL, JSON },
         { "follow", no_argument, NULL, FOLLOW },
+        { "timeout", required_argument, NULL, TIMEOUT },
         CLI_COMMON,
     };
     bool json = false, following = false;
+    int64_t timeout_ns = INT64_C(2000000000);
     enum cli_exit code = CLI_FAILURE;
     struct observe *observe;
     tram_id id = 0;
@@ -429,6 +448,14 @@ int verb_ls(int argc, char **argv) {
     while ((option = cli_option(argc, argv, "h", options)) >= 0) {
         json |= option == JSON;
         following |= option == FOLLOW;
+        if (option == TIMEOUT)
+            timeout_ns = (int64_t) cli_number("--timeout", optarg, 0, 1000000000) * 1000000;
+    }
+    for (size_t i = 0; argv[optind] && i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcmp(argv[optind], others[i].name) == 0) {
+            cli_operands(argc, 1, 2);
+            return others[i].list(argv[optind + 1], json, following, timeout_ns);
+        }
     }
     cli_operands(argc, 0, 1);
     if (argv[optind])

@@ -16,6 +16,10 @@ const struct cli_verb cli_verbs[] = {
     { "purge", "empty a channel, and make it usable again", verb_purge, verb_purge_help },
     { "retry", "messages that were set aside: list, hand out again, drop", verb_retry,
       verb_retry_help },
+    { "describe", "a service: who serves it, its methods", verb_describe, verb_describe_help },
+    { "call", "a request to a service, in JSON or bytes", verb_call, verb_call_help },
+    { "wait", "until a service is there, or gone", verb_wait, verb_wait_help },
+    { "ping", "is a service there, and how fast", verb_ping, verb_ping_help },
     { "bench", "measure: round trips, throughput, waking", verb_bench, NULL },
     { NULL, NULL, NULL, NULL },
 };
@@ -43,7 +47,7 @@ void cli_help(const struct cli_verb *verb) {
                   "\n"
                   "Verbs ('tram VERB --help' has the options and examples):\n");
     for (verb = cli_verbs; verb->name; verb++)
-        (void) printf("  %-6s  %s\n", verb->name, verb->summary);
+        (void) printf("  %-8s  %s\n", verb->name, verb->summary);
     (void) fputs(common_help, stdout);
     (void) printf("\n"
                   "Examples:\n"

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "service/inspect.h"
+#include "service/client.h"
 #include "service/server.h"
 #include "wire/control.pb-c.h"
 
@@ -79,7 +81,9 @@ void server_inspected(tram_session *session, const struct inbound *in) {
     inspection.requests = server->requests_ever;
     inspection.expired = server->expired;
     inspection.descriptors = (ProtobufCBinaryData){server->descriptors_size, server->descriptors};
-    for (tram_session *s = server->endpoint.sessions; s; s = s->next) {
+    if (in->code == INSPECT_BRIEF)
+        inspection.descriptors.len = 0;
+    for (tram_session *s = server->endpoint.sessions; s && in->code != INSPECT_BRIEF; s = s->next) {
         if (inspection.n_sessions == SESSIONS_MAX) {
             inspection.more = true;
             break;
@@ -89,4 +93,9 @@ void server_inspected(tram_session *session, const struct inbound *in) {
     }
     answer(session, in->frame.correlation, &inspection);
     free(sessions);
+}
+
+int client_inspect(tram_client *client, uint32_t what, const struct tram_how *how,
+                   tram_result_fn *fn, void *arg, tram_call **ret_call) {
+    return client_ask(client, FRAME_INSPECT, what, NULL, 0, how, fn, arg, ret_call);
 }

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The verbs around services, where the second layer is not built.
+ */
+#include "cli/cli.h"
+
+static int absent(void) {
+    cli_error("this tram was built without services");
+    return CLI_FAILURE;
+}
+
+#define ABSENT(verb)                                                                               \
+    int verb_##verb(int argc, char **argv) {                                                       \
+        (void) argc;                                                                               \
+        (void) argv;                                                                               \
+        return absent();                                                                           \
+    }
+
+ABSENT(describe)
+ABSENT(call)
+ABSENT(wait)
+ABSENT(ping)
+
+#define ABSENT_LIST(kind)                                                                          \
+    int ls_##kind(const char *pattern, bool json, bool following, int64_t timeout_ns) {            \
+        (void) pattern;                                                                            \
+        (void) json;                                                                               \
+        (void) following;                                                                          \
+        (void) timeout_ns;                                                                         \
+        return absent();                                                                           \
+    }
+
+ABSENT_LIST(services)
+ABSENT_LIST(clients)
+ABSENT_LIST(events)
