@@ -251,7 +251,9 @@ struct tram_client_options {
 #define TRAM_CLIENT_OPTIONS_INIT { .struct_size = sizeof(struct tram_client_options) }
 #endif
 
-/* Connect to an address, now or as soon as somebody serves it. */
+/* Connect to an address, now or as soon as somebody serves it; and again, whenever it is lost.
+ *   -EACCES       tcp:// beyond loopback, or a UNIX socket that may not be connected to
+ *   -EHOSTUNREACH, -ENAMETOOLONG   there can be no such address */
 TRAM_API int tram_client_new(tram_worker *worker, const char *address,
                              const struct tram_client_options *options, tram_client **ret_client);
 TRAM_API tram_client *tram_client_free(tram_client *client);
