@@ -228,7 +228,8 @@ EACH(time_out_ends_it_and_the_server_is_told) {
     struct end e = {0};
     tram_reply *reply;
 
-    how.timeout_ns = 20000000;
+    CHECK_OK(tram_client_wait(at->client, pair_patience())); /* or it might never leave us */
+    how.timeout_ns = (int64_t) test_seconds(1) * 200000000;
     CHECK_OK(tram_client_ask(at->client, PAIR_DEFER, "x", 1, &how, ended, &e, NULL));
     UNTIL(at->worker, e.count);
     CHECK_ERR(e.status, -ETIMEDOUT);

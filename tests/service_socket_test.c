@@ -40,7 +40,7 @@ static void on_state(tram_client *client, enum tram_state state, const struct tr
         at->online++;
         at->pid = who->pid;
         (void) snprintf(at->address, sizeof(at->address), "%s", who->address);
-        CHECK_STR(who->name, "pair");
+        CHECK(strcmp(who->name, "pair") == 0 || strcmp(who->name, "late") == 0);
         CHECK_STR(who->program, "service_socket_test");
     } else {
         at->offline++;
@@ -350,6 +350,44 @@ TEST(server_of_the_same_worker_is_not_waited_for) {
     client = client_via(worker, pair_address("ipc"), NULL, 0, &at);
     CHECK_ERR(tram_client_call(client, 1, NULL, 0, NULL, &reply), -EDEADLK);
     (void) tram_worker_free(worker);
+}
+
+static int64_t deadline_seen;
+
+static void note_deadline(tram_server *server, tram_request **request, void *arg) {
+    (void) server;
+    (void) arg;
+    deadline_seen = tram_request_view(*request)->deadline_ns;
+    CHECK_OK(tram_reply_send(request, NULL, 0));
+}
+
+TEST(deadline_travels_as_what_is_left) {
+    static const struct tram_server_handlers of_server = { .on_request = note_deadline };
+    struct tram_server_options options = TRAM_SERVER_OPTIONS_INIT;
+    const char *addresses[] = { pair_address("ipc"), NULL };
+    tram_worker *left = pair_worker(0), *right = pair_worker(0);
+    struct tram_how how = TRAM_HOW_INIT;
+    struct seen_client at;
+    tram_server *server;
+    tram_client *client;
+    int64_t before = pair_now();
+
+    options.flags = TRAM_SERVER_NO_DAEMON;
+    options.addresses = addresses;
+    options.handlers = &of_server;
+    CHECK_OK(tram_server_new(right, "svc://late", &options, &server));
+    client = client_via(left, addresses[0], NULL, TRAM_CLIENT_WAIT, &at);
+    how.timeout_ns = 10 * KIT_S;
+    ended_count = 0;
+    CHECK_OK(tram_client_ask(client, 1, NULL, 0, &how, ended, NULL, NULL));
+    while (ended_count == 0) {
+        pair_turn(right);
+        pair_turn(left);
+    }
+    CHECK(deadline_seen >= before + how.timeout_ns);
+    CHECK(deadline_seen <= pair_now() + how.timeout_ns);
+    (void) tram_worker_free(left);
+    (void) tram_worker_free(right);
 }
 
 /* ---- one way --------------------------------------------------------------------------------- */
