@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 # test: timeout=30 label=noasan,notsan
-"""The layout of the shared files against its frozen copy, tests/frozen/layout_vN.h: each struct
+"""The layouts of the shared files against their frozen copies, tests/frozen/layout_vN.h (channels)
+and topic_vN.h (rings of events): each struct
 field by field (name, type, offset, size), nothing added, and the constants. Who changes the layout
 needs a new version number and a new frozen copy; the old ones stay. noasan, notsan: nothing here
 depends on how the library was built.
@@ -15,9 +16,19 @@ import re
 import sys
 
 TOP = os.environ.get("TRAM_SRC") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LAYOUT = os.path.join(TOP, "src", "ring", "layout.h")
-SIZES = {"uint8_t": 1, "char": 1, "uint32_t": 4, "uint64_t": 8}
-STRUCTS = ("record", "extension", "stream", "head", "door")
+SIZES = {"uint8_t": 1, "char": 1, "uint16_t": 2, "uint32_t": 4, "uint64_t": 8}
+LAYOUTS = {  # header, name of its version, structs, and changes that have to be seen
+    "layout": ("src/ring/layout.h", "LAYOUT_VERSION",
+               ("record", "extension", "stream", "head", "door"),
+               [("uint32_t tag;", "uint64_t tag;"), ("uint64_t zero2[7];", "uint64_t zero2[6];"),
+                ("uint32_t asleep;", "uint32_t sleeping;"),
+                ("LAYOUT_WINDOW  512u", "LAYOUT_WINDOW 256u"),
+                ("uint64_t gone;", "uint64_t gone, more;")]),
+    "topic": ("src/topic/topic.h", "TOPIC_VERSION", ("topic", "topic_reader", "topic_record"),
+              [("uint16_t extra;", "uint32_t extra;"), ("uint64_t handed;", "uint64_t in_hand;"),
+               ("TOPIC_STEPS  64u ", "TOPIC_STEPS  32u "),
+               ("uint64_t floor;     /*", "uint64_t floor, more; /*")]),
+}
 
 
 def plain(text):
@@ -55,12 +66,12 @@ def fields(text, struct, known):
     return found, -(-offset // 8) * 8 if struct != "record" else offset
 
 
-def differences(now, frozen):
+def differences(now, frozen, structs):
     mine, theirs = constants(now), constants(frozen)
     for name in sorted(mine.keys() | theirs.keys()):
         if mine.get(name) != theirs.get(name):
             yield f"{name}: {theirs.get(name)} became {mine.get(name)}"
-    for struct in STRUCTS:
+    for struct in structs:
         was, was_size = fields(frozen, struct, theirs)
         is_now, size = fields(now, struct, mine)
         for field in sorted(set(was) ^ set(is_now), key=lambda entry: entry[2]):
@@ -69,47 +80,46 @@ def differences(now, frozen):
             yield f"struct {struct}: {was_size} bytes became {size}"
 
 
-def freeze(text, version):
+def freeze(text, version, structs):
     """The defines and structs, without comments, with a prefix."""
     lines = [f"/* SPDX-License-Identifier: MIT\n *\n * Layout version {version}, as it was: never "
              "edited. Made by tests/frozen_test.py --freeze. */"]
     lines += [f"#define {name} {value}" for name, value in constants(text).items()]
-    for struct in STRUCTS:
+    for struct in structs:
         body = re.search(rf"struct {struct} {{(.*?)}};", plain(text), re.S).group(1)
         body = "\n".join(line.rstrip() for line in body.split("\n") if line.strip())
         lines.append(f"\nstruct v{version}_{struct} {{\n{body}\n}};")
     return "\n".join(lines) + "\n"
 
 
-def main():
-    with open(LAYOUT, encoding="utf-8") as file:
+def check(name):
+    header, macro, structs, samples = LAYOUTS[name]
+    with open(os.path.join(TOP, header), encoding="utf-8") as file:
         now = file.read()
-    version = re.search(r"^#define LAYOUT_VERSION (\d+)u", now, re.M).group(1)
-    path = os.path.join(TOP, "tests", "frozen", f"layout_v{version}.h")
+    version = re.search(rf"^#define {macro} (\d+)u", now, re.M).group(1)
+    path = os.path.join(TOP, "tests", "frozen", f"{name}_v{version}.h")
     if "--freeze" in sys.argv:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(freeze(now, version))
+        if not os.path.exists(path):
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(freeze(now, version, structs))
         return 0
     with open(path, encoding="utf-8") as file:
         frozen = file.read()
-    samples = [("uint32_t tag;", "uint64_t tag;"), ("uint64_t zero2[6];", "uint64_t zero2[5];"),
-               ("uint32_t asleep;", "uint32_t sleeping;"),
-               ("LAYOUT_WINDOW  512u", "LAYOUT_WINDOW 256u"),
-               ("uint64_t gone;", "uint64_t gone, more;")]
     for old, new in samples:
         spoilt = now.replace(old, new, 1)
-        if spoilt != now and not list(differences(spoilt, frozen)):
+        if spoilt == now or not list(differences(spoilt, frozen, structs)):
             print(f"frozen_test: does not see {old} become {new}")
             return 1
-    found = list(differences(now, frozen))
+    found = list(differences(now, frozen, structs))
     for line in found:
-        print(f"layout.h: {line}")
+        print(f"{header}: {line}")
     if found:
-        print(f"A new layout needs a new LAYOUT_VERSION (docs/SEGMENT.md); {path} stays as it is.")
-    total = sum(len(fields(now, struct, constants(now))[0]) for struct in STRUCTS)
-    print(f"frozen: {total} fields, {len(constants(now))} constants, {len(found)} differences")
+        print(f"A new layout needs a new {macro} (docs/SEGMENT.md); {path} stays as it is.")
+    total = sum(len(fields(now, struct, constants(now))[0]) for struct in structs)
+    print(f"frozen: {header}: {total} fields, {len(constants(now))} constants, {len(found)} "
+          "differences")
     return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(max(check(name) for name in LAYOUTS))

@@ -4,6 +4,7 @@
  * subscribers are workers of one thread here; deaths are in service_events_death_test.c.
  */
 // test: timeout=120
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -600,6 +601,111 @@ TEST(a_durable_subscription_is_one) {
     CHECK_EQ(subs[0].ended, 0);
     wish.durable = "no/name";
     CHECK_ERR(tram_client_subscribe(subs[0].client, 7, NULL, &wish, never, NULL, NULL), -EINVAL);
+    for (int i = 0; i < 2; i++)
+        events_subscriber_end(&subs[i]);
+    events_publisher_end(&pub);
+}
+
+/* ---- over a socket --------------------------------------------------------------------------- */
+
+static void by_socket(struct tram_server_options *options) {
+    static const char *addresses[2];
+    static char path[128];
+
+    (void) snprintf(path, sizeof(path), "ipc://%s/events.sock", test_dir());
+    addresses[0] = path;
+    options->addresses = addresses;
+    events_address = path;
+}
+
+TEST(over_a_socket_they_come_as_messages) {
+    struct tram_server_options options = TRAM_SERVER_OPTIONS_INIT;
+    struct tram_subscribe_options wish = TRAM_SUBSCRIBE_OPTIONS_INIT;
+    struct tram_how how = TRAM_HOW_INIT;
+    struct events_pub pub;
+    struct events_sub subs[3];
+
+    options.cache = 5;
+    by_socket(&options);
+    events_publisher(&pub, &options);
+    how.flags = TRAM_HOW_KEEP;
+    for (int i = 0; i < 9; i++)
+        CHECK_OK(events_publish(&pub, 600, &how));
+    for (int i = 0; i < 3; i++) {
+        events_subscriber(&subs[i], 0);
+        if (i == 1)
+            events_address = NULL; /* the third reads the ring */
+    }
+    wish.initial = 3;
+    wish.delivery = TRAM_DELIVER_BLOCK;
+    events_subscribe(&subs[0], 7, NULL, &wish);
+    events_subscribe(&subs[1], 7, NULL, NULL);
+    events_subscribe(&subs[2], 7, NULL, NULL);
+    EVENTS_UNTIL(subs[0].count == 3);
+    CHECK_EQ(subs[0].initial, 3);
+    settle(&pub, subs, 3);
+    for (int i = 0; i < 5000; i++) {
+        how = (struct tram_how) TRAM_HOW_INIT;
+        how.topic = i % 3 == 0 ? "some" : NULL;
+        CHECK_OK(events_publish(&pub, 8 + (size_t) (i * 37 % 900), &how));
+        if (i % 64 == 0)
+            events_turn();
+    }
+    for (int i = 0; i < 3; i++) {
+        EVENTS_UNTIL(subs[i].last == pub.number);
+        CHECK_EQ(subs[i].missed, 0);
+        events_subscriber_end(&subs[i]);
+    }
+    events_publisher_end(&pub);
+}
+
+TEST(over_a_socket_who_is_too_slow_misses_or_holds_up) {
+    struct tram_server_options options = TRAM_SERVER_OPTIONS_INIT;
+    struct tram_subscribe_options wish = TRAM_SUBSCRIBE_OPTIONS_INIT;
+    struct events_pub pub;
+    struct events_sub subs[2];
+    int refused = 0;
+
+    options.patience_ns = 50000000;
+    by_socket(&options);
+    events_publisher(&pub, &options);
+    for (int i = 0; i < 2; i++) {
+        events_subscriber(&subs[i], 0);
+        wish.delivery = i == 0 ? TRAM_DELIVER_LATEST_ALL : TRAM_DELIVER_BLOCK;
+        events_subscribe(&subs[i], 7, NULL, &wish);
+    }
+    settle(&pub, subs, 2);
+    events_stop(subs[0].worker);
+    for (int i = 0; i < 30000; i++) {
+        int rc = events_publish(&pub, 1000, NULL);
+
+        if (rc == -EAGAIN) {
+            refused++;
+            events_turn();
+            i--;
+        } else {
+            CHECK_OK(rc);
+        }
+    }
+    CHECK(refused > 0);
+    EVENTS_UNTIL(subs[1].last == pub.number || subs[1].ended);
+    CHECK_EQ(subs[1].ended, 0);
+    CHECK_EQ(subs[1].missed, 0);
+    events_go(subs[0].worker);
+    EVENTS_UNTIL(subs[0].count > 100);
+    while (subs[0].last != pub.number) { /* the next one tells how many were missed */
+        CHECK_OK(events_publish(&pub, 8, NULL));
+        for (int i = 0; i < 50; i++)
+            events_turn();
+    }
+    CHECK(subs[0].missed > 1000);
+    events_stop(subs[1].worker);
+    while (events_publish(&pub, 1000, NULL) == 0)
+        ;
+    EVENTS_UNTIL(events_publish(&pub, 1000, NULL) == 0); /* its patience is over */
+    events_go(subs[1].worker);
+    EVENTS_UNTIL(subs[1].ended);
+    CHECK_ERR(subs[1].ended, -EPIPE);
     for (int i = 0; i < 2; i++)
         events_subscriber_end(&subs[i]);
     events_publisher_end(&pub);

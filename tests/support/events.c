@@ -11,6 +11,8 @@
 
 #define WORKERS 16
 
+const char *events_address;
+
 static tram_worker *workers[WORKERS];
 static int count;
 
@@ -156,7 +158,8 @@ void events_subscriber(struct events_sub *sub, tram_id id) {
 
     *sub = (struct events_sub){0};
     sub->worker = pair_worker(id);
-    sub->client = pair_client(sub->worker, EVENTS_ADDRESS, 0, &handlers, sub);
+    sub->client = pair_client(sub->worker, events_address ? events_address : EVENTS_ADDRESS, 0,
+                              &handlers, sub);
     events_go(sub->worker);
 }
 

@@ -46,6 +46,9 @@ void events_publisher_end(struct events_pub *pub);
 /* Publish the next number with this size (at least 8). */
 int events_publish(struct events_pub *pub, size_t size, const struct tram_how *how);
 
+/* Where subscribers find the publisher; NULL: EVENTS_ADDRESS. */
+extern const char *events_address;
+
 /* id 0: ephemeral. */
 void events_subscriber(struct events_sub *sub, tram_id id);
 void events_subscribe(struct events_sub *sub, uint32_t event, const char *topic,
