@@ -174,6 +174,28 @@ def stopped(ranking):
     ranking.send_signal(signal.SIGCONT)
 
 
+def events():
+    sub = Lines("sub", "--count", "3", "--json", "weather")
+    tram("pub", "--wait", "1", "--topic", "wind/north", "weather", "7", given=b"rain\nsun\n")
+    tram("pub", "--wait", "1", "weather", "8", "storm")
+    got = [json.loads(sub.next()) for _ in range(3)]
+    same("events", [(e["number"], e["topic"], e["text"]) for e in got],
+         [(7, "wind/north", "rain"), (7, "wind/north", "sun"), (8, "", "storm")])
+    same("sub ends", sub.process.wait(20 * SCALE), 0)
+    running.remove(sub.process)
+    sub = Lines("sub", "--count", "1", "topic://chat")
+    tram("pub", "--wait", "1", "topic://chat", "1", "hi")
+    same("a topic", sub.next(), "1 - hi")
+    same("sub of a topic ends", sub.process.wait(20 * SCALE), 0)
+    running.remove(sub.process)
+    _, err = tram("pub", "hello", "1", "x", expect=4)
+    same("a name that is held", "is served by service_hello_" in err, True)
+    tram("pub", "--set", "hello", "1", "x", expect=1)
+    tram("pub", "--set", "nobody", "1", "x", expect=3)
+    tram("sub", "--timeout", "20", "nobody", expect=5)
+    tram("sub", "--raw", "--json", "hello", expect=2)
+
+
 def described():
     text = tram("describe", "ranking")[0]
     same("a method", "tram.example.Ranking.Best(tram.example.Limit)" in text, True)
@@ -207,6 +229,7 @@ def main():
     if "left out: JSON" not in open(os.path.join(BUILD, "configure.log"), encoding="utf-8").read():
         typed_calls()
         described()
+    events()
     stopped(ranking)
     follows(ranking)
     print(*complaints, sep="\n")

@@ -73,7 +73,7 @@ def try_bash():
         f"{TOOL}|": verbs_of(whole),
         f"{TOOL}|--": options_of(whole) + ["--version"],
         f"{TOOL}|se": ["send"],
-        f"{TOOL}|help|pu": ["purge"],
+        f"{TOOL}|help|pur": ["purge"],
         f"{TOOL}|send|--from|": ["1.0.0.1", "1.0.0.22", "ephemeral"],
         f"{TOOL}|send|--to|1.0.0.2": ["1.0.0.22"],
         f"{TOOL}|recv|--id|=|": ["1.0.0.1", "1.0.0.22"],
@@ -211,7 +211,7 @@ def try_zsh():
         return 0
     wanted = (
         ("tram se", "tram send "),
-        ("tram help pu", "tram help purge "),
+        ("tram help pur", "tram help purge "),
         ("tram send --fr", "tram send --from "),
         ("tram recv --idl", "tram recv --idle-exit "),
         ("tram recv --id 1.0.0.2", "tram recv --id 1.0.0.22 "),

@@ -76,6 +76,7 @@ there "$tree" bin/tram include/tram/tram.h lib/libtram.so lib/libtram.so.0 \
     'lib/python3*/*-packages/tram/aio.py' 'lib/python3*/*-packages/tram/py.typed'
 if [ "${TRAM_SERVICE:-ON}" = ON ]; then
     there "$tree" bin/tramd share/bash-completion/completions/tramd \
+        lib/cmake/tram/tram-protobuf.cmake share/doc/tram/examples/typed.proto \
         share/zsh/site-functions/_tramd share/doc/tram/examples/tramd.conf \
         lib/systemd/system/tramd@.service
     same 'where the unit finds the daemon' \
@@ -156,7 +157,7 @@ while read -r command; do
     works "README: $command" env -C "$top/readme" PKG_CONFIG_SYSROOT_DIR="$dest" \
         PKG_CONFIG_LIBDIR="$tree/lib/pkgconfig" bash -c "${command/#cc/$cc}"
     lines=$((lines + 1))
-done < <(block sh 6)
+done < <(block sh 7)
 same 'README: lines for pkg-config' "$lines" 2
 works 'README: CMake, configure' cmake -G Ninja -S "$top/readme" -B "$top/readme/build" \
     -DCMAKE_PREFIX_PATH="$tree" -DCMAKE_C_COMPILER="$cc"
@@ -166,6 +167,21 @@ works 'README: static, run' "$top/readme/mine-static"
 rm -rf "${TRAM_DIR:?}/default" # what was sent so and not received
 
 # --- CMake, here and elsewhere --------------------------------------------------------------------
+
+# The daemon that was installed, and two programs that tram_protobuf_generate() was for.
+typed() # TITLE TREE BUILD
+{
+    local daemon server
+    "$2/bin/tramd" 2>/dev/null &
+    daemon=$!
+    "$3/typed_server" &
+    server=$!
+    same "$1" "$(timeout "$((10 * ${TRAM_TIME_SCALE:-1}))" "$3/typed_client" ann 7 | xargs)" \
+        'ann has place 1 1. ann 7'
+    kill "$server" "$daemon"
+    wait "$server" "$daemon" 2>/dev/null
+    rm -rf "${TRAM_DIR:?}/default"
+}
 
 with_cmake() # TITLE TREE
 {
@@ -186,6 +202,9 @@ with_cmake() # TITLE TREE
                 "$build/hello_recv-$receiver-tram_static"
         done
     done
+    if [ "${TRAM_SERVICE:-ON}" = ON ]; then
+        typed "$title, typed service" "$2" "$build"
+    fi
     same "$title: its library" "$(readelf -d "$build/hello_send-c-tram" | sed -n \
         -e 's/.*(NEEDED).*\[\(libtram.*\)\]/\1/p' -e 's/.*(RUNPATH).*\[\(.*\)\]/\1/p' | xargs)" \
         "libtram.so.0 $2/lib"

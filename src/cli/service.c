@@ -16,15 +16,11 @@
 /* ---- reaching -------------------------------------------------------------------------------- */
 
 const char *service_address(const char *text) {
-    size_t size = strlen(text) + 8;
-    char *address;
+    static char address[512]; /* a longer name is none */
 
     if (strstr(text, "://"))
         return text;
-    address = malloc(size);
-    if (!address)
-        cli_usage("no memory for an address");
-    (void) snprintf(address, size, "svc://%s", text);
+    (void) snprintf(address, sizeof(address), "svc://%s", text);
     return address;
 }
 
@@ -53,7 +49,8 @@ bool reach_open(struct reach *reach, const char *address,
     int rc;
 
     made.flags = TRAM_WORKER_NO_SPIN;
-    reach->address = address;
+    if (address)
+        reach->address = address;
     reach->until = reach->timeout_ns < 0 ? UINT64_MAX : cli_now() + (uint64_t) reach->timeout_ns;
     rc = tram_worker_new(&made, &reach->worker);
     if (rc < 0) {

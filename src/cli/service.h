@@ -23,7 +23,7 @@ struct reach {
     uint64_t until;     /* cli_now(); UINT64_MAX: for ever */
 };
 
-/* "name" becomes svc://name. The memory stays. Ends the program if it is no address. */
+/* "name" becomes svc://name; until the next call. */
 const char *service_address(const char *text);
 
 /* A worker; and a client of that address, if it isn't NULL. False: told, and *ret_code. */

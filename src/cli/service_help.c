@@ -50,6 +50,50 @@ const char verb_wait_help[] =
     "  tram wait svc://ranking && tram call svc://ranking Best\n"
     "  tram wait --gone --timeout 2000 svc://ranking\n";
 
+const char verb_sub_help[] =
+    "usage: tram sub [OPTIONS] ADDRESS [EVENT]\n"
+    "\n"
+    "Subscribe to events of a service, or of a topic (topic://name), and print each as a\n"
+    "line: its number, its topic, its payload. EVENT is a number; without it all. A server\n"
+    "that is not there is waited for, and one that comes back is subscribed to again.\n"
+    "\n"
+    "  --topic T      only of this topic, or of all that begin so if it ends with '*'\n"
+    "  --count N      stop after so many (never)\n"
+    "  --initial N    first the last N values of each that the server has kept (0)\n"
+    "  --type T       payloads are messages of this full name, shown in JSON by the\n"
+    "                 descriptors that the server gave\n"
+    "  --block        hold the publisher up rather than miss events, within its patience\n"
+    "  --durable D    go on where a subscription of this name ended\n"
+    "  --hz           not the events, but their rate each second\n"
+    "  --bw           not the events, but their bytes each second\n"
+    "  --raw          the payloads only, as they are\n"
+    "  --json         a JSON object for each line\n"
+    "  --timeout MS   stop after so long, with exit code 5 (never)\n"
+    "\n"
+    "Examples:\n"
+    "  tram sub svc://weather 7 --topic 'wind/*' --initial 1\n"
+    "  tram sub svc://weather --hz --bw\n"
+    "  tram sub topic://chat --json | jq .text\n";
+
+const char verb_pub_help[] =
+    "usage: tram pub [OPTIONS] ADDRESS EVENT [PAYLOAD]\n"
+    "\n"
+    "Serve ADDRESS, a name (svc://…) or a topic (topic://…), and publish PAYLOAD, or each\n"
+    "line of standard input, as an event of this number. When the input ends, so does the\n"
+    "server.\n"
+    "\n"
+    "  --topic T      the topic of the events\n"
+    "  --keep         keep the last value, for those who come later\n"
+    "  --wait N       publish when N clients are there (0)\n"
+    "  --linger MS    stay for so long after the last one (20)\n"
+    "  --set          serve nothing: have the one who serves ADDRESS publish it\n"
+    "  --timeout MS   how long clients, or with --set the server, are waited for (5000)\n"
+    "\n"
+    "Examples:\n"
+    "  tram pub --wait 1 svc://weather 7 'rain' --topic wind/north\n"
+    "  tail -f log | tram pub topic://log 1\n"
+    "  tram pub --set svc://thermostat 1 21.5\n";
+
 const char verb_ping_help[] =
     "usage: tram ping [OPTIONS] ADDRESS\n"
     "\n"

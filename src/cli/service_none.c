@@ -20,6 +20,8 @@ ABSENT(describe)
 ABSENT(call)
 ABSENT(wait)
 ABSENT(ping)
+ABSENT(pub)
+ABSENT(sub)
 
 #define ABSENT_LIST(kind)                                                                          \
     int ls_##kind(const char *pattern, bool json, bool following, int64_t timeout_ns) {            \

@@ -18,6 +18,8 @@ const struct cli_verb cli_verbs[] = {
       verb_retry_help },
     { "describe", "a service: who serves it, its methods", verb_describe, verb_describe_help },
     { "call", "a request to a service, in JSON or bytes", verb_call, verb_call_help },
+    { "pub", "events of a service or topic, from lines", verb_pub, verb_pub_help },
+    { "sub", "events of a service or topic, as lines, or their rate", verb_sub, verb_sub_help },
     { "wait", "until a service is there, or gone", verb_wait, verb_wait_help },
     { "ping", "is a service there, and how fast", verb_ping, verb_ping_help },
     { "bench", "measure: round trips, throughput, waking", verb_bench, NULL },
