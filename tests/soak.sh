@@ -69,6 +69,10 @@ FAULT_ALL=1 run fault_disk "$tests/fault_disk_test" || failed=1
 EPHEMERAL_KILLS=10000 run ephemeral "$tests/ephemeral_test" killed_by_the_hundreds || failed=1
 DISK_SEED=$seed DISK_ROUNDS=1000 run disk "$tests/disk_test" "pages_*" || failed=1
 DISK_SEED=$seed DISK_ROUNDS=1000 run power "$tests/power_test" "durable_*" || failed=1
+if [ -x "$tests/service_storm_test" ]; then
+    SERVICE_STORM_SEED=$seed SERVICE_STORM_SECONDS=${SERVICE_SECONDS:-120} \
+        run service_storm "$tests/service_storm_test" || failed=1
+fi
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run scale scale || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
