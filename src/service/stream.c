@@ -32,6 +32,8 @@ int tram_reply_part(tram_request *request, const void *data, size_t size) {
     }
     frame = session_frame(session, FRAME_PART, request->correlation);
     rc = session->link->ops->send(session->link, &frame, 0, &piece, size > 0, false);
+    if (rc == -EHOSTUNREACH) /* its node went, and that was not told yet */
+        return worker_fail(request->service->worker, -ECANCELED, "nobody waits for it any more");
     if (rc < 0)
         return session_full(session, rc);
     request->credit--;
