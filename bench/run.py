@@ -106,6 +106,9 @@ def other_jobs():
     yield tram("tram fanin 64", "fanin", "--senders", "64", quick=20000000)
     yield tram("tram first", "first", quick=200)
     yield tram("tram mix", "mix", quick=200000)
+    yield tram("tram rpc spin 32", "rpc", "--spin", quick=20000)
+    yield tram("tram rpc sleep 32", "rpc", "--sleep", quick=2000)
+    yield tram("tram rpc async 64", "rpc", "--batch", "64", "--size", "64", quick=200000)
 
 
 # --- Running --------------------------------------------------------------------------------------
@@ -203,7 +206,7 @@ def keep_one_class(jobs):
 
 def not_asleep(jobs):
     """Round trips that were to sleep, both ends each time, and did so less than half as often."""
-    return [job for job in jobs if " rtt sleep" in job.name or " futex" in job.name
+    return [job for job in jobs if re.search(" (rtt|rpc) sleep| futex", job.name)
             if job.results and job.value("slept") < job.value("count")]
 
 
@@ -286,6 +289,10 @@ def latency_targets():
                  "p50_ns", 1.5, True)
     yield Target("threads: round trip / two processes, p50", "tram rtt threads 32",
                  "tram rtt spin 32", "p50_ns", 1.05, True)
+    yield Target("request and reply spinning, 32 B, p50 / bare nodes", "tram rpc spin 32", None,
+                 "over_bare", 3, True)
+    yield Target("request and reply asleep, 32 B, p50 / futex", "tram rpc sleep 32",
+                 "floor futex 32", "p50_ns", 1.3, True)
 
 
 def rate_targets():
@@ -307,6 +314,8 @@ def rate_targets():
                      f"zmq stream {text}", "msgs_per_s", bound, False)
         yield Target(f"one to one plain, {text} / ZeroMQ ipc", f"tram stream plain {text}",
                      f"zmq stream {text}", "msgs_per_s", bound, False)
+    yield Target("64 asynchronous requests under way, 64 B, M/s", "tram rpc async 64", None,
+                 "msgs_per_s", 4, False, unit=1e-6)
     yield Target("round trip spinning, 32 B, p50 / ZeroMQ ipc", "tram rtt spin 32",
                  "zmq rtt spin 32", "p50_ns", 0.02, True)
 
@@ -382,7 +391,8 @@ def print_figures(jobs):
     print(table(["one to one, M msg/s", "32 B", "256 B", "1 KiB", "64 KiB (GB/s)"], rows) + "\n")
     others = ("tram rtt default 32", "tram rtt threads 32", "tram wake sleep", "tram wake default",
               "tram first", "tram claim 1M", "tram claim 64M", "tram stream threads 32",
-              "tram fanin 64", "tram mix")
+              "tram fanin 64", "tram mix", "tram rpc spin 32", "tram rpc sleep 32",
+              "tram rpc async 64")
     rows = [[name, times(jobs[name]), rate(jobs[name])] for name in others if name in jobs]
     print(table(["tram", "p50 / p99 µs", "M msg/s"], rows) + "\n")
 

@@ -26,6 +26,7 @@ RUNS = (
     ("stream --spin --size 13", 50000), ("stream --sleep", 50000),
     ("fanin --senders 5", 200000), ("fanin --senders 3 --batch 8 --size 256", 50000),
     ("fanin --senders 3 --threads", 50000), ("wake", 50), ("wake --default", 50), ("first", 20),
+    ("rpc", 500), ("rpc --sleep", 50), ("rpc --batch 64 --size 64", 5000),
     ("mix", 4000), ("mix --senders 7 --batch 1", 4000), ("mix --threads", 4000),
     ("floor line", 1000), ("floor rtt --size 1k", 1000), ("floor futex", 500),
     ("floor each", 100000), ("floor batch --size 64k", 1000), ("floor away", 100000),

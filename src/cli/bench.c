@@ -25,6 +25,7 @@ static const struct bench_verb verbs[] = {
     { "wake", bench_wake, "one message at a time to a receiver that sleeps" },
     { "mix", bench_mix, "sizes 8 B to 16 KiB at random between N x N nodes" },
     { "first", bench_first, "the first message to a new node, until it is received" },
+    { "rpc", bench_rpc, "requests to a service and their answers" },
     { "floor", bench_floor, "what the machine allows: cache line, ideal rings, futex" },
 };
 #define VERBS (sizeof(verbs) / sizeof(*verbs))
@@ -38,6 +39,7 @@ static void bench_help(FILE *out) {
             "  --size S       bytes of a message (k, M behind the number; default 32)\n"
             "  --count N      messages or round trips\n"
             "  --batch N      stage N messages before a flush and receive N at once (stream, mix)\n"
+            "                 or have N requests under way (rpc; 1)\n"
             "  --take N       receive N at once, whatever --batch says (stream)\n"
             "  --senders K    senders of fanin (8), nodes of mix (4)\n"
             "  --spin         never sleep (rtt does that unless told otherwise)\n"
@@ -57,6 +59,7 @@ static void bench_help(FILE *out) {
             "  tram bench rtt --sleep                both sides sleep each time\n"
             "  tram bench stream --batch 64          32-byte messages in batches\n"
             "  tram bench fanin --senders 64 --json\n"
+            "  tram bench rpc --batch 64 --size 64   64 requests under way\n"
             "  tram bench rtt --claim --size 64M --count 1000\n"
             "  tram bench floor rtt --size 64k       the ideal ring's round trip\n",
             bench_floor_names);
@@ -204,7 +207,7 @@ int verb_bench(int argc, char **argv) {
     if (!call.verb) {
         fprintf(stderr, "tram bench: %s%s; see --help\n",
                 optind < argc ? "no such verb: " : "which one? ",
-                optind < argc ? argv[optind] : "rtt, stream, fanin, wake, mix, first, floor");
+                optind < argc ? argv[optind] : "rtt, stream, fanin, wake, mix, first, rpc, floor");
         return CLI_USAGE;
     }
     if (call.verb->run == bench_floor && optind + 1 < argc)

@@ -39,6 +39,7 @@ int bench_fanin(const struct bench_opts *o);
 int bench_wake(const struct bench_opts *o);
 int bench_mix(const struct bench_opts *o);
 int bench_first(const struct bench_opts *o);
+int bench_rpc(const struct bench_opts *o);
 int bench_floor(const struct bench_opts *o);
 
 /* The names of the floors, for --help. */

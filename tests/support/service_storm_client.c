@@ -252,11 +252,18 @@ static void cancel_one(struct open *open) {
     cancel(open);
 }
 
-/* The client of one service goes, and comes again, in the same life. */
+/* The client of one service goes, and comes again, in the same life. What waited in it for a server
+ * goes, too. */
 static void renew(int service) {
     if (!me.clients[service])
         return;
     me.clients[service] = tram_client_free(me.clients[service]);
+    for (uint32_t i = 0; i < SIEGE_ASKS && i < me.world->n_asks; i++) {
+        struct siege_ask *ask = &me.world->asks[i];
+
+        if (ask->life == me.self->life && ask->kind == ASK_ONEWAY && ask->service == service)
+            ask->accepted = false;
+    }
     for (int i = 0; i < SIEGE_OPEN; i++)
         if (me.open[i].used && me.open[i].service == service)
             cancel(&me.open[i]);

@@ -224,8 +224,9 @@ static void push(struct pending *pending) {
 
         if (rc == -EAGAIN)
             return;
-        if (rc < 0)
-            break; /* it was cancelled just now */
+        if (rc == -ECANCELED || rc == -ECONNRESET)
+            break;
+        sent(rc, "a part");
         pending->at++;
     }
     if (answer(&pending->request, pending->index))

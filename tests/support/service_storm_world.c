@@ -72,10 +72,13 @@ void siege_fail(struct siege_world *world, const char *format, ...) {
 
 tram_worker *siege_worker(struct siege_world *world, tram_id id, const char *name) {
     struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;
+    struct tram_options node = TRAM_OPTIONS_INIT;
     int64_t until = kit_now() + kit_patience(10);
     tram_worker *worker;
     int rc;
 
+    node.attempts = 254; /* what is handed out in five lives that end at once is not bad */
+    options.node = &node;
     options.id = id;
     options.name = name;
     options.flags = TRAM_WORKER_NO_SPIN;
