@@ -119,6 +119,8 @@ static bool hear_last_words(struct socket_link *me) {
 
     me->cut = false;
     me->down = 0;
+    me->out.start = me->out.end = 0;
+    me->full = true; /* nothing is written any more: that would end the reading */
     socket_enter(me);
     for (int i = 0; going && i < LAST_WORDS && !me->closed && me->down == 0 && !me->paused; i++)
         going = socket_receive(me);
