@@ -128,7 +128,8 @@ enum topic_result topic_rx_next(struct topic_rx *rx, struct topic_view *ret_view
             return TOPIC_NONE; /* the next one tells how many were missed */
     }
     left = rx->tail - rx->pos;
-    if (left < sizeof(*record) || topic_span(record->size) > left || record->extra > record->size ||
+    if (left < sizeof(*record) || topic_span(record->size) > left ||
+        topic_span(record->size) > rx->mask + 1 || record->extra > record->size ||
         record->number >= LAYOUT_END)
         return TOPIC_BAD;
     if (rx->number != TOPIC_UNKNOWN) {
