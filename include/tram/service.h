@@ -182,7 +182,9 @@ TRAM_API tram_server *tram_server_free(tram_server *server);
 
 /* Hand over to a successor: the name goes, nothing new is taken, what is in hand may be answered.
  * Then `done` is called, if not NULL; free the server there. What is not taken waits in the rings
- * for the next server of that node; over sockets it fails as not executed. */
+ * for the next server of that node; over sockets it fails as not executed. It lasts until the last
+ * answer is taken: a client that waits without end inside a handler, and reads a stream of this
+ * server, has to have a time-out. */
 TRAM_API int tram_server_drain(tram_server *server, void (*done)(tram_server *server, void *arg));
 
 /* Sessions, one after the other: NULL gives the first, NULL is the end. */
@@ -206,7 +208,9 @@ TRAM_API bool tram_request_over(const tram_request *request);
  * (the ring is full: on_space follows) and -EMSGSIZE it is still yours. */
 TRAM_API int tram_reply_send(tram_request **request, const void *data, size_t size);
 TRAM_API int tram_reply_error(tram_request **request, int32_t code, const char *text);
-/* One part of many, before one of these two. -EAGAIN also: the client has not asked for more. */
+/* One part of many, before one of these two. -EAGAIN also: the client has not asked for more. If
+ * the server dies, a successor that answers the request, which comes to it again, begins anew: who
+ * asked gets the parts again from the first. */
 TRAM_API int tram_reply_part(tram_request *request, const void *data, size_t size);
 /* Give it up: answered with -ECANCELED. */
 TRAM_API tram_request *tram_request_free(tram_request *request);
@@ -292,7 +296,8 @@ TRAM_API int tram_client_ask(tram_client *client, uint32_t code, const void *dat
  * the end. */
 TRAM_API tram_call *tram_call_free(tram_call *call);
 
-/* One way: accepted is 0. Over shared memory it arrives. Over a socket it is on its way; when the
+/* One way: accepted is 0. Over shared memory it arrives. What waits here for a server to come
+ * (TRAM_CLIENT_WAIT) goes with the client if none does. Over a socket it is on its way; when the
  * connection ends, `unknown` in struct tram_party says how many of the messages sent through it
  * nobody can say of whether they arrived: never fewer than were lost. */
 TRAM_API int tram_client_send(tram_client *client, uint32_t code, const void *data, size_t size,
