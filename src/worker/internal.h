@@ -39,6 +39,7 @@
 #define SLICE_NS     2000   /* of spinning, between looks at everything else */
 #define RETRY_NS     10000000 /* after a failed receive */
 #define IDLE_NS      5000000000 /* how often a node is seen to that receives nothing */
+#define COPIES_MAX   (16u << 20) /* bytes of messages that wait outside of their rings */
 #define PORTS_FIRST  64
 #define PEERS        64
 #define WORKER_PORT_AT 4    /* the port in the layer bytes, 4 bytes (wire/frame.h) */
@@ -162,6 +163,7 @@ struct tram_worker {
     void (*stranger)(tram_worker *worker, const struct tram_msg *msg);
     bool (*hopeless)(const struct tram_msg *msg);
     struct held_list parked, plain;
+    uint64_t copies;             /* bytes of them that were copied out */
     struct held *free_held;
     struct watched *watched[PEERS];
     uint32_t watch_count, space_count;

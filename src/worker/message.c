@@ -9,6 +9,9 @@
  * sender be so. When that is reached, those with a port are copied and released, so that the
  * sender's next ones can come; should the process die then, they are lost to it as those are that
  * it was working on. Plain ones stay: nobody but the application may say that it had them.
+ *
+ * Copies are bounded (COPIES_MAX): more of `later` wait in their rings, and so do their senders;
+ * more of `parked` make the oldest be refused at once.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -56,9 +59,14 @@ static void held_forget(tram_worker *worker, struct held *held) {
     worker->free_held = held;
 }
 
+static void copy_free(tram_worker *worker, void *copy, size_t size) {
+    worker->copies -= size + sizeof(struct held);
+    free(copy);
+}
+
 void held_release(tram_worker *worker, struct held *held) {
     if (held->message.copy)
-        free(held->message.copy);
+        copy_free(worker, held->message.copy, held->message.msg.size);
     else
         (void) tram_release(worker->node, &held->message.msg); /* unless its channel was closed */
     held_forget(worker, held);
@@ -276,7 +284,7 @@ void worker_hand_on(tram_worker *worker, struct worker_port *port, struct held *
         return;
     if (message.copy) {
         if (!message.taken)
-            free(message.copy);
+            copy_free(worker, message.copy, message.msg.size);
     } else if (!message.taken) {
         (void) tram_release(worker->node, &message.msg); /* unless its channel was closed */
     }
@@ -333,7 +341,8 @@ static bool make_copy(tram_worker *worker, struct held *held) {
     struct tram_msg *msg = &held->message.msg;
     void *copy;
 
-    if (held->message.copy || worker_port_of(msg) == 0)
+    if (held->message.copy || worker_port_of(msg) == 0 ||
+        worker->copies + msg->size + sizeof(*held) > COPIES_MAX)
         return false;
     copy = malloc(msg->size > 0 ? msg->size : 1);
     if (!copy)
@@ -343,13 +352,25 @@ static bool make_copy(tram_worker *worker, struct held *held) {
     (void) tram_release(worker->node, msg); /* unless its channel was closed */
     msg->data = copy;
     held->message.copy = copy;
+    worker->copies += msg->size + sizeof(*held);
     return true;
+}
+
+static void refuse_first(tram_worker *worker) {
+    struct held *held = held_first(&worker->parked);
+
+    worker->stranger(worker, &held->message.msg);
+    if (likely(!worker->forked))
+        held_release(worker, held);
 }
 
 /* The core lets no more be in hand: let go of what waits here. */
 void worker_copy_out(tram_worker *worker) {
     bool any = false;
 
+    while (worker->stranger && worker->parked.count > 0 && worker->copies > COPIES_MAX / 2 &&
+           !worker->forked)
+        refuse_first(worker);
     for (struct held *held = worker->later.first; held; held = held->next)
         any |= make_copy(worker, held);
     for (struct held *held = worker->parked.first; held; held = held->next)
@@ -362,12 +383,9 @@ void worker_copy_out(tram_worker *worker) {
 void worker_parked_due(tram_worker *worker) {
     while (worker->parked.count > 0 && worker->stranger &&
            worker->now - worker->parked.first->since >= PARK_NS) {
-        struct held *held = held_first(&worker->parked);
-
-        worker->stranger(worker, &held->message.msg);
+        refuse_first(worker);
         if (unlikely(worker->forked))
             return;
-        held_release(worker, held);
         worker_after_handler(worker);
     }
 }
