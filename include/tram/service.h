@@ -316,7 +316,8 @@ TRAM_API int tram_session_send(tram_session *session, uint32_t code, const void 
 
 /* Room for `size` bytes of payload, in the ring itself if it goes through shared memory: write
  * *ret_data, then give the draft to one of the functions below, which take it as the request is
- * taken above. Nothing else can be sent the same way until then. */
+ * taken above. Nothing else can be sent the same way until then: it is -EAGAIN, and on_space
+ * follows when the draft was sent or freed. A draft ends with its request, or session. */
 TRAM_API int tram_client_draft(tram_client *client, size_t size, const struct tram_how *how,
                                tram_draft **ret_draft, void **ret_data);
 TRAM_API int tram_request_draft(tram_request *request, size_t size, tram_draft **ret_draft,

@@ -207,6 +207,9 @@ void calls_end(struct endpoint *endpoint, tram_session *session, int status) {
 
 void calls_forget(struct endpoint *endpoint, tram_session *session) {
     end_all(endpoint, session, -ECANCELED, END_SILENT);
+    for (struct tram_call *call = endpoint->service->late; call && !session; call = call->next)
+        if (call->endpoint == endpoint)
+            call->fn = NULL; /* its end was to be told later: not any more */
 }
 
 void calls_lost(struct endpoint *endpoint, tram_session *session) {

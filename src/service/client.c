@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/draft.h"
 #include "service/events.h"
 #include "service/typed.h"
 
@@ -163,6 +164,7 @@ tram_client *tram_client_free(tram_client *client) {
     while (endpoint->sessions) {
         tram_session *session = endpoint->sessions;
 
+        drafts_orphan(session);
         session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL,
                         0);
         calls_forget(endpoint, session);

@@ -68,6 +68,7 @@ struct tram_client {
     struct queued *queue, **queue_end;
     size_t queued_bytes, queue_max;
     bool wants_space;         /* the queue was full */
+    bool has_space;           /* … and is not any more: on_space is owed */
     bool wait_up;             /* tram_client_wait(): there is a server */
     struct worker_deferred flush_defer;
     struct worker_deferred memory;
@@ -119,6 +120,8 @@ bool client_unreachable(tram_session *session, int rc);
 int queue_put(tram_client *client, const struct sending *sending, const struct tram_how *how,
               tram_call *call);
 void client_unqueue(struct queued *queued);
+/* Is something in it that goes over this session? */
+bool queue_has(tram_client *client, const tram_session *session);
 /* Send what can go; who can never is ended. */
 void queue_flush(tram_client *client);
 void queue_drop(tram_client *client);

@@ -48,15 +48,20 @@ static int begin(tram_session *session, const struct sending *sending, size_t si
 }
 
 /* Out of its session. */
-static void end(tram_draft *draft) {
+static void unlink_draft(tram_draft *draft) {
     tram_draft **link = draft->session ? &draft->session->drafts : NULL;
 
     while (link && *link && *link != draft)
         link = &(*link)->next;
     if (link && *link)
         *link = draft->next;
+    draft->session = NULL;
+}
+
+static void end(tram_draft *draft) {
+    unlink_draft(draft);
     if (draft->request)
-        draft->request->drafting = false;
+        draft->request->draft = NULL;
     free(draft);
 }
 
@@ -66,9 +71,22 @@ void drafts_orphan(tram_session *session) {
         session->link->ops->abort(session->link);
         draft->session = NULL;
         if (draft->request)
-            draft->request->drafting = false;
+            draft->request->draft = NULL;
         draft->request = NULL;
     }
+}
+
+void draft_forget(struct tram_request *request) {
+    tram_draft *draft = request->draft;
+
+    if (!draft)
+        return;
+    if (draft->session) {
+        draft->session->link->ops->abort(draft->session->link);
+        unlink_draft(draft);
+    }
+    request->draft = NULL;
+    draft->request = NULL;
 }
 
 tram_draft *tram_draft_free(tram_draft *draft) {
@@ -100,6 +118,10 @@ int tram_client_draft(tram_client *client, size_t size, const struct tram_how *h
     rc = client_pick(client, how ? how->instance : NULL, how ? how->key : 0, false, &session);
     if (rc == 1)
         return worker_fail(client->endpoint.worker, -ENOTCONN, "its server is not known yet");
+    if (rc == 0 && queue_has(client, session)) {
+        client->wants_space = true;
+        return worker_fail(client->endpoint.worker, -EAGAIN, "what was sent before waits here");
+    }
     return rc < 0 ? rc : begin(session, &sending, size, ret_draft, ret_data);
 }
 
@@ -115,7 +137,7 @@ int tram_request_draft(tram_request *request, size_t size, tram_draft **ret_draf
     rc = worker_check(worker);
     if (rc < 0)
         return rc;
-    if (request->drafting)
+    if (request->draft)
         return worker_fail(worker, -EBUSY, "a draft of the answer is open");
     if (!request->session || request->session->state == SESSION_DEAD || request->over)
         return worker_fail(worker, -ECANCELED, "nobody waits for it any more");
@@ -123,7 +145,7 @@ int tram_request_draft(tram_request *request, size_t size, tram_draft **ret_draf
     if (rc < 0)
         return rc;
     (*ret_draft)->request = request;
-    request->drafting = true;
+    request->draft = *ret_draft;
     return 0;
 }
 

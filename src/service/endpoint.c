@@ -132,10 +132,8 @@ void endpoint_deinit(struct endpoint *endpoint) {
     }
     free(endpoint->table.buckets);
     free(endpoint->calls.slots);
-    free(endpoint->name);
     endpoint->table = (struct session_table){0};
     endpoint->calls = (struct call_table){0};
-    endpoint->name = NULL;
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */

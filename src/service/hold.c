@@ -17,6 +17,8 @@
 #define PASSED_BYTES 32768 /* half of the smallest ring: how large this one is, only its sender
                               knows */
 #define OVERHEAD     64    /* of a record */
+#define WAITING_MAX  (16u << 20) /* bytes that wait for the end of a blocking call; what is more
+                                    stays in its ring, and holds up who sends it */
 
 struct neighbour *neighbour_get(struct service *service, tram_id id) {
     struct neighbour *neighbour = service->neighbours;
@@ -116,8 +118,12 @@ void hold_release(struct held *held) {
 
 /* The payload moves; the owner's pointer with it. */
 static bool copy_out(struct held *held) {
-    void *copy = malloc(held->size ? held->size : 1);
+    const struct service *service = worker_shared(held->worker);
+    void *copy;
 
+    if (service->pumping && service->waiting > WAITING_MAX)
+        return false;
+    copy = malloc(held->size ? held->size : 1);
     if (!copy)
         return false; /* it stays where it is; the next message tries again */
     memcpy(copy, *held->data, held->size);

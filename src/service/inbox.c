@@ -54,6 +54,7 @@ bool inbox_keep(struct endpoint *endpoint, tram_session *session, struct inbound
         in->lost = true;
         return true;
     }
+    endpoint->service->waiting += in->size + sizeof(*message);
     *endpoint->inbox_end = message;
     endpoint->inbox_end = &message->next;
     return true;
@@ -62,6 +63,7 @@ bool inbox_keep(struct endpoint *endpoint, tram_session *session, struct inbound
 static struct inbox_message *first(struct endpoint *endpoint) {
     struct inbox_message *message = endpoint->inbox;
 
+    endpoint->service->waiting -= message->in.size + sizeof(*message);
     endpoint->inbox = message->next;
     if (!endpoint->inbox)
         endpoint->inbox_end = &endpoint->inbox;
@@ -104,6 +106,7 @@ void inbox_drop(struct endpoint *endpoint, tram_session *session) {
             link = &message->next;
             continue;
         }
+        endpoint->service->waiting -= message->in.size + sizeof(*message);
         *link = message->next;
         hold_release(&message->held);
         free(message);

@@ -27,22 +27,25 @@ static int told(struct shm_link *shm, int rc) {
         worker_space_shows(shm->link.worker, shm->link.peer);
         return 0;
     }
-    if (rc == -EAGAIN)
+    if (rc == -EAGAIN || rc == -EBUSY)
         worker_want_space(shm->link.worker, &shm->peer);
     else
         (void) worker_fail_node(shm->link.worker, rc);
     return rc;
 }
 
+/* An open claim holds the channel up as a ring does that is full; its end is room. */
 static int shm_send(struct link *link, const struct frame *frame, uint32_t code,
                     const struct iovec *pieces, int count, bool more) {
     struct tram_meta meta = {.tag = code};
     uint32_t flags = TRAM_NOWAIT;
+    int rc;
 
     if (more || worker_more(link->worker))
         flags |= TRAM_MORE;
     memcpy(meta.layer, frame, sizeof(*frame));
-    return told(shm(link), tram_sendv(shm(link)->node, link->peer, &meta, pieces, count, flags, 0));
+    rc = told(shm(link), tram_sendv(shm(link)->node, link->peer, &meta, pieces, count, flags, 0));
+    return rc == -EBUSY ? -EAGAIN : rc;
 }
 
 static int shm_claim(struct link *link, size_t size, void **ret_data) {
@@ -59,6 +62,7 @@ static int shm_commit(struct link *link, const struct frame *frame, uint32_t cod
 
 static void shm_abort(struct link *link) {
     (void) tram_abort(shm(link)->node, link->peer); /* -ENOENT: the channel went */
+    worker_space_shows(link->worker, link->peer);
 }
 
 static uint64_t shm_waiting(const struct link *link) {

@@ -64,6 +64,10 @@ void client_unqueue(struct queued *queued) {
     else
         client->queue_end = queued->link;
     client->queued_bytes -= OVERHEAD + queued->size;
+    if (client->wants_space) {
+        client->has_space = true;
+        worker_defer(client->endpoint.worker, &client->flush_defer); /* which tells */
+    }
     if (queued->call)
         queued->call->queued = NULL;
     free(queued->instance);
@@ -86,6 +90,8 @@ static int try_one(struct queued *queued) {
 
     do {
         rc = client_pick(client, queued->instance, queued->key, queued->waits, &session);
+        if (rc == 0 && call && call->reply && session_is_own(session))
+            rc = -EDEADLK; /* it would wait for itself, as is known only now */
         if (rc == 0 && !too_late(queued)) {
             sending.frame = queued->frame;
             sending.extra = queued->extra;
@@ -125,11 +131,20 @@ void queue_flush(tram_client *client) {
     }
     if (any)
         (void) tram_flush(tram_worker_node(client->endpoint.worker)); /* said by the next send */
-    if (any && client->wants_space && !client->endpoint.dead &&
-        !client->endpoint.service->pumping) {
-        client->wants_space = false;
+    if (client->has_space && !client->endpoint.dead && !client->endpoint.service->pumping) {
+        client->wants_space = client->has_space = false;
         client_has_space(client);
     }
+}
+
+bool queue_has(tram_client *client, const tram_session *session) {
+    for (const struct queued *queued = client->queue; queued; queued = queued->next) {
+        tram_session *its;
+
+        if (client_pick(client, queued->instance, queued->key, true, &its) == 0 && its == session)
+            return true;
+    }
+    return false;
 }
 
 void queue_drop(tram_client *client) {

@@ -17,7 +17,7 @@ static int begin(tram_request **request) {
     rc = worker_check(r->service->worker);
     if (rc < 0)
         return rc;
-    if (r->drafting)
+    if (r->draft)
         return worker_fail(r->service->worker, -EBUSY, "a draft of the answer is open");
     if (r->session && r->session->state != SESSION_DEAD && !r->over)
         return 0;
@@ -75,6 +75,7 @@ tram_request *tram_request_free(tram_request *request) {
     int rc = begin(&request);
 
     if (rc == -EBUSY || rc == 0) {
+        draft_forget(request);
         session_refuse(request->session, request->correlation, -ECANCELED);
         request_done(request);
     }

@@ -52,6 +52,7 @@ static void unlist(tram_request *request) {
 void request_done(tram_request *request) {
     struct endpoint *endpoint = request->endpoint;
 
+    draft_forget(request);
     if (request->state == REQUEST_HANDLER) { /* the rest where the handler returns */
         request->state = REQUEST_DONE;
         return;
@@ -63,6 +64,11 @@ void request_done(tram_request *request) {
         endpoint->in_hand--;
         drain_check(endpoint);
     }
+}
+
+void request_fail(tram_request *request) {
+    draft_forget(request);
+    session_refuse(request->session, request->correlation, -ECANCELED);
 }
 
 /* Its owner is told when no handler runs. */
@@ -148,19 +154,23 @@ void request_arrived(struct endpoint *endpoint, tram_session *session, struct in
                           ? in->extra.window
                           : DEFAULT_WINDOW;
     request->state = REQUEST_HANDLER;
-    request->over = request->wants_space = request->drafting = false;
+    request->over = request->wants_space = false;
+    request->draft = NULL;
     request->link = NULL;
     request->held.message = request->held.copy = NULL;
     request->held.neighbour = NULL;
     session->requests_ever++;
     endpoint->in_hand++;
     mine = request;
+    endpoint->handled = request;
     trace_enter(trace_of(in));
     hand(endpoint, session, &mine);
     trace_leave();
+    endpoint->handled = NULL;
     if (endpoint->dead)
         request->endpoint = NULL;
     if (request->state == REQUEST_HANDLER && mine) {
+        draft_forget(request);
         session_refuse(session, request->correlation, -ENOSYS);
         request->state = REQUEST_DONE;
     }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/draft.h"
 #include "service/events.h"
 #include "service/typed.h"
 #include "wire/address.h"
@@ -75,14 +76,15 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     return session->state == SESSION_DEAD || endpoint->dead ? NULL : session;
 }
 
-/* Sessions of an earlier process of that node: all that it sent came before this one's HELLO. */
+/* Sessions of an earlier process of that node: all that it sent came before this one's HELLO. One
+ * that has not said who it is may be this process's: a successor of ours finds requests first. */
 static void end_predecessors(tram_session *session) {
     tram_session *other, *next;
 
     for (other = session->endpoint->sessions; other; other = next) {
         next = other->next;
         if (other != session && session->link->peer && other->link->peer == session->link->peer &&
-            other->party.pid != session->party.pid) {
+            other->party.pid != 0 && other->party.pid != session->party.pid) {
             session_end(other, -ECONNRESET);
             next = session->endpoint->sessions; /* calls may have ended, with handlers */
         }
@@ -166,6 +168,7 @@ static void free_memory(struct worker_deferred *deferred) {
     for (char **address = server->addresses; address && *address; address++)
         free(*address);
     free(server->addresses);
+    free(server->endpoint.name);
     free(server->service);
     free(server->instance);
     free(server->address);
@@ -282,7 +285,6 @@ int tram_server_new(tram_worker *worker, const char *address,
         server_listen_no_more(server);
         if (server->endpoint.service)
             endpoint_deinit(&server->endpoint);
-        free(server->endpoint.name);
         server->endpoint.worker = worker;
         worker_defer(worker, &server->memory);
         return rc;
@@ -318,9 +320,12 @@ tram_server *tram_server_free(tram_server *server) {
     server->drain_timer = tram_timer_free(server->drain_timer);
     events_server_gone(server);
     typed_server_gone(server);
+    if (endpoint->handled && endpoint->handled->state == REQUEST_HANDLER)
+        request_fail(endpoint->handled);
     while (endpoint->sessions) {
         tram_session *session = endpoint->sessions;
 
+        drafts_orphan(session);
         for (tram_request *r = session->requests; r; r = r->next)
             session_refuse(session, r->correlation, -ECANCELED);
         server_goodbye(session);

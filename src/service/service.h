@@ -53,6 +53,7 @@ struct service {
     struct tram_request *cancelled; /* likewise */
     struct tram_request *abandoned; /* of endpoints that went; the application has them */
     struct neighbour *neighbours;   /* hold.c */
+    uint64_t waiting;               /* bytes in inboxes */
     struct orphan *orphans;         /* drain.c */
     uint32_t hot_sockets;           /* link_socket.c */
     struct tram_request *free_requests;
@@ -141,6 +142,7 @@ struct endpoint {
     bool bound;                     /* its port is added */
     bool dead;                      /* freed; memory goes with the turn */
     uint32_t in_hand;               /* requests */
+    struct tram_request *handled;   /* its handler runs */
     bool draining;                  /* takes nothing new: a server that hands over */
     struct session_table table;
     tram_session *last;             /* found last, over shared memory */
@@ -359,7 +361,7 @@ struct tram_request {
     uint8_t state;
     bool over;                      /* cancelled: the answer goes nowhere */
     bool wants_space;
-    bool drafting;
+    tram_draft *draft;              /* of the answer, open */
     struct tram_request *next, **link; /* of the session; or free */
     struct held held;
     struct endpoint *endpoint;      /* NULL: it went */
@@ -376,12 +378,16 @@ void requests_orphan(tram_session *session);
 struct tram_request *request_find(tram_session *session, uint64_t correlation);
 /* It was answered, or nobody wants the answer. */
 void request_done(struct tram_request *request);
+/* Its server is freed in its handler. */
+void request_fail(struct tram_request *request);
 
 /* Answer a request that has no struct tram_request: status 0 or a negative errno. -EAGAIN. */
 int session_answer(tram_session *session, uint64_t correlation, int status, uint32_t code,
                    const void *data, size_t size);
 
 int reply_settle(tram_request **request, int rc);
+/* It ends: a draft of its answer goes nowhere any more (draft.c). */
+void draft_forget(struct tram_request *request);
 
 /* ---- handing over (drain.c) ------------------------------------------------------------------ */
 

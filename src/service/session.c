@@ -261,6 +261,8 @@ static void on_space(struct link *link) {
         return;
     if (session->endpoint->service->pumping) {
         session->space_came = true;
+        if (!session->endpoint->server) /* what is awaited may be in it */
+            queue_flush(client_of(session->endpoint));
         return;
     }
     session->wants_space = false;
@@ -327,6 +329,7 @@ tram_session *tram_session_free(tram_session *session) {
     if (!session || session->state == SESSION_DEAD || worker_check(session->endpoint->worker) < 0)
         return NULL;
     session->told = false; /* who ends it need not be told */
+    drafts_orphan(session); /* or the channel is closed to us */
     session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL, 0);
     if (session->state != SESSION_DEAD) {
         calls_forget(session->endpoint, session);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "service/client.h"
+#include "service/draft.h"
 #include "service/events.h"
 
 #define RETRY_NS INT64_C(1000000000) /* after a refusal; HELLO is parked there for longer */
@@ -104,6 +105,7 @@ static struct target *target_find(tram_client *client, const char *name) {
 }
 
 static void leave(tram_session *session, int status) {
+    drafts_orphan(session); /* or the channel is closed to us */
     session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL, 0);
     session_end(session, status);
 }
@@ -275,11 +277,15 @@ void client_up(tram_session *session) {
 
 void client_welcomed(tram_session *session, const struct inbound *in) {
     tram_client *client = client_of(session->endpoint);
+    /* … of a server that is dead. Its successor is greeted first. */
+    bool late = session->state == SESSION_LOST && !session->refused && session->link->ops->keeps;
 
     if (session_read_hello(session, in) < 0) {
         session->endpoint->nonsense++;
         return;
     }
+    if (late)
+        return;
     if (session->state == SESSION_LOST) {
         open_session(session); /* its answer makes it online */
         client_changed(client);
@@ -356,6 +362,7 @@ void client_left(tram_session *session, int why) {
         sync_refused(session); /* behind all that is still in the ring */
     if (session->state != SESSION_DEAD)
         lose(session);
+    client_changed(client);
 }
 
 void client_session_gone(tram_session *session) {
@@ -399,6 +406,7 @@ static void on_online(struct names_watch *watch, const struct names_party *party
         session_end(session, -ECONNRESET); /* it comes back elsewhere */
         if (client->endpoint.dead)
             return;
+        target = target_find(client, party->full); /* calls ended, with handlers */
         session = NULL;
     }
     if (!target && !(target = target_new(client, party->full, party->program))) {
