@@ -73,6 +73,11 @@ if [ -x "$tests/service_storm_test" ]; then
     SERVICE_STORM_SEED=$seed SERVICE_STORM_SECONDS=${SERVICE_SECONDS:-120} \
         run service_storm "$tests/service_storm_test" || failed=1
 fi
+if [ -x "$tests/service_events_death_test" ]; then
+    TRAM_STORM_SEED=$seed TRAM_STORM_SECONDS=${EVENTS_SECONDS:-60} \
+        run events_storm "$tests/service_events_death_test" kill_storm || failed=1
+    TRAM_FLOOD_SECONDS=10 run events_flood "$tests/service_events_flood_test" || failed=1
+fi
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run scale scale || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
