@@ -364,6 +364,13 @@ static void end(struct daemon *daemon) {
         daemon->conns->names = 0;
         (void) conn_free(daemon->conns);
     }
+    while (daemon->lives) { /* from memory only: the next one reads the file */
+        struct life *life = daemon->lives;
+
+        while (life->entries)
+            table_remove(&daemon->table, life->entries);
+        life_put(life);
+    }
     daemon->worker = tram_worker_free(daemon->worker);
     cleanup_fd(&daemon->listener);
     journal_close(&daemon->journal);
