@@ -19,7 +19,7 @@ RANDOM=${SEED:=$((RANDOM + 1))}
 die() {
     ((${terminal:-0})) && printf '\n'
     printf 'demo: %s\n' "$*" >&2
-    tail -n 3 "$work/errors" >&2
+    tail -qn 30 "$work/errors" "$work/tramd" >&2
     exit 1
 }
 
@@ -48,7 +48,7 @@ servers=('db' 'room 0' 'room 1' 'gate 0' 'gate 1' 'tramd')
 
 start() {
     case $1 in
-    tramd) "$bin/tramd" >/dev/null 2>>"$work/log" & ;;
+    tramd) "$bin/tramd" >/dev/null 2>>"$work/tramd" & ;;
     db) "$bin/game" db "$work/journal" >>"$work/said" 2>>"$work/errors" & ;;
     player*) "$bin/game" player "${1#* }" "$work/told ${1#* }" >>"$work/said" 2>>"$work/errors" & ;;
     *) "$bin/game" "${1% *}" "${1#* }" >>"$work/said" 2>>"$work/errors" & ;;

@@ -52,7 +52,7 @@ kill -9 $one $two
 old=$!
 : >"$TRAM_DIR/versions"
 for round in 1 2 3 4; do
-    for asked in 1 2 3; do
+    for _ in 1 2 3; do
         timeout 30 "$bin/service_hello_client" x svc://restart >>"$TRAM_DIR/versions" ||
             fail "a client ended with $?"
     done
