@@ -74,6 +74,7 @@ if [ -x "$tests/service_storm_test" ]; then
         run service_storm "$tests/service_storm_test" || failed=1
 fi
 if [ -x "$tests/service_events_death_test" ]; then
+    LITMUS_ROUNDS=2000000 run events_litmus "$tests/service_litmus_test" || failed=1
     TRAM_STORM_SEED=$seed TRAM_STORM_SECONDS=${EVENTS_SECONDS:-60} \
         run events_storm "$tests/service_events_death_test" kill_storm || failed=1
     TRAM_FLOOD_SECONDS=10 run events_flood "$tests/service_events_flood_test" || failed=1
