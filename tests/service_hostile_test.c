@@ -125,6 +125,9 @@ TEST(hello_ends_nothing_of_who_has_not_said_it) {
     CHECK_EQ(w.kept_count, 1);
     CHECK_EQ(w.cancelled, 0);
     CHECK(!tram_request_over(w.kept[0]));
+    /* What process it is of, the node's coming tells. */
+    while (tram_session_party(tram_request_session(w.kept[0]))->pid == 0)
+        turns(1000000);
     hello(evil, port, 73, FRAME_HELLO, getpid() + 1); /* but an earlier process is over */
     while (w.sessions != 1)
         turns(1000000);

@@ -45,20 +45,27 @@ class Daemon:
         self.said = ""
         os.set_blocking(self.process.stderr.fileno(), False)
 
+    def read(self):
+        """What it has said since."""
+        try:
+            return os.read(self.process.stderr.fileno(), 65536).decode()
+        except BlockingIOError:
+            return ""
+
     def until(self, text):
         """Read what it says until that comes."""
         end = time.monotonic() + 20 * SCALE
         while text not in self.said:
             assert time.monotonic() < end, (text, self.said)
             select.select([self.process.stderr], [], [], 0.1)
-            self.said += self.process.stderr.read() or ""
+            self.said += self.read()
         said, self.said = self.said, ""
         return said
 
     def end(self, number=signal.SIGTERM, expect=0):
         self.process.send_signal(number)
         code = self.process.wait(20 * SCALE)
-        rest = self.process.stderr.read() or ""
+        rest = self.read()
         self.process.stderr.close()
         assert code == expect, (code, rest)
         return self.said + rest
