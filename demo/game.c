@@ -223,7 +223,8 @@ static void on_answer(const struct tram_result *result, void *arg) {
         answer(&request, &purchase);
         if (hop.topic != NULL && ++hop.purchases % CHAT_EVERY == 0)
             say();
-    } else if (tram_reply_error(&request, result->status, result->text) < 0) {
+    } else if (tram_reply_error(&request, result->code != 0 ? result->code : result->status,
+                                result->text) < 0) { /* as it was said first */
         (void) tram_request_free(request);
     }
 }

@@ -50,7 +50,7 @@ start() {
     case $1 in
     tramd) "$bin/tramd" >/dev/null 2>>"$work/tramd" & ;;
     db) "$bin/game" db "$work/journal" >>"$work/said" 2>>"$work/errors" & ;;
-    player*) "$bin/game" player "${1#* }" "$work/told ${1#* }" >>"$work/said" 2>>"$work/errors" & ;;
+    player*) "$bin/game" player "${1#* }" "$work/told${1#* }" >>"$work/said" 2>>"$work/errors" & ;;
     *) "$bin/game" "${1% *}" "${1#* }" >>"$work/said" 2>>"$work/errors" & ;;
     esac
     pids[$1]=$!
@@ -110,7 +110,7 @@ for name in "${servers[@]}" 'player 0' 'player 1' 'player 2' 'player 3'; do
 done
 until (($(booked) > 0)); do # all are there
     read -rt 0.02 -u 3
-    (($(elapsed) < 10000000)) || die "nothing was booked in 10 s"
+    (($(elapsed) < 10000000 * ${TRAM_TIME_SCALE:-1})) || die "nothing was booked in 10 s"
 done
 while (($(elapsed) < length * 1000000)); do
     read -rt "0.$(printf %03d $((20 + RANDOM % 100)))" -u 3
@@ -167,6 +167,9 @@ while read -r _ n asked answered lost bought chat missed longest odd; do
 done < <(grep '^player' "$work/said" | sort)
 printf 'told    %d purchases, %d coins\n' "$told" "$sum"
 printf 'unknown %d purchases, of which %d were booked, %d coins\n' "$unknown" "$found" "$sum_found"
+# shellcheck disable=SC2016
+awk '$3 == "unknown" { $1 = $2 = $3 = ""; why[$0]++ }
+    END { for (reason in why) printf "        %d times%s\n", why[reason], reason }' "$work"/told*
 printf 'booked  %d purchases, %d coins; %d came again and were not booked twice\n' "$entries" \
     "$total" "$again"
 ((told > 0)) || die "nobody was told anything"
