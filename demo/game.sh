@@ -108,9 +108,9 @@ rounds=0
 for name in "${servers[@]}" 'player 0' 'player 1' 'player 2' 'player 3'; do
     start "$name"
 done
-until (($(booked) > 0)); do # all are there
+until (($(cut -c 1-8 "$work/journal" | sort -u | wc -l) == 4)); do # all players are there
     read -rt 0.02 -u 3
-    (($(elapsed) < 10000000 * ${TRAM_TIME_SCALE:-1})) || die "nothing was booked in 10 s"
+    (($(elapsed) < 10000000 * ${TRAM_TIME_SCALE:-1})) || die "not all players bought within 10 s"
 done
 while (($(elapsed) < length * 1000000)); do
     read -rt "0.$(printf %03d $((20 + RANDOM % 100)))" -u 3
