@@ -14,6 +14,7 @@
 #include "tram/tram.h"
 #include "wire/events.h"
 
+#define LOCK_PATIENCE (500 * SYS_MILLISECOND) /* who was killed in it keeps it a moment */
 #define SWEEP_MAX   1024u /* names looked at in one go */
 
 static void topic_name(uint32_t node, uint32_t port, char name[TOPIC_NAME]) {
@@ -272,13 +273,23 @@ static int map_reader(int fd, uint32_t flags, struct topic_file *file) {
     return sys_map(fd, READER_SIZE, 0, flags | SYS_MAP_GUARD, &file->map);
 }
 
+/* Who has the lock has it for some system calls. -EAGAIN: for longer than that can take. */
+static int lock_patiently(int fd) {
+    uint64_t begin = sys_now();
+    int rc;
+
+    while ((rc = sys_lock(fd, 0)) == -EAGAIN && sys_now() - begin < LOCK_PATIENCE)
+        sys_relax();
+    return rc;
+}
+
 /* Take over what a durable reader left. Its file is locked for that moment only. */
 static int take_over(int dir, const char *name, uint32_t subscriber,
                      bool (*runs)(void *context, uint32_t node), void *context,
                      struct topic_file *file) {
     OWNS_FD int fd = sys_file_open(dir, name, true);
     uint32_t holder;
-    int rc = fd < 0 ? fd : sys_lock(fd, 0);
+    int rc = fd < 0 ? fd : lock_patiently(fd);
 
     if (rc == -EAGAIN)
         return -EBUSY;
