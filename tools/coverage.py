@@ -13,7 +13,7 @@ import os
 import re
 import sys
 
-BRANCHES = 95.0  # of which a run or two may lack some: 96 were reached
+BRANCHES = 98.0
 RACES = 12
 LISTED = os.path.join(os.path.dirname(__file__), "..", "docs", "COVERAGE.md")
 ROW = re.compile(r"^\|\s*`(src/[^`]+)`\s*\|\s*(\d+)\s*\|")
