@@ -13,7 +13,7 @@ import os
 import re
 import sys
 
-BRANCHES = 98.0
+BRANCHES = 98.0  # of which a run or two may lack some: 99 were reached
 RACES = 12
 LISTED = os.path.join(os.path.dirname(__file__), "..", "docs", "COVERAGE.md")
 ROW = re.compile(r"^\|\s*`(src/[^`]+)`\s*\|\s*(\d+)\s*\|")

@@ -9,8 +9,8 @@ set -u
 cd "$(dirname "$0")/.." || exit
 dir=build-coverage
 skip='^(step|storm|cli_bench|cli_kill|scale|instructions|deb|dist|install|tidy|readme|tutorial'
-skip+='|headers|man_|python|cpp|completion|docs|library|version|model|spin|litmus|harness|glib|sys-bias'
-skip+='|worker_speed|service_speed|service_litmus|service_storm)'
+skip+='|headers|man_|python|cpp|completion|docs|library|version|model|spin|litmus|harness|glib'
+skip+='|sys-bias|worker_speed|service_speed|service_litmus|service_storm)'
 
 tools/build.sh "$dir" -DTRAM_COVERAGE=ON -DCMAKE_BUILD_TYPE=Debug || exit 1
 find "$dir" -name '*.gcda' -delete
