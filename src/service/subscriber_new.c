@@ -42,15 +42,22 @@ static void by_ring(struct subscriber *subscriber, const struct topic_file *read
     subscriber->publisher->rings++;
 }
 
+/* Is it of an earlier process of the node that this session has? Its end may not be told yet. */
+static bool is_earlier(const tram_session *old, const tram_session *session) {
+    return !old || (old->link->peer == session->link->peer &&
+                    old->party.pid != session->party.pid);
+}
+
 /* The same reader, of an earlier life of it, or of us. -EBUSY: it is no earlier one. */
-static int forget_same(struct publisher *publisher, const struct reader_name *name) {
+static int forget_same(struct publisher *publisher, const struct reader_name *name,
+                       const tram_session *session) {
     struct subscriber *at = publisher->subscribers;
 
     while (at && !(at->ring && strcmp(at->name.text, name->text) == 0))
         at = at->next;
     if (!at)
         return 0;
-    if (at->session)
+    if (!is_earlier(at->session, session))
         return -EBUSY;
     subscriber_free(at);
     return 0;
@@ -71,7 +78,7 @@ static int open_reader(struct subscriber *subscriber, const struct inbound *in,
                          wish->durable[0] ? wish->durable : NULL, &name);
     if (rc < 0)
         return rc;
-    rc = forget_same(publisher, &name);
+    rc = forget_same(publisher, &name, subscriber->session);
     if (rc == 0)
         rc = reader_file_open(publisher->dir, &name, &reader);
     if (rc < 0)
