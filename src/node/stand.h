@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Standing in: this host's side of a node R that is placed on another one (docs/HOSTS.md).
+ *
+ * Overview
+ *   The daemon has one stand for each such node. Holding custody of R (byte 1 of its lock, not byte
+ *   0, and not byte 2, for which senders would wait), it reads every ring from a node here to R, as
+ *   R would (struct stand_in), and writes every ring from R to a node here, as R would (struct
+ *   stand_out, a mirror). In between lies the link. Nothing here knows of links, frames or hosts;
+ *   nothing here waits.
+ *
+ *     channel in     stand_next() says STAND_MORE; stand_in_run() gives records as they lie in the
+ *                    ring; stand_in_handed() before their bytes leave; stand_in_commit() when they
+ *                    were consumed on the other host, which frees them here
+ *     channel out    stand_out_open(); stand_out_place() says where bytes go; stand_out_filled()
+ *                    checks the records that are whole now, and publishes them; stand_out_look()
+ *                    what of them was consumed, and how much more may come
+ *
+ *   Everything is counted in messages (`number`, record.seq): they go through streams, processes
+ *   and hosts. Positions are each host's own.
+ *
+ * Contract
+ *   One thread for a stand and all that it has. An error is a negative errno; what is not said to
+ *   be an error of a channel is one of the machine, may go away, and changed nothing. Data that
+ *   stand_in_run() pointed to stays where it is until stand_in_commit() passes it or the channel is
+ *   gone. Neither the sender of a channel in, nor the host that a mirror's bytes come from, nor the
+ *   receiver of a mirror is trusted: each word and each record's header is read once, checked, and
+ *   only the copy is used. Nonsense closes that one channel.
+ *
+ *   Mirrors. Beside from-R of a mirror lies `mirror-R`, which says so, and a byte of which is
+ *   locked by who writes the mirror. So a mirror may be written on when R itself runs here (it
+ *   moved here, and what it sent on another host before is still being delivered): R's process
+ *   leaves it alone, and its sends to that receiver say -EAGAIN, until stand_out_remove().
+ *
+ * Why it is correct; death at any instruction
+ *   In: the orders are those of ring/rx.h. `handed` is stored before bytes leave, so what R's
+ *   receiver can have seen lies below it, whoever dies. `committed` is stored after R consumed it
+ *   over there; a daemon that dies before has lost an acknowledgement, and hears it again. It keeps
+ *   no other state: the next one finds consumed and handed in the head and begins at consumed.
+ *   Out: the orders are those of ring/tx.h. Bytes are written above the tail, where nobody looks;
+ *   the tail is stored when whole records were checked. So a daemon that dies has accepted a
+ *   record or has not, and the next one, or R's, begins behind the tail. What was placed and is no
+ *   whole record is nothing. Files are made in the order mark, journal, head, stream, announcement,
+ *   and removed in the order stream, head, note, mark: a mark alone is nothing and a channel without
+ *   a mark is R's own. A death anywhere in between leaves one of these, and stand_out_open() goes on
+ *   from each.
+ *   Custody and the lock of a mark end with the process, by the kernel.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/files.h"
+#include "ring/layout.h"
+#include "tram/tram.h"
+
+struct stand;
+struct stand_in;
+struct stand_out;
+
+/* ---- the stand ------------------------------------------------------------------------------- */
+
+/* For node `id` on the bus, which has to outlive it. `ring_max`: how far a mirror may grow for a
+ * large message; 0: as a node's. Takes nothing yet. -ENOMEM. */
+int stand_new(const struct bus *bus, tram_id id, uint64_t ring_max, struct stand **ret_stand);
+/* Lets go of everything. Files stay. NULL is fine; returns NULL. */
+struct stand *stand_free(struct stand *stand);
+tram_id stand_id(const struct stand *stand);
+
+/* Become the custodian; its directory, lock, door and bell are made if they are missing. -EBUSY:
+ * the node runs here, or is being opened, or somebody else acts for it (`tram rm`): the error says
+ * who; -EPROTO: its files are of another layout version. Done already: 0. Then channels are told by
+ * stand_next(). */
+int stand_take(struct stand *stand, struct tram_error *ret_error);
+/* No longer: what R consumed is given to its senders, the door is left as by a node that died, and
+ * its opener has the custody when this returns. All struct stand_in are gone; mirrors stay, and
+ * are written on. */
+void stand_let_go(struct stand *stand);
+bool stand_is_held(const struct stand *stand);
+
+/* Readable when stand_next() has something. The stand's as long as it is held; it may be another
+ * one after stand_due(), if somebody removed the bell. -EBADF: it is not held. */
+int stand_fd(const struct stand *stand);
+
+enum stand_what {
+    STAND_OPENER = 1, /* somebody opens the node here, and waits for the custody */
+    STAND_NEW,        /* a channel in was found: `in` */
+    STAND_MORE,       /* `in` has records that no run gave yet. Told once; again after a run found
+                         nothing */
+    STAND_GONE,       /* `in` was removed here; it is no more after the next call of stand_next() */
+    STAND_BROKEN,     /* `in` is closed: its sender wrote nonsense, as `text` says. No run any more */
+    STAND_FREED,      /* the receiver of `out`, for which stand_out_want() was called, freed some */
+    STAND_TROUBLE,    /* the directory could not be read, as `text` says: again after a while */
+};
+
+struct stand_news {
+    enum stand_what what;
+    struct stand_in *in;
+    struct stand_out *out;
+    const char *text; /* until the next call */
+};
+
+/* What happened, one thing at a time. 1: *ret_news; 0: nothing more: the rings are armed, and the
+ * descriptor will be readable. Of a stand that isn't held: 0. */
+int stand_next(struct stand *stand, struct stand_news *ret_news);
+
+/* Do what falls due: the bounded re-look, memory given back. Returns when the next thing does
+ * (sys_now()); what it found is told by stand_next(), which has to be called then. */
+uint64_t stand_due(struct stand *stand, uint64_t now);
+
+/* ---- channels in: from a node here to R ------------------------------------------------------- */
+
+struct stand_in_state {
+    tram_id from;
+    uint64_t id;       /* of the stream, as a receiver is told it: with the channel's life */
+    uint64_t consumed; /* numbers up to which messages are … committed, */
+    uint64_t handed;   /* … may have left this host (at least consumed), */
+    uint64_t accepted; /* … were sent */
+    uint64_t capacity; /* of the newest ring */
+    uint64_t largest;  /* span of the largest record that its ring can have */
+    bool broken;
+};
+
+/* The next one, in no order, by whoever holds the stand; NULL before the first. */
+struct stand_in *stand_in_each(struct stand *stand, struct stand_in *before);
+struct stand_in *stand_in_find(struct stand *stand, tram_id from);
+void stand_in_state(struct stand_in *in, struct stand_in_state *ret_state);
+/* The daemon's own, with the channel. */
+void stand_in_set_user(struct stand_in *in, void *user);
+void *stand_in_user(const struct stand_in *in);
+
+struct stand_run {
+    const void *data; /* in the ring */
+    uint64_t size;    /* a multiple of LAYOUT_ALIGN */
+    uint64_t first;   /* number of the record that data begins in … */
+    uint64_t offset;  /* … at this byte of it; 0: at its header */
+    uint64_t last;    /* number of the last record that ends in data; first - 1: none does */
+    uint64_t left;    /* bytes of the record `last + 1` that begins in data, or before, which are
+                         behind it; 0: data ends with a record */
+};
+
+/* The records from `number` on, from byte `offset` of the first of them, in one piece: whole
+ * ones, as many as `most` bytes have, and no link; or, if the first is larger, or `offset` isn't 0,
+ * a part of that one alone. consumed < number; offset is 0 or where a run ended. It costs a walk
+ * unless number is what follows the last run, or is consumed + 1. 1: *ret_run; 0: nothing (yet):
+ * more is told as STAND_MORE; -EINVAL: there is no such number; -EBADMSG: the channel is closed, as
+ * a STAND_BROKEN will say; or what the machine says. */
+int stand_in_run(struct stand_in *in, uint64_t number, uint64_t offset, uint64_t most,
+                 struct stand_run *ret_run);
+
+/* Before the bytes leave: messages up to `number`, that a run gave, may be seen over there. */
+int stand_in_handed(struct stand_in *in, uint64_t number);
+
+/* R has consumed up to `number`, which is at most what the runs of this life gave, or what was
+ * handed: they are freed here, and the sender is rung if it waits. A number that was committed
+ * before changes nothing. -EINVAL: never handed; -EBADMSG. */
+int stand_in_commit(struct stand_in *in, uint64_t number);
+
+/* The other host closed the mirror for good: the channel is closed here, and its sender told. */
+void stand_in_close(struct stand_in *in, const char *why);
+
+/* ---- channels out: mirrors of R's rings, to a node here --------------------------------------- */
+
+struct stand_out_plan {
+    tram_id to;
+    uint64_t id;       /* as in struct stand_in_state: the mirror's is the same */
+    uint64_t consumed; /* at the origin: the mirror begins behind it */
+    uint64_t unsure;   /* messages up to this number may have been seen in a life that nobody
+                          remembers: they come marked; 0: none */
+    uint64_t capacity; /* wished; at most ring_max */
+    uint64_t life;     /* how many of the bits at its end the id counts lives with: 0 */
+};
+
+/* What lies there instead. */
+struct stand_other {
+    uint64_t id;
+    uint64_t accepted, consumed;
+    bool mirror; /* or R's own, when it ran here */
+    bool held;   /* by whom writes it: R, which runs here; or another daemon */
+};
+
+/* Make or find the mirror of the stream `id`. Needs no custody. Found, it goes on where its words
+ * stand; made, it begins behind what was consumed at the origin, or here by a mirror of the same id
+ * that was removed. The journal of a move that was entered before (stand_import()) is used up.
+ *   -EEXIST       another stream lies there, as *ret_other says (may be NULL): drain it, and
+ *                 stand_out_remove() it; or it is of this id, and the origin has forgotten (freed)
+ *                 more than came here: likewise
+ *   -EBUSY        another process writes it (another daemon), or R's own channel is being used
+ *   -EHOSTUNREACH the receiver is an ephemeral node, and gone
+ *   -EPROTO       its files are of another layout version
+ *   -ENOTRECOVERABLE  it was closed for nonsense (`tram purge`)
+ *   -ENOSPC … */
+int stand_out_open(struct stand *stand, const struct stand_out_plan *plan,
+                   struct stand_out **ret_out, struct stand_other *ret_other);
+/* Leave it as it is. NULL is fine; returns NULL. */
+struct stand_out *stand_out_close(struct stand_out *out);
+struct stand_out *stand_out_find(struct stand *stand, tram_id to);
+struct stand_out *stand_out_each(struct stand *stand, struct stand_out *before);
+tram_id stand_out_to(const struct stand_out *out);
+void stand_out_set_user(struct stand_out *out, void *user);
+void *stand_out_user(const struct stand_out *out);
+
+struct stand_out_state {
+    uint64_t id;
+    uint64_t accepted; /* number of the last message that is in the mirror */
+    uint64_t consumed; /* … that the receiver has released */
+    uint64_t handed;   /* … that it may have seen: a bound, accepted if that isn't known */
+    uint64_t space;    /* bytes of records that may come beyond `accepted`, what is placed already
+                          included */
+    uint64_t placed;   /* bytes of a record that isn't whole yet */
+};
+
+/* -EBADMSG: the receiver's words are nonsense, and the mirror is closed; -ENOTRECOVERABLE: the
+ * receiver closed it; -ESTALE: the receiver was removed (with what waited): close it, open anew. */
+int stand_out_look(struct stand_out *out, struct stand_out_state *ret_state);
+
+/* Where the next bytes of the origin go, and how many: at most `most`, with memory behind them. 0
+ * bytes: it is full. -ENOSPC. */
+int stand_out_place(struct stand_out *out, uint64_t most, void **ret_data, uint64_t *ret_size);
+/* `size` bytes were written there. The records that are whole are checked (the number goes on,
+ * the sender, size and flags), made this host's, published once, and the receiver is rung. What is
+ * not whole stays placed. A record that is larger than the ring makes it grow: where the next bytes
+ * go is to be asked each time. *ret_accepted: the number of the last one accepted. -EBADMSG:
+ * nonsense, as stand_out_why() says; what was before it is accepted, the rest dropped; -EMSGSIZE:
+ * larger than ring_max; else as stand_out_look(). On an error of the machine (-ENOSPC) everything
+ * is placed, and a call with size 0 tries again. */
+int stand_out_filled(struct stand_out *out, uint64_t size, uint64_t *ret_accepted);
+/* The link was cut: what is placed and no whole record is forgotten. */
+void stand_out_drop(struct stand_out *out);
+/* Say STAND_FREED once the receiver has freed some. False: it has already, or R is not held here
+ * (then look by the clock). */
+bool stand_out_want(struct stand_out *out);
+const char *stand_out_why(const struct stand_out *out);
+
+/* Remove what lies in the directory of `to` from R, and note its id and what was consumed of it; an
+ * open one is closed. R's own needs the custody, a mirror only that nobody else writes it.
+ * -ENOTEMPTY: messages wait, and not `force`; -EBUSY; -ENOENT: there is none. */
+int stand_out_remove(struct stand *stand, tram_id to, bool force);
+/* What was consumed of a stream from R to `to` that was removed here. -ENOENT: nothing is known. */
+int stand_out_past(struct stand *stand, tram_id to, uint64_t id, uint64_t *ret_consumed);
+
+/* Each mirror on the bus, open or not: for a daemon that starts. Until `each` returns other than
+ * 0. */
+int stand_mirrors(const struct bus *bus,
+                  int (*each)(void *context, tram_id from, tram_id to, uint64_t id),
+                  void *context);
+
+/* ---- moves ------------------------------------------------------------------------------------ */
+
+/* What a receiver's host knows of a channel, for the host that the receiver moves to. */
+struct stand_journal {
+    tram_id from;
+    bool mirror;       /* of an origin on another host than that which exports */
+    uint64_t id;       /* as above */
+    uint64_t consumed, handed, unsure;
+    uint32_t count;    /* of what follows */
+    struct stand_hand {
+        uint64_t number;  /* above consumed, rising */
+        uint8_t attempts; /* hand-outs by processes that died, this one's included */
+        bool released;    /* though one before it was not */
+    } hands[LAYOUT_WINDOW];
+};
+
+/* Each channel into R on this host, mirrors included. Needs the custody. Until `each` returns other
+ * than 0. */
+int stand_export(struct stand *stand,
+                 int (*each)(void *context, const struct stand_journal *journal), void *context);
+
+/* Before R is opened here, or the mirror of that stream is: into the origin's words if it lies
+ * here; else it is kept for stand_out_open() of the stand of the sender. Needs the custody. May be
+ * repeated. -EINVAL: it makes no sense (it came from another host). */
+int stand_import(struct stand *stand, const struct stand_journal *journal);
