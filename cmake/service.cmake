@@ -57,10 +57,10 @@ endif()
 function(uses_service var file)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(STRINGS ${file} lines
-         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(worker|service|topic|wire|daemon)/)")
+         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(worker|service|topic|transport|wire|daemon)/)")
     list(FILTER lines EXCLUDE REGEX "tram/tram\\.h")
     set(${var} OFF PARENT_SCOPE)
-    if(lines OR file MATCHES "/src/(worker|service|topic|wire|daemon)/")
+    if(lines OR file MATCHES "/src/(worker|service|topic|transport|wire|daemon)/")
         set(${var} ON PARENT_SCOPE)
     endif()
 endfunction()
@@ -121,12 +121,13 @@ target_compile_options(tram_generated_objects PRIVATE -w)
 
 # --- libtram-service.so: linked twice, as libtram -------------------------------------------------
 
-sources(service_sources src/worker src/service src/topic src/wire)
+sources(service_sources src/worker src/service src/topic src/transport src/wire)
 add_library(tram_service_objects OBJECT ${service_sources} ${CMAKE_BINARY_DIR}/empty.c)
 service_code(tram_service_objects)
 include(GNUInstallDirs)
 target_compile_definitions(tram_service_objects PRIVATE
-                           TRAMD_PATH="${CMAKE_INSTALL_FULL_BINDIR}/tramd")
+                           TRAMD_PATH="${CMAKE_INSTALL_FULL_BINDIR}/tramd"
+                           TRAM_VERSION="${PROJECT_VERSION}")
 
 # Inside only: tramd, the tests. What it needs of src/sys and src/ring is in tram_static.
 add_library(tram_service_static STATIC $<TARGET_OBJECTS:tram_service_objects>

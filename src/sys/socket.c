@@ -126,6 +126,9 @@ int sys_listen(const struct sys_address *address, int backlog) {
     /* Of TCP only: connections of our predecessor, which end slowly, don't count. */
     if (plain(address)->sa_family != AF_UNIX)
         (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    /* [::] leaves 0.0.0.0 to others: each address is listened at by itself. */
+    if (plain(address)->sa_family == AF_INET6)
+        (void) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     if (bind(fd, plain(address), address->size) < 0 || listen(fd, backlog) < 0)
         return -errno;
     return take_fd(&fd);
@@ -229,6 +232,17 @@ int sys_local_address(int fd, struct sys_address *ret_address) {
     return 0;
 }
 
+int sys_peer_address(int fd, struct sys_address *ret_address) {
+    struct sys_address address = { .size = sizeof(address.bytes) };
+    socklen_t size = sizeof(address.bytes);
+
+    if (getpeername(fd, (struct sockaddr *) address.bytes, &size) < 0)
+        return -errno;
+    address.size = size;
+    *ret_address = address;
+    return 0;
+}
+
 int sys_accept(int fd) {
     int rc;
 
@@ -289,6 +303,15 @@ int64_t sys_receive(int fd, void *buffer, size_t size) {
     return got < 0 ? -errno : got;
 }
 
+int64_t sys_receive_pieces(int fd, const struct iovec *pieces, int count) {
+    ssize_t got;
+
+    do
+        got = readv(fd, pieces, count);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
 int64_t sys_send(int fd, const void *bytes, size_t size) {
     ssize_t put;
 
@@ -315,6 +338,12 @@ int sys_no_delay(int fd) {
     int on = 1;
 
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ? -errno : 0;
+}
+
+int sys_patience(int fd, uint32_t milliseconds) {
+    return setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof(milliseconds)) < 0
+               ? -errno
+               : 0;
 }
 
 int sys_tell(const char *path, const void *bytes, size_t size) {

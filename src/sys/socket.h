@@ -33,6 +33,22 @@ int sys_address_numeric(const char *host, uint16_t port, struct sys_address *ret
 bool sys_address_is_local(const struct sys_address *address);
 /* The port of a TCP address. */
 uint16_t sys_address_port(const struct sys_address *address);
+/* TCP: "1.2.3.4:567", "[::1]:567"; UNIX: "local". `buffer` is returned. */
+#define SYS_ADDRESS_TEXT 80
+char *sys_address_text(const struct sys_address *address, char buffer[SYS_ADDRESS_TEXT]);
+/* Have two TCP addresses the same host, whatever the port? IPv4 written as IPv6 is IPv4. */
+bool sys_address_same_host(const struct sys_address *a, const struct sys_address *b);
+
+/* An address of this host, and of the segment that it is in. */
+struct sys_interface {
+    char name[16];
+    struct sys_address address; /* port 0 */
+    uint32_t bits;              /* of the address that the segment has in common */
+};
+/* Those that are up: how many were entered, at most `max`. */
+int sys_interfaces(struct sys_interface *ret_interfaces, int max);
+/* Is the address in this segment? */
+bool sys_interface_has(const struct sys_interface *interface, const struct sys_address *address);
 
 /* -EADDRINUSE: somebody listens, or, UNIX, something lies at the path. */
 int sys_listen(const struct sys_address *address, int backlog);
@@ -63,14 +79,20 @@ struct sys_credentials {
 };
 int sys_credentials(int fd, struct sys_credentials *ret_credentials);
 
+/* The address at the other end. */
+int sys_peer_address(int fd, struct sys_address *ret_address);
+
 /* How many bytes: up to `size`. 0: the end. -EAGAIN, -ECONNRESET … */
 int64_t sys_receive(int fd, void *buffer, size_t size);
+int64_t sys_receive_pieces(int fd, const struct iovec *pieces, int count);
 /* How many of them went: at least 1. -EAGAIN, -EPIPE, -ECONNRESET … */
 int64_t sys_send(int fd, const void *bytes, size_t size);
 int64_t sys_send_pieces(int fd, const struct iovec *pieces, int count);
 
 /* TCP: send at once what is given. */
 int sys_no_delay(int fd);
+/* TCP: give up (-ETIMEDOUT) when what was sent is not acknowledged for so long. */
+int sys_patience(int fd, uint32_t milliseconds);
 
 /* One datagram to the UNIX socket at `path`, or of the abstract name behind an '@'. */
 int sys_tell(const char *path, const void *bytes, size_t size);
