@@ -13,7 +13,8 @@
 
 struct reader {
     const struct config_key *keys;
-    void *into;
+    const struct config_items *items;
+    void *into, *item; /* … of keys of this section */
     struct wrong *wrong;
     char section[64];
     uint64_t seen; /* bit per key */
@@ -106,7 +107,7 @@ static int quantity_set(struct reader *reader, const struct config_key *key, con
         return wrong_set(reader->wrong, -EINVAL, "%s: '%.60s' is no %s from %s to %s", key->name,
                          value, what, quantity_text(key->min, units, min),
                          quantity_text(key->max, units, max));
-    memcpy((char *) reader->into + key->offset, &quantity, sizeof(quantity));
+    memcpy((char *) reader->item + key->offset, &quantity, sizeof(quantity));
     return 0;
 }
 
@@ -121,7 +122,7 @@ static int word_set(struct reader *reader, const struct config_key *key, const c
         int more;
 
         if (strcmp(words[i], value) == 0) {
-            memcpy((char *) reader->into + key->offset, &place, sizeof(place));
+            memcpy((char *) reader->item + key->offset, &place, sizeof(place));
             return 0;
         }
         more = snprintf(all + used, sizeof(all) - used, "%s%s", i > 0 ? ", " : "", words[i]);
@@ -151,11 +152,30 @@ static int value_set(struct reader *reader, const struct config_key *key, const 
     if (strlen(value) >= key->max)
         return wrong_set(reader->wrong, -EINVAL, "%s: longer than %" PRIu64 " bytes", key->name,
                          key->max - 1);
-    memcpy((char *) reader->into + key->offset, value, strlen(value) + 1);
+    memcpy((char *) reader->item + key->offset, value, strlen(value) + 1);
     return 0;
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
+
+/* "host alpha": of items "host *". */
+static int item_read(struct reader *reader, const char *line) {
+    const char *section = reader->items ? reader->items->section : "";
+    size_t length = strcspn(line, " \t");
+
+    if (*section == '\0' || line[length] == '\0' || strlen(section) != length + 2 ||
+        strncmp(section, line, length) != 0)
+        return wrong_set(reader->wrong, -EINVAL, "there is no section '%.60s'", line);
+    reader->item = reader->items->item(reader->into, line + length + strspn(line + length, " \t"),
+                                       reader->wrong);
+    if (!reader->item)
+        return -EINVAL;
+    (void) snprintf(reader->section, sizeof(reader->section), "%s", section);
+    for (uint64_t i = 0; reader->keys[i].name; i++)
+        if (strcmp(reader->keys[i].section, section) == 0)
+            reader->seen &= ~(UINT64_C(1) << i);
+    return 0;
+}
 
 static int section_read(struct reader *reader, char *line) {
     char *end = strchr(line, ']');
@@ -164,13 +184,15 @@ static int section_read(struct reader *reader, char *line) {
         return wrong_set(reader->wrong, -EINVAL, "a section is written [name], alone in its line");
     *end = '\0';
     line = trim(line + 1);
+    reader->item = reader->into;
     for (const struct config_key *key = reader->keys; key->name; key++) {
-        if (*line != '\0' && strcmp(key->section, line) == 0) {
+        if (*line != '\0' && strcmp(key->section, line) == 0 &&
+            !(reader->items && strcmp(reader->items->section, line) == 0)) {
             (void) snprintf(reader->section, sizeof(reader->section), "%s", line);
             return 0;
         }
     }
-    return wrong_set(reader->wrong, -EINVAL, "there is no section '%.60s'", line);
+    return item_read(reader, line);
 }
 
 static int key_read(struct reader *reader, char *line) {
@@ -224,7 +246,14 @@ static int line_read(struct reader *reader, const char *text, size_t length) {
 
 int config_parse(const char *text, size_t size, const struct config_key *keys, void *into,
                  struct wrong *wrong) {
-    struct reader reader = { .keys = keys, .into = into, .wrong = wrong };
+    return config_parse_items(text, size, keys, NULL, into, wrong);
+}
+
+int config_parse_items(const char *text, size_t size, const struct config_key *keys,
+                       const struct config_items *items, void *into, struct wrong *wrong) {
+    struct reader reader = {
+        .keys = keys, .items = items, .into = into, .item = into, .wrong = wrong
+    };
 
     for (int line = 1; size > 0; line++) {
         const char *end = memchr(text, '\n', size);

@@ -6,6 +6,8 @@
  *     key = value          also below no section
  *     # comment            at the start, or behind a blank
  *
+ * Some sections come once for each of several things and have its name: [host alpha].
+ *
  * An unknown section or key, a key that is there twice and a bad value are errors with their line.
  * What the file doesn't name keeps its value.
  */
@@ -26,10 +28,10 @@ enum config_type {
 };
 
 struct config_key {
-    const char *section; /* "": none */
+    const char *section; /* "": none; "host *": of items, below */
     const char *name;
     enum config_type type;
-    size_t offset;       /* in the struct: of a uint64_t, for a text of a char array */
+    size_t offset;       /* in the struct, or the item: of a uint64_t, for a text of a char array */
     uint64_t min, max;   /* numbers, sizes, times (ns); text: max is the room of it */
     const char *const *words; /* CONFIG_WORD: NULL ends */
 };
@@ -40,3 +42,12 @@ struct config_key {
  * in *wrong; what was read before stays in the struct. */
 int config_parse(const char *text, size_t size, const struct config_key *keys, void *into,
                  struct wrong *wrong);
+
+/* The same with items. `item` gives the struct for the keys of [section NAME]; NULL: it may not be,
+ * and why in *wrong. */
+struct config_items {
+    const char *section; /* "host *" */
+    void *(*item)(void *into, const char *name, struct wrong *wrong);
+};
+int config_parse_items(const char *text, size_t size, const struct config_key *keys,
+                       const struct config_items *items, void *into, struct wrong *wrong);

@@ -52,10 +52,9 @@ void control_in_add(struct control_in *in, size_t size) {
     in->end += size;
 }
 
-int control_in_next(struct control_in *in, enum control_way way, control_frame **ret_frame,
-                    struct wrong *wrong) {
+int control_in_bytes(struct control_in *in, const uint8_t **ret_bytes, size_t *ret_length,
+                     struct wrong *wrong) {
     uint32_t length = length_of(in);
-    control_frame *frame;
 
     if (in->end - in->start < CONTROL_HEAD)
         return 0;
@@ -64,14 +63,32 @@ int control_in_next(struct control_in *in, enum control_way way, control_frame *
                          CONTROL_MAX);
     if (in->end - in->start < CONTROL_HEAD + length)
         return 0;
-    frame = tram__control__frame__unpack(NULL, length, in->bytes + in->start + CONTROL_HEAD);
+    *ret_bytes = in->bytes + in->start + CONTROL_HEAD;
+    *ret_length = length;
+    return 1;
+}
+
+void control_in_took(struct control_in *in, size_t length) {
+    in->start += CONTROL_HEAD + length;
+}
+
+int control_in_next(struct control_in *in, enum control_way way, control_frame **ret_frame,
+                    struct wrong *wrong) {
+    const uint8_t *bytes;
+    size_t length;
+    control_frame *frame;
+    int rc = control_in_bytes(in, &bytes, &length, wrong);
+
+    if (rc <= 0)
+        return rc;
+    frame = tram__control__frame__unpack(NULL, length, bytes);
     if (!frame) /* it does not tell one from the other, and what is nonsense will not be sense */
         return wrong_set(wrong, -EBADMSG, "a frame that is no protobuf message");
     if (control_check(frame, way, wrong) < 0) {
         (void) control_free(frame);
         return -EBADMSG;
     }
-    in->start += CONTROL_HEAD + length;
+    control_in_took(in, length);
     *ret_frame = frame;
     return 1;
 }
@@ -90,7 +107,11 @@ void control_in_reset(struct control_in *in) {
 /* ---- out ------------------------------------------------------------------------------------- */
 
 int control_out_add(struct control_out *out, const control_frame *frame) {
-    size_t length = tram__control__frame__get_packed_size(frame);
+    return control_out_message(out, &frame->base);
+}
+
+int control_out_message(struct control_out *out, const ProtobufCMessage *message) {
+    size_t length = protobuf_c_message_get_packed_size(message);
     size_t wanted = out->end - out->start + CONTROL_HEAD + length;
     uint8_t *at;
 
@@ -115,7 +136,7 @@ int control_out_add(struct control_out *out, const control_frame *frame) {
     at = out->bytes + out->end;
     for (unsigned i = 0; i < CONTROL_HEAD; i++)
         at[i] = (uint8_t) (length >> 8 * i);
-    (void) tram__control__frame__pack(frame, at + CONTROL_HEAD);
+    (void) protobuf_c_message_pack(message, at + CONTROL_HEAD);
     out->end += CONTROL_HEAD + length;
     return 0;
 }
@@ -137,7 +158,7 @@ void control_out_reset(struct control_out *out) {
 /* ---- what may come --------------------------------------------------------------------------- */
 
 /* Printable, and not too long: it is shown to people. */
-static bool text_good(const char *text, size_t max) {
+bool control_text_good(const char *text, size_t max) {
     size_t length = strnlen(text, max + 1);
 
     for (size_t i = 0; i < length; i++)
@@ -162,12 +183,12 @@ static int addresses_check(char *const *addresses, size_t count, struct wrong *w
     return 0;
 }
 
-static int party_check(const control_party *party, bool whole, struct wrong *wrong) {
+int control_party_check(const control_party *party, bool whole, struct wrong *wrong) {
     if (!party)
         return wrong_set(wrong, -EBADMSG, "a frame without its party");
     if (!name_valid(party->name) || !name_instance_valid(party->instance))
         return wrong_set(wrong, -EBADMSG, "a name or an instance that can be none");
-    if (!text_good(party->program, CONTROL_PROGRAM_MAX))
+    if (!control_text_good(party->program, CONTROL_PROGRAM_MAX))
         return wrong_set(wrong, -EBADMSG, "a program's name that can be none");
     if (whole && party->node == 0)
         return wrong_set(wrong, -EBADMSG, "a party without a node");
@@ -177,11 +198,11 @@ static int party_check(const control_party *party, bool whole, struct wrong *wro
 static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
     switch ((int) frame->kind_case) {
     case TRAM__CONTROL__FRAME__KIND_HELLO:
-        if (!text_good(frame->hello->program, CONTROL_PROGRAM_MAX))
+        if (!control_text_good(frame->hello->program, CONTROL_PROGRAM_MAX))
             return wrong_set(wrong, -EBADMSG, "a program's name that can be none");
         return 0;
     case TRAM__CONTROL__FRAME__KIND_BIND:
-        return party_check(frame->bind->party, false, wrong);
+        return control_party_check(frame->bind->party, false, wrong);
     case TRAM__CONTROL__FRAME__KIND_PUBLISH:
         return addresses_check(frame->publish->addresses, frame->publish->n_addresses, wrong);
     case TRAM__CONTROL__FRAME__KIND_WATCH:
@@ -201,17 +222,17 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
 static int check_to_process(const control_frame *frame, struct wrong *wrong) {
     switch ((int) frame->kind_case) {
     case TRAM__CONTROL__FRAME__KIND_WELCOME:
-        if (!text_good(frame->welcome->text, CONTROL_TEXT_MAX) || frame->welcome->error > 0)
+        if (!control_text_good(frame->welcome->text, CONTROL_TEXT_MAX) || frame->welcome->error > 0)
             return wrong_set(wrong, -EBADMSG, "a greeting that can be none");
         return 0;
     case TRAM__CONTROL__FRAME__KIND_BOUND:
-        if (!text_good(frame->bound->text, CONTROL_TEXT_MAX) || frame->bound->error > 0)
+        if (!control_text_good(frame->bound->text, CONTROL_TEXT_MAX) || frame->bound->error > 0)
             return wrong_set(wrong, -EBADMSG, "an answer that can be none");
-        return frame->bound->holder ? party_check(frame->bound->holder, true, wrong) : 0;
+        return frame->bound->holder ? control_party_check(frame->bound->holder, true, wrong) : 0;
     case TRAM__CONTROL__FRAME__KIND_ONLINE:
-        return party_check(frame->online->party, true, wrong);
+        return control_party_check(frame->online->party, true, wrong);
     case TRAM__CONTROL__FRAME__KIND_OFFLINE:
-        return party_check(frame->offline->party, true, wrong);
+        return control_party_check(frame->offline->party, true, wrong);
     case TRAM__CONTROL__FRAME__KIND_PUBLISHED:
     case TRAM__CONTROL__FRAME__KIND_TOLD:
         return 0;
@@ -224,7 +245,7 @@ static int check_to_process(const control_frame *frame, struct wrong *wrong) {
 static int check_to_file(const control_frame *frame, struct wrong *wrong) {
     if (frame->kind_case != TRAM__CONTROL__FRAME__KIND_RECORD)
         return wrong_set(wrong, -EBADMSG, "no record");
-    return frame->record->party ? party_check(frame->record->party, true, wrong) : 0;
+    return frame->record->party ? control_party_check(frame->record->party, true, wrong) : 0;
 }
 
 int control_check(const control_frame *frame, enum control_way way, struct wrong *wrong) {

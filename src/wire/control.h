@@ -54,6 +54,12 @@ int control_in_next(struct control_in *in, enum control_way way, control_frame *
                     struct wrong *wrong);
 control_frame *control_free(control_frame *frame);
 
+/* The same for other protocols that are framed like this one: the bytes of the next message, until
+ * control_in_took(). */
+int control_in_bytes(struct control_in *in, const uint8_t **ret_bytes, size_t *ret_length,
+                     struct wrong *wrong);
+void control_in_took(struct control_in *in, size_t length);
+
 /* Forget what is there, for a new connection; gives the memory back. */
 void control_in_reset(struct control_in *in);
 
@@ -66,6 +72,7 @@ struct control_out {
 
 /* -ENOMEM; -EMSGSIZE: larger than a frame may be. */
 int control_out_add(struct control_out *out, const control_frame *frame);
+int control_out_message(struct control_out *out, const ProtobufCMessage *message);
 
 static inline size_t control_out_size(const struct control_out *out) {
     return out->end - out->start;
@@ -75,6 +82,12 @@ static inline const void *control_out_bytes(const struct control_out *out) {
 }
 void control_out_sent(struct control_out *out, size_t size);
 void control_out_reset(struct control_out *out);
+
+/* Printable, and not longer than that. */
+bool control_text_good(const char *text, size_t max);
+
+/* Is it one? `whole`: with its node. 0 or -EBADMSG. */
+int control_party_check(const control_party *party, bool whole, struct wrong *wrong);
 
 /* Is a frame what may come this way? Done by control_in_next(). 0 or -EBADMSG. */
 int control_check(const control_frame *frame, enum control_way way, struct wrong *wrong);

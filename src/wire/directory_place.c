@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where nodes are placed: claims, and who has to yield. The rules are in directory.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/directory_inner.h"
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static struct dir_place **bucket_of(struct directory *directory, uint32_t id) {
+    return &directory->places[(id * 2654435761u) >> 16 & (DIRECTORY_BUCKETS - 1)];
+}
+
+static struct dir_place *place_find(struct directory *directory, uint32_t id) {
+    struct dir_place *place = *bucket_of(directory, id);
+
+    while (place && place->id != id)
+        place = place->next;
+    return place;
+}
+
+static struct dir_place *place_get(struct directory *directory, uint32_t id) {
+    struct dir_place *place = place_find(directory, id);
+
+    if (place)
+        return place;
+    place = calloc(1, sizeof(*place));
+    if (!place)
+        return NULL;
+    place->id = id;
+    place->next = *bucket_of(directory, id);
+    *bucket_of(directory, id) = place;
+    place->all_next = directory->all;
+    place->all_link = &directory->all;
+    if (directory->all)
+        directory->all->all_link = &place->all_next;
+    directory->all = place;
+    directory->id_count++;
+    return place;
+}
+
+/* Forget one that was never placed and that nobody asks for. */
+static void place_put(struct directory *directory, struct dir_place *place) {
+    struct dir_place **link = bucket_of(directory, place->id);
+
+    if (place->epoch > 0 || place->asker || place->watches)
+        return;
+    while (*link != place)
+        link = &(*link)->next;
+    *link = place->next;
+    *place->all_link = place->all_next;
+    if (place->all_next)
+        place->all_next->all_link = place->all_link;
+    directory->id_count--;
+    free(place);
+}
+
+void place_free_all(struct directory *directory) {
+    while (directory->all) {
+        struct dir_place *place = directory->all;
+
+        directory->all = place->all_next;
+        free(place);
+    }
+}
+
+static struct dir_host *host_at(struct directory *directory, uint32_t number) {
+    return number <= HOSTS_MAX ? directory->hosts[number] : NULL;
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+static void tell_place(struct directory *directory, const struct directory_member *member,
+                       const struct dir_place *place) {
+    Tram__Hosts__Placed placed = HOSTS_NEW(Placed, placed);
+
+    placed.id = place->id;
+    placed.epoch = place->epoch;
+    placed.host = place->host;
+    directory_send(directory, member, HOSTS_FRAME(PLACED, placed, &placed));
+}
+
+static void tell_watches(struct directory *directory, const struct dir_place *place) {
+    for (const struct dir_watch *watch = place->watches; watch; watch = watch->next)
+        tell_place(directory, watch->member, place);
+}
+
+__attribute__((format(printf, 7, 8))) static void
+refuse(struct directory *directory, const struct directory_member *member, uint64_t cookie,
+       uint32_t id, int error, uint32_t host, const char *format, ...) {
+    Tram__Hosts__Refused refused = HOSTS_NEW(Refused, refused);
+    char text[CONTROL_TEXT_MAX + 1];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void) vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    refused.cookie = cookie;
+    refused.id = id;
+    refused.error = error;
+    refused.text = text;
+    refused.host = host;
+    directory_send(directory, member, HOSTS_FRAME(REFUSED, refused, &refused));
+}
+
+static void grant(struct directory *directory, const struct directory_member *member,
+                  uint64_t cookie, const struct dir_place *place, bool taken) {
+    Tram__Hosts__Granted granted = HOSTS_NEW(Granted, granted);
+
+    granted.cookie = cookie;
+    granted.id = place->id;
+    granted.epoch = place->epoch;
+    granted.from = place->from;
+    granted.taken = taken;
+    directory_send(directory, member, HOSTS_FRAME(GRANTED, granted, &granted));
+}
+
+/* ---- placing --------------------------------------------------------------------------------- */
+
+static int note_place(struct directory *directory, const struct dir_place *place) {
+    Tram__Hosts__Record record = HOSTS_NEW(Record, record);
+
+    record.id = place->id;
+    record.epoch = place->epoch;
+    record.holder = place->host;
+    record.from = place->from;
+    return directory->calls->note(directory->arg, &record);
+}
+
+/* It is placed there from now on, if that can be noted. */
+static int place_set(struct directory *directory, struct dir_place *place, uint32_t host,
+                     uint64_t epoch, uint32_t from) {
+    struct dir_place before = *place;
+    int rc;
+
+    place->host = host;
+    place->epoch = epoch;
+    place->from = from;
+    rc = note_place(directory, place);
+    if (rc < 0) {
+        place->host = before.host;
+        place->epoch = before.epoch;
+        place->from = before.from;
+        return rc;
+    }
+    if (host_at(directory, before.host))
+        host_at(directory, before.host)->ids--;
+    if (host_at(directory, host))
+        host_at(directory, host)->ids++;
+    tell_watches(directory, place);
+    return 0;
+}
+
+static bool is_allowed(struct directory *directory, const struct dir_host *host, uint32_t id) {
+    return !directory->calls->allowed ||
+           directory->calls->allowed(directory->arg, host->name, id);
+}
+
+/* It is new to the directory, or the member knows of a later placing: the higher epoch is right. */
+int place_hold(struct directory *directory, struct directory_member *member, uint32_t id,
+               uint64_t epoch) {
+    struct dir_host *host = member->host, *loser;
+    struct dir_place *place;
+    int rc;
+
+    if (!is_allowed(directory, host, id))
+        return 0; /* it may not have it, whatever it says; nobody will be sent there */
+    place = place_get(directory, id);
+    if (!place)
+        return -ENOMEM;
+    if (place->host == host->number && place->epoch >= epoch)
+        return 0;
+    if (place->epoch >= epoch) { /* it was placed elsewhere meanwhile */
+        tell_place(directory, member, place);
+        return 0;
+    }
+    if (host->ids >= directory->rules.ids_each) {
+        place_put(directory, place);
+        return -EDQUOT;
+    }
+    loser = host_at(directory, place->host);
+    rc = place_set(directory, place, host->number, epoch, 0);
+    if (rc < 0)
+        return rc;
+    if (loser && loser != host && loser->member && loser->member->joined)
+        tell_place(directory, loser->member, place);
+    return 0;
+}
+
+/* Place it with who asked, and tell him; and who had it, if he did not yield. */
+static void place_anew(struct directory *directory, struct dir_place *place,
+                       struct directory_member *member, uint64_t cookie, bool taken) {
+    struct dir_host *old = host_at(directory, place->host);
+    /* What a holder never got to know it can't hand on. */
+    uint32_t from = place->from ? place->from : place->host;
+    int rc;
+
+    if (from == member->host->number)
+        from = 0;
+    rc = place_set(directory, place, member->host->number, place->epoch + 1, from);
+    if (rc < 0) {
+        refuse(directory, member, cookie, place->id, rc, 0, "it can't be noted: error %d", -rc);
+        place_put(directory, place);
+        return;
+    }
+    grant(directory, member, cookie, place, taken);
+    if (taken && old && old->member && old->member->joined)
+        tell_place(directory, old->member, place);
+}
+
+/* It is placed on another host, which has to be asked, or is not there. */
+static void claim_elsewhere(struct directory *directory, struct directory_member *member,
+                            const Tram__Hosts__Claim *claim, struct dir_place *place) {
+    Tram__Hosts__Yield yield = HOSTS_NEW(Yield, yield);
+    struct dir_host *old = host_at(directory, place->host);
+
+    if (claim->take) {
+        if (place->asker && place->asker != member)
+            refuse(directory, place->asker, place->cookie, place->id, -EAGAIN,
+                   member->host->number, "it was taken over by host %s", member->host->name);
+        place->asker = NULL;
+        place_anew(directory, place, member, claim->cookie, true);
+        return;
+    }
+    if (place->asker && place->asker != member) {
+        refuse(directory, member, claim->cookie, claim->id, -EAGAIN, place->host,
+               "host %s asks for it at this moment", place->asker->host->name);
+        return;
+    }
+    if (old->member && old->member->joined) {
+        place->asker = member;
+        place->cookie = claim->cookie;
+        yield.id = place->id;
+        yield.epoch = place->epoch + 1;
+        yield.to = member->host->number;
+        directory_send(directory, old->member, HOSTS_FRAME(YIELD, yield, &yield));
+    } else if (old->away && directory->rules.lease_ns > 0 &&
+               directory->now - old->since > directory->rules.lease_ns) {
+        place_anew(directory, place, member, claim->cookie, true);
+    } else {
+        refuse(directory, member, claim->cookie, claim->id, -EHOSTUNREACH, place->host,
+               "it is placed on host %s, which %s", old->name,
+               old->away ? "is unreachable" : "does not answer at the moment");
+    }
+}
+
+void place_claim(struct directory *directory, struct directory_member *member,
+                 const Tram__Hosts__Claim *claim) {
+    struct dir_host *host = member->host;
+    struct dir_place *place;
+
+    if (!is_allowed(directory, host, claim->id)) {
+        refuse(directory, member, claim->cookie, claim->id, -EACCES, 0,
+               "host %s may not have it", host->name);
+        return;
+    }
+    place = place_find(directory, claim->id);
+    if ((!place || place->host != host->number) && host->ids >= directory->rules.ids_each) {
+        refuse(directory, member, claim->cookie, claim->id, -EDQUOT, 0,
+               "host %s has %" PRIu64 " nodes already", host->name, host->ids);
+        return;
+    }
+    place = place_get(directory, claim->id);
+    if (!place) {
+        refuse(directory, member, claim->cookie, claim->id, -ENOMEM, 0, "no memory");
+        return;
+    }
+    if (place->host == host->number && !host->anew)
+        grant(directory, member, claim->cookie, place, false);
+    else if (place->host == 0 || place->host == host->number || !host_at(directory, place->host))
+        place_anew(directory, place, member, claim->cookie, false);
+    else
+        claim_elsewhere(directory, member, claim, place);
+}
+
+void place_yielded(struct directory *directory, struct directory_member *member,
+                   const Tram__Hosts__Yielded *yielded) {
+    struct dir_place *place = place_find(directory, yielded->id);
+    struct directory_member *asker = place ? place->asker : NULL;
+
+    if (!asker || place->host != member->host->number || yielded->epoch != place->epoch + 1)
+        return; /* nobody waits for it any more */
+    place->asker = NULL;
+    if (yielded->error < 0)
+        refuse(directory, asker, place->cookie, place->id, yielded->error, place->host, "%s",
+               yielded->text);
+    else
+        place_anew(directory, place, asker, place->cookie, false);
+}
+
+void place_settled(struct directory *directory, struct directory_member *member,
+                   const Tram__Hosts__Settled *settled) {
+    struct dir_place *place = place_find(directory, settled->id);
+
+    if (place && place->host == member->host->number && place->epoch == settled->epoch &&
+        place->from > 0) /* can't it be noted: it is asked once more, which changes nothing */
+        (void) place_set(directory, place, place->host, place->epoch, 0);
+}
+
+void place_release(struct directory *directory, struct directory_member *member,
+                   const Tram__Hosts__Release *release) {
+    struct dir_place *place = place_find(directory, release->id);
+
+    if (place && place->host == member->host->number && place->epoch == release->epoch)
+        (void) place_set(directory, place, 0, place->epoch, 0); /* or it stays there */
+}
+
+int place_forget(struct directory *directory, struct dir_host *host) {
+    for (struct dir_place *place = directory->all; place; place = place->all_next) {
+        int rc = 0;
+
+        /* One more, so that it is fenced, should it come back. */
+        if (place->host == host->number)
+            rc = place_set(directory, place, 0, place->epoch + 1, 0);
+        else if (place->from == host->number)
+            rc = place_set(directory, place, place->host, place->epoch, 0);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- watches --------------------------------------------------------------------------------- */
+
+static struct dir_watch **watch_find(struct dir_place *place,
+                                     const struct directory_member *member) {
+    struct dir_watch **link = &place->watches;
+
+    while (*link && (*link)->member != member)
+        link = &(*link)->next;
+    return link;
+}
+
+static void watch_end(struct dir_watch **link) {
+    struct dir_watch *watch = *link;
+
+    watch->member->watches--;
+    *link = watch->next;
+    free(watch);
+}
+
+int place_where(struct directory *directory, struct directory_member *member,
+                const Tram__Hosts__Where *where, struct wrong *wrong) {
+    struct dir_place *place = where->stop ? place_find(directory, where->id)
+                                          : place_get(directory, where->id);
+    struct dir_watch **link = place ? watch_find(place, member) : NULL;
+
+    if (where->stop) {
+        if (link && *link) {
+            watch_end(link);
+            place_put(directory, place);
+        }
+        return 0;
+    }
+    if (!place)
+        return wrong_set(wrong, -ENOMEM, "no memory");
+    if (!*link) {
+        struct dir_watch *watch = member->watches < directory->rules.ids_each
+                                      ? calloc(1, sizeof(*watch)) : NULL;
+
+        if (!watch) {
+            place_put(directory, place);
+            return wrong_set(wrong, -EDQUOT, "it asks for too many IDs");
+        }
+        watch->member = member;
+        member->watches++;
+        *link = watch;
+    }
+    tell_place(directory, member, place);
+    return 0;
+}
+
+void place_gone(struct directory *directory, struct directory_member *member) {
+    struct dir_place *next;
+
+    for (struct dir_place *place = directory->all; place; place = next) {
+        bool here = member->host && place->host == member->host->number;
+        struct dir_watch **link = watch_find(place, member);
+
+        next = place->all_next;
+        if (*link)
+            watch_end(link);
+        if (place->asker && place->asker != member && here)
+            refuse(directory, place->asker, place->cookie, place->id, -EHOSTUNREACH, place->host,
+                   "it is placed on host %s, which went while it was asked", member->host->name);
+        if (place->asker == member || here)
+            place->asker = NULL;
+        place_put(directory, place);
+    }
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+int place_enter(struct directory *directory, const Tram__Hosts__Record *record) {
+    struct dir_place *place = place_get(directory, record->id);
+
+    if (!place)
+        return -ENOMEM;
+    if (host_at(directory, place->host))
+        host_at(directory, place->host)->ids--;
+    place->epoch = record->epoch;
+    place->host = record->holder;
+    place->from = record->from;
+    if (host_at(directory, place->host))
+        host_at(directory, place->host)->ids++;
+    return 0;
+}
+
+int place_each(struct directory *directory,
+               int (*each)(void *arg, const Tram__Hosts__Record *record), void *arg) {
+    for (struct dir_place *place = directory->all; place; place = place->all_next) {
+        Tram__Hosts__Record record = HOSTS_NEW(Record, record);
+        int rc;
+
+        if (place->epoch == 0)
+            continue;
+        record.id = place->id;
+        record.epoch = place->epoch;
+        record.holder = place->host;
+        record.from = place->from;
+        rc = each(arg, &record);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
