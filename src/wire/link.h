@@ -9,11 +9,11 @@
  * link_store. The link itself holds no message, neither on the way out (what is written points into
  * the origin) nor in (what is read goes into the mirror).
  *
- *     origin on A ── run ──► DATA ──► place, filled ── mirror on B      numbers, not positions
- *     freed by commit ◄───── ACK consumed ◄─────────── look
+ *     origin on A, run      -> DATA ->            place, filled: mirror on B
+ *     commit frees it       <- ACK, consumed <-   look
  *
- * A channel is (from, to, stream id). Messages have their number (seq, from 1). "Up to n" is a count:
- * all messages with numbers ≤ n. At all times
+ * A channel is (from, to, stream id). Messages have their number (seq, from 1). "Up to n" is a
+ * count: all messages with numbers ≤ n. At all times
  *
  *     A: committed ≤ handed ≤ accepted        B: consumed ≤ accepted ≤ A's handed
  *
@@ -33,19 +33,19 @@
  * number of bytes that came. While a large body is expected the first place lies in the store's
  * memory. The places are good until the next call of any function of this link.
  *
- * Writing, straight out of the origin: link_pieces() gives what is to be written, for writev(2); then
- * link_wrote() with what of it was taken. The pieces are good until link_wrote(), link_close() or
- * link_cut(); no function of the link has to be called in between, but any may, but then ask for
+ * Writing, straight out of the origin: link_pieces() gives what is to be written, for writev(2);
+ * then link_wrote() with what of it was taken. The pieces are good until link_wrote(), link_close()
+ * or link_cut(); no function of the link has to be called in between, but any may, but then ask for
  * the pieces again.
  *
  * A store's function is never called but inside a call of the link, and may call link_kick(),
- * link_ready(), link_refuse(), link_control() and link_open(), but not what reads, writes, closes, cuts or
- * frees the link: link_close() of *another* channel out is allowed, and of the one it is about in
- * `answered`.
+ * link_ready(), link_refuse(), link_control() and link_open(), but not what reads, writes, closes,
+ * cuts or frees the link: link_close() of *another* channel out is allowed, and of the one it is
+ * about in `answered`.
  *
- * THE PEER IS NOT TRUSTED. What breaks the frames ends the connection (-EBADMSG, link_wrong()); what
- * breaks one channel (a nonsense record, which may be the sender's doing) ends that channel. What is
- * held for a peer is bounded: link_config.
+ * THE PEER IS NOT TRUSTED. What breaks the frames ends the connection (-EBADMSG, link_wrong());
+ * what breaks one channel (a nonsense record, which may be the sender's doing) ends that channel.
+ * What is held for a peer is bounded: link_config.
  */
 #pragma once
 
@@ -57,6 +57,7 @@
 
 #define LINK_PART 65536u       /* largest body of a frame */
 #define LINK_CONTROL_MAX LINK_PART
+#define LINK_CHANNELS 65536u   /* each way, on one link; part of the protocol */
 #define LINK_ROOMS 2           /* link_rooms() gives at most */
 #define LINK_PIECES 64         /* link_pieces() gives at most */
 
@@ -103,22 +104,23 @@ enum link_answer {
 /* Why a channel ends. */
 enum link_end {
     LINK_CUT,     /* only the connection: a mirror stays as it is */
-    LINK_ENDED,   /* the origin is drained and gone, or was given up: no more of this stream, ever */
+    LINK_ENDED,   /* the origin is drained and gone, or given up: no more of this stream, ever */
     LINK_MOVED,   /* the origin stays, but does not go this way any more */
     LINK_REFUSED, /* by ourselves (link_refuse, nonsense) */
     LINK_ENDS,
 };
 
-/* ---- what the link drives: rings in the daemon, memory in the simulator ------------------------ */
+/* ---- what the link drives: rings in the daemon, memory in the simulator ---------------------- */
 
 /* The next bytes of an origin, in one piece. */
 struct link_run {
-    const uint8_t *bytes; /* stay readable until written, or link_close() or link_cut() */
+    const void *bytes;    /* stay readable until written, or link_close() or link_cut() */
     uint32_t size;        /* > 0 */
     uint64_t last;        /* number of the last message whose end is among them; 0: of none */
-    uint64_t seq;         /* the next run begins in message `seq`, `offset` bytes behind its start */
+    uint64_t seq;         /* the next run begins in message `seq`, `offset` bytes into it */
     uint64_t offset;
     bool more;            /* something is there already behind them */
+    bool want;            /* the ring is half full, or its sender waits: consumed? say it soon */
 };
 
 /* All of a store answer at once. Results below 0 are errno. `store` is link_new()'s, `channel` is
@@ -133,10 +135,10 @@ struct link_store {
     /* The next bytes: of records as they lie in the ring, links left out, from byte `offset` of
      * message `seq` on; at most `max` (> 0, ≤ LINK_PART). Whole records (or the rest of one, and
      * whole ones behind it), as many as fit; or as much of one as fits, if it alone is larger than
-     * `max`. What it gave may not be used, and asked for once more. The first call on a connection names any message above `consumed`; later ones go
-     * on where the last run said. 1; 0: nothing there now (the store kicks when there is, and has
-     * made sure that it will); -EBADMSG: the ring is nonsense: the channel is closed (LINK_BROKEN is
-     * told to both). */
+     * `max`. What it gave may not be used, and asked for once more. The first call on a connection
+     * names any message above `consumed`; later ones go on where the last run said. 1; 0: nothing
+     * there now (the store kicks when there is, and has made sure that it will); -EBADMSG: the ring
+     * is nonsense: the channel is closed (LINK_BROKEN is told to both). */
     int (*run)(void *store, void *channel, uint64_t seq, uint64_t offset, uint32_t max,
                struct link_run *ret_run);
 
@@ -158,14 +160,16 @@ struct link_store {
 
     /* ---- mirrors: channels in ---- */
 
-    /* The peer has this origin. Make or find the mirror; *ret_channel for the calls below. `in`: for
-     * link_ready() and link_refuse(), until `closed`. On LINK_WAIT and LINK_LATER, too, *ret_channel
-     * and `in` are good, and `open` is called again with the *ret_channel of before, after
-     * link_ready() or some time; any other result than these and LINK_TAKEN means that there is no
-     * `closed` call. The rules:
-     *   - no mirror of this stream: it is made with accepted = consumed = offer->consumed and *unsure*
-     *     = offer->handed: messages up to there come marked. But if what the receiver's last host
-     *     said when it gave the node up is known (consumed, handed, window), that is it instead.
+    /* The peer has this origin. Make or find the mirror; *ret_channel for the calls below. `in`:
+     * for link_ready() and link_refuse(), until `closed`. Returns an enum link_answer. On LINK_WAIT
+     * and LINK_LATER *ret_channel and `in` are good, too, and `open` is called again, with
+     * *ret_channel as it was left (NULL at first), after link_ready() or some time. Any other
+     * answer than these and LINK_TAKEN is final: `in` and channel are no more, and there is no
+     * `closed` for them; ret_state->consumed is told to the peer, if it is known. The rules:
+     *   - no mirror of this stream: it is made with accepted = consumed = offer->consumed and
+     *     *unsure* = offer->handed: messages up to there come marked. But if what the receiver's
+     *     last host said when it gave the node up is known (consumed, handed, window), that is it
+     *     instead.
      *   - a mirror of this stream: as it is; but at least offer->consumed is consumed. If that is
      *     more than it has accepted it is made anew, as above.
      *   - a mirror of another stream of (from, to): LINK_WAIT until that is drained and its origin
@@ -175,23 +179,24 @@ struct link_store {
      *     max(n, offer->consumed).
      *   - the receiver is not placed here: LINK_AWAY. The sender is placed elsewhere with a higher
      *     epoch than offer->from_epoch: LINK_STALE.
-     *   - the same (from, to, stream) is open already, on this link: -EEXIST, and the connection
-     *     ends; on another link: LINK_WAIT. */
+     *   - the same (from, to, stream) is open already on this link: -EEXIST, and the connection
+     *     ends; on another one: LINK_WAIT. */
     int (*open)(void *store, struct link_in *in, const struct link_name *name,
                 const struct link_offer *offer, void **ret_channel, struct link_state *ret_state);
 
     /* Room for the next bytes, behind those that were placed and not published: writable, at least
-     * one, contiguous, and no more than `space` was. -ENOSPC: the channel stalls: what was placed is
-     * forgotten, `filled` is not called, the peer is told to stop, and `open`'s rules aside, the
-     * link asks `look` some time later (100 ms, doubling to 1 s; or at link_ready()), and lets the
-     * peer go on behind `accepted` if `space` is not 0. */
+     * one byte, contiguous. Changes nothing that is seen. -ENOSPC, -ENOMEM: the channel stalls:
+     * the store forgets what was placed, the peer is told to stop; some time later (100 ms,
+     * doubling to 1 s, or at link_ready()) the link calls `look` and `place` again, and if there is
+     * room, lets the peer go on behind `accepted`. Any other error: LINK_BROKEN; unless this
+     * function called link_refuse() for a reason that is a better one. */
     int (*place)(void *store, void *channel, struct link_room *ret_room);
 
     /* `size` bytes lie in the place. Check the records that are whole now: number = accepted + 1 …,
      * source, size, flags, padding; publish them all at once, never a part of one. What is behind
-     * the last whole one stays placed. A record that is larger than the ring makes it grow (what was
-     * placed of it moves). *ret_rest: bytes placed and not published. -EBADMSG: nonsense, the channel is
-     * broken. -ENOSPC: as of `place`; *ret_state must be right all the same. */
+     * the last whole one stays placed. A record that is larger than the ring makes it grow (what
+     * was placed of it moves). *ret_rest: bytes placed and not published. Errors as of `place`;
+     * -EBADMSG is nonsense. *ret_state must be right all the same. */
     int (*filled)(void *store, void *channel, size_t size, struct link_state *ret_state,
                   uint64_t *ret_rest);
 
@@ -228,16 +233,15 @@ struct link_store {
     uint64_t (*wall)(void *store);
 };
 
-/* ---- making one ------------------------------------------------------------------------------- */
+/* ---- making one ------------------------------------------------------------------------------ */
 
 /* 0: what is named here. Times in ns. */
 struct link_config {
     uint64_t beat;        /* 2 s: a PING so often */
     uint32_t misses;      /* 5: so many without a word: the connection is dead */
-    uint64_t silent;      /* 250 ms: something is expected, nothing came: link_wants() says dial */
+    uint64_t silent;      /* 100 ms: something is expected, nothing came: link_wants() says dial */
     uint64_t ack;         /* 2 ms: acknowledgements wait so long for company; then doubling … */
     uint64_t ack_slow;    /* … to 256 ms while nothing changes */
-    uint32_t channels;    /* 16384: of a peer; more get LINK_LATER. At most 1 << 20 */
     uint32_t control;     /* 4 MiB: bytes of CONTROL frames that wait here */
 };
 
@@ -250,7 +254,7 @@ int link_new(const struct link_identity *self, const char *peer_host,
 /* Cuts first. NULL is fine; returns NULL. No `closed` comes for channels out. */
 struct link *link_free(struct link *link);
 
-/* ---- connections ------------------------------------------------------------------------------ */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 enum link_meet {
     LINK_MEET_TAKEN, /* write what greet has left, then drive the link with this transport; the
@@ -261,7 +265,8 @@ enum link_meet {
 
 enum link_meet link_meet(struct link *link, struct greet *greet, uint64_t now);
 
-/* Should a (further) connection be dialled: none is in use, or the one in use is silent. */
+/* Should a (further) connection be dialled: none is in use, or the one in use is silent. To be
+ * asked after what is there was read. When that may change is among link_next(). */
 bool link_wants(const struct link *link, uint64_t now);
 
 bool link_is_up(const struct link *link);
@@ -272,9 +277,9 @@ void link_cut(struct link *link, uint64_t now);
 /* What may be read, and where to: 1 to LINK_ROOMS. */
 int link_rooms(struct link *link, struct link_room rooms[LINK_ROOMS]);
 
-/* So many bytes came. < 0: the connection must end: write what link_pieces() gives (a BYE that says why)
- * as far as that goes at once, close, link_cut(). -ECONNRESET: the peer said BYE; -EBADMSG: nonsense;
- * -ENOMEM. link_wrong() has the text. */
+/* So many bytes came. < 0: the connection must end: write what link_pieces() gives (a BYE that says
+ * why) as far as that goes at once, close, link_cut(). -ECONNRESET: the peer said BYE; -EBADMSG:
+ * nonsense; -ENOMEM. link_wrong() has the text. */
 int link_came(struct link *link, uint64_t now, size_t size);
 
 /* rooms and came for who has the bytes already. */
@@ -297,23 +302,23 @@ const char *link_wrong(const struct link *link);
 int link_wrong_set(struct link *link, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- channels out ----------------------------------------------------------------------------- */
+/* ---- channels out ---------------------------------------------------------------------------- */
 
 /* From now on this origin goes over this link. May be called at any time; the peer is told when a
  * connection is there. -EEXIST: is open; -ENOMEM; -EDQUOT: too many. */
 int link_open(struct link *link, const struct link_name *name, void *channel,
               struct link_out **ret_out);
 
-/* No more of it: `end` is LINK_ENDED or LINK_MOVED. What is on its way to the socket is copied, so the
- * ring may be unmapped afterwards. `commit` may not come any more: with LINK_MOVED who closes gets the
- * last consumed count by another way. Returns NULL. */
+/* No more of it: `end` is LINK_ENDED or LINK_MOVED. What is on its way to the socket is copied, so
+ * the ring may be unmapped afterwards. `commit` may not come any more: with LINK_MOVED who closes
+ * gets the last consumed count by another way. Returns NULL. */
 struct link_out *link_close(struct link *link, struct link_out *out, enum link_end end);
 
 /* Something may be there to be sent. */
 void link_kick(struct link *link, struct link_out *out);
 
-/* All channels out that there are have been opened, after `up`: the peer's `settled` is called behind
- * them. Not before all of them could be read: what is missing there is taken for gone. */
+/* All channels out that there are have been opened, after `up`: the peer's `settled` is called
+ * behind them. Not before all of them could be read: what is missing there is taken for gone. */
 void link_settle(struct link *link);
 
 struct link_out_info {
@@ -328,7 +333,7 @@ struct link_out_info {
 
 void link_out_info(const struct link_out *out, struct link_out_info *ret_info);
 
-/* ---- channels in ------------------------------------------------------------------------------ */
+/* ---- channels in ----------------------------------------------------------------------------- */
 
 /* After LINK_WAIT or LINK_LATER, or a stall: ask again. */
 void link_ready(struct link *link, struct link_in *in);
@@ -336,12 +341,12 @@ void link_ready(struct link *link, struct link_in *in);
 /* The receiver consumed something (see `want`). */
 void link_kick_in(struct link *link, struct link_in *in);
 
-/* Stop this channel: the peer gets `answer`, with what is consumed now; `closed` is called from this
- * function with LINK_REFUSED, unless the answer is LINK_WAIT: then `open` is called again after
- * link_ready(). */
+/* Stop this channel: the peer gets `answer`, with what is consumed now; `closed` is called from
+ * this function with LINK_REFUSED, unless the answer is LINK_WAIT: then `open` is called again
+ * after link_ready(). */
 void link_refuse(struct link *link, struct link_in *in, enum link_answer answer);
 
-/* ---- beside ----------------------------------------------------------------------------------- */
+/* ---- beside ---------------------------------------------------------------------------------- */
 
 /* Say something to the layer above over there (its store's `control`). Copied. -ENOTCONN: no
  * connection; -ENOBUFS: too much waits; -EMSGSIZE; -ENOMEM. */
@@ -361,7 +366,7 @@ struct link_stats {
     uint64_t stalls_out, stalls_in; /* for want of credit; for want of memory */
     uint64_t rtt;               /* ns, smoothed; 0: not known */
     uint64_t rtt_min;           /* of the last eight */
-    int64_t offset;             /* the peer's CLOCK_REALTIME − ours, by the fastest of the last eight */
+    int64_t offset;             /* the peer's CLOCK_REALTIME - ours, by the fastest of eight */
     bool offset_known;
     uint64_t heard;             /* `now` when something last came */
     uint32_t out, in;           /* channels */

@@ -14,11 +14,11 @@
  *
  *     struct greet greet;                       one for each transport, dialled or accepted
  *     greet_init(&greet, &identity, try, now);
- *     loop  greet_pieces → write → greet_wrote;   greet_room → read → greet_came
+ *     loop  greet_piece, write, greet_wrote; greet_room, read, greet_came
  *           1: greet.peer is known: find the link of that host (compare the name with the peer's
  *              certificate), and ask link_meet(). LINK_MEET_WAIT: go on; greet_came() gives 1 once
  *              more, when USE is there
- *           < 0: greet.wrong says why; write what greet_pieces() still has (BYE), and close
+ *           < 0: greet.wrong says why; write what greet_piece() still has (BYE), and close
  *           greet_due() is over: close; nobody there speaks
  *
  * It reads not a byte too much: once the link has taken the connection, it reads on itself.
@@ -80,7 +80,6 @@ struct greet {
     struct link_identity self;
     uint64_t due;
     int step;
-    bool met;
     size_t in, out, out_end;
     uint8_t in_bytes[GREET_SIZE], out_bytes[GREET_SIZE];
 };
@@ -100,8 +99,9 @@ void greet_wrote(struct greet *greet, size_t size);
 /* Where the next bytes go: at most ret_room->size. 0: none now (ask link_meet() first). */
 int greet_room(struct greet *greet, struct link_room *ret_room);
 
-/* So many bytes are there. 1: ask link_meet(); 0: go on; -EBADMSG: nonsense; -EPROTO: another version;
- * -EREMOTE: another cluster; -ELOOP: ourselves; -ECONNREFUSED: the peer said BYE, wrong has why. */
+/* So many bytes are there. 1: ask link_meet(); 0: go on; -EBADMSG: nonsense; -EPROTO: another
+ * version; -EREMOTE: another cluster; -ELOOP: ourselves; -ECONNREFUSED: the peer said BYE, wrong
+ * has why. */
 int greet_came(struct greet *greet, size_t size);
 
 /* We don't want it, and say why: BYE is to be written, then close. */
