@@ -53,14 +53,16 @@ else()
     endif()
 endif()
 
+set(service_folders "worker|service|topic|transport|keys|tls|wire|daemon")
+
 # uses_service(VAR FILE): does this C file need the second layer? As its #include lines say.
 function(uses_service var file)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(STRINGS ${file} lines
-         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(worker|service|topic|transport|wire|daemon)/)")
+         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(${service_folders})/)")
     list(FILTER lines EXCLUDE REGEX "tram/tram\\.h")
     set(${var} OFF PARENT_SCOPE)
-    if(lines OR file MATCHES "/src/(worker|service|topic|transport|wire|daemon)/")
+    if(lines OR file MATCHES "/src/(${service_folders})/")
         set(${var} ON PARENT_SCOPE)
     endif()
 endfunction()
@@ -82,6 +84,7 @@ endfunction()
 
 if(NOT TRAM_SERVICE)
     message(STATUS "left out: services, workers and tramd, for there is no ${service_lacks}")
+    include(cmake/tls.cmake)
     return()
 endif()
 
@@ -156,6 +159,8 @@ set_target_properties(tram_service_shared PROPERTIES VERSION ${PROJECT_VERSION} 
                       OUTPUT_NAME tram-service EXPORT_NAME service LINK_DEPENDS ${map}
                       BUILD_RPATH_USE_ORIGIN ON)   # installed, it has no path in it
 
+include(cmake/tls.cmake)
+
 # --- tramd ----------------------------------------------------------------------------------------
 
 # All but main.c is a library of its own, so that the tests of src/daemon link it.
@@ -164,7 +169,7 @@ list(FILTER daemon_sources EXCLUDE REGEX "/src/daemon/main\\.c$")
 add_library(tram_daemon STATIC ${daemon_sources} ${CMAKE_BINARY_DIR}/empty.c)
 service_code(tram_daemon)
 target_compile_definitions(tram_daemon PRIVATE TRAM_VERSION="${PROJECT_VERSION}")
-target_link_libraries(tram_daemon PUBLIC tram_service_static tram_observe tram_static)
+target_link_libraries(tram_daemon PUBLIC tram_tls tram_service_static tram_observe tram_static)
 set_target_properties(tram_daemon PROPERTIES ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/inside)
 
 file(GLOB daemon_main CONFIGURE_DEPENDS src/daemon/main.c)

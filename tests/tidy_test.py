@@ -27,6 +27,8 @@ LAYERS = {
     "topic": {"ring", "sys"},
     "wire": set(),
     "transport": {"sys", "wire"},
+    "keys": {"sys", "wire"},
+    "tls": {"keys", "sys", "transport", "wire"},
     "worker": {"sys", "tram"},
     "service": {"ring", "sys", "topic", "tram", "transport", "wire", "worker"},
     "daemon": {"node", "observe", "ring", "service", "sys", "tram", "transport", "wire", "worker"},
@@ -40,6 +42,8 @@ DOORS = {
     ("cli", "node/custody.h"),  # tram rm, purge and retry act for nodes that do not run
     ("cli", "service/inspect.h"),  # what servers tell tools, and nobody else
     ("cli", "wire/control.pb-c.h"),  # … and in which words
+    ("cli", "keys/authority.h"),  # tram keys
+    ("daemon", "tls/maker.h"),  # tramd has it built in
     ("cli", "sys/machine.h"),  # tram top and doctor: facts about the machine, not in the library
 }
 
@@ -50,6 +54,7 @@ PUBLIC_SYSTEM_HEADERS = {"sys/uio.h"}
 # folders that may include them. Tests may.
 FOREIGN = {
     "uv.h": ("src/worker/",),
+    "openssl/": ("src/keys/", "src/tls/"),
     "google/protobuf": ("src/cli/reflect.cpp",),
     "glib": (),
     "protobuf-c/": ("src/wire/", "src/service/", "src/daemon/", "include/"),
@@ -278,6 +283,7 @@ SAMPLES = (
     ("src/worker/a.c", '#include "node/node.h"\n', "worker may not use node"),
     ("src/service/a.c", '#include "worker/worker.h"\n#include "wire/a.pb-c.h"\n', None),
     ("src/service/a.c", "#include <uv.h>\n", "belongs to src/worker"),
+    ("src/transport/a.c", "#include <openssl/ssl.h>\n", "belongs to src/keys"),
     ("src/node/a.c", "#include <protobuf-c/protobuf-c.h>\n", "belongs to src/wire"),
     ("src/wire/a.c", '#include <stdlib.h>\n#include "wire/a.pb-c.h"\n', None),
     ("src/wire/a.c", "#include <time.h>\n", "no use for"),

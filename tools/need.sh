@@ -21,7 +21,7 @@ group()
     case $1 in
     build)
         echo gcc g++ libc6-dev linux-libc-dev binutils cmake ninja-build pkg-config
-        echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler libprotobuf-dev
+        echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler libprotobuf-dev libssl-dev
         ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh;
             # of cores: gdb

@@ -135,8 +135,9 @@ bool transport_is_open(const struct transport *transport) {
     return transport->open;
 }
 
+/* Also when writing has failed: what the peer said before it went is worth hearing. */
 int64_t transport_readv(struct transport *transport, const struct iovec *pieces, int count) {
-    int rc = transport_open(transport);
+    int rc = transport->open ? 0 : transport_open(transport);
 
     return rc < 0 ? rc : transport->ops->readv(transport, pieces, count);
 }

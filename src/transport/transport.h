@@ -18,7 +18,11 @@
  * offer anything, whatever the last one did not take.
  *
  * Errors are negative errno, and transport_why() is a text that says what was wrong and what to do.
- * After one of them but -EAGAIN only closing is left.
+ * After one of them but -EAGAIN only closing is left; and, when it was a write, reading what the
+ * peer had said before.
+ *
+ * A client with TLS is open when it knows the server; whether that takes our certificate is told
+ * by what it sends first, and if it doesn't, by the first read.
  *
  * Who connects is unknown until transport_open() is done, and with plain TCP even then. What such
  * peers can cost is bounded by a gate (transport/gate.h).
@@ -78,7 +82,7 @@ int transport_fd(const struct transport *transport);
 /* What to wait for: TRANSPORT_READ, TRANSPORT_WRITE. */
 uint32_t transport_want(const struct transport *transport);
 
-/* Go on with connecting and the handshake. 0: it is open, and both know who the other is. */
+/* Go on with connecting and the handshake. 0: it is open, and we know who the other is. */
 int transport_open(struct transport *transport);
 bool transport_is_open(const struct transport *transport);
 
