@@ -198,6 +198,18 @@ void files_watch_name(char name[FILES_NAME], tram_id watcher) {
     (void) snprintf(name, FILES_NAME, "watch-%s", tram_id_format(watcher, id));
 }
 
+void files_mirror_name(char name[FILES_NAME], tram_id from) {
+    char id[TRAM_ID_TEXT];
+
+    (void) snprintf(name, FILES_NAME, "mirror-%s", tram_id_format(from, id));
+}
+
+void files_past_name(char name[FILES_NAME], tram_id from) {
+    char id[TRAM_ID_TEXT];
+
+    (void) snprintf(name, FILES_NAME, "past-%s", tram_id_format(from, id));
+}
+
 enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_number) {
     static const struct {
         const char *prefix;
@@ -206,6 +218,7 @@ enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_nu
     } forms[] = {
         {"from-", '+', FILE_STREAM},  {"head-", 0, FILE_HEAD},    {"aside-", '-', FILE_ASIDE},
         {"retry-", '-', FILE_RETRY}, {"watch-", 0, FILE_WATCH},
+        {"mirror-", 0, FILE_MIRROR}, {"past-", 0, FILE_PAST},
     };
     char id[TRAM_ID_TEXT];
     char plain[TRAM_ID_TEXT];
@@ -271,6 +284,11 @@ static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uin
     else if (ret_fd)
         *ret_fd = take_fd(&fd);
     return rc;
+}
+
+int files_put(const struct bus *bus, int dir, const char *name, const void *content,
+              uint64_t length) {
+    return file_put(dir, name, bus->mode, length, length, content, length, bus->boot != 0, NULL);
 }
 
 /* The words at the start of a file. -EBADMSG: it is shorter; else what the system says, which tells
@@ -408,17 +426,23 @@ int stream_make(int dir, const struct stream_plan *plan, int *ret_fd) {
 }
 
 int head_make(int dir, const struct stream_plan *plan, int *ret_fd) {
-    struct {
-        uint64_t magic;
-        uint32_t version, zero, from, to;
-        uint64_t id;
-    } fresh = {HEAD_MAGIC, LAYOUT_VERSION, 0, plan->from, plan->to, plan->id};
+    struct head fresh = {
+        .magic = HEAD_MAGIC,
+        .version = LAYOUT_VERSION,
+        .from = plan->from,
+        .to = plan->to,
+        .id = plan->id,
+        .consumed = {plan->base_seq, plan->base_seq},
+        .unsure = plan->unsure,
+    };
     char name[FILES_NAME];
 
-    static_assert(sizeof(fresh) == offsetof(struct head, zero), "a head's first words");
+    if (plan->window)
+        memcpy(fresh.window, plan->window, sizeof(fresh.window));
     files_head_name(name, plan->from);
     return file_put(dir, name, plan->mode, sizeof(struct head), sizeof(struct head), &fresh,
-                    sizeof(fresh), plan->boot != 0, ret_fd);
+                    plan->window ? sizeof(fresh) : offsetof(struct head, zero5), plan->boot != 0,
+                    ret_fd);
 }
 
 /* Believe nothing in a stream's first page that would make us read or write outside. */

@@ -57,11 +57,26 @@ void files_stream_name(char name[FILES_NAME], tram_id from, uint32_t generation)
 void files_head_name(char name[FILES_NAME], tram_id from);
 void files_aside_name(char name[FILES_NAME], const char *kind, tram_id from, uint64_t seq);
 void files_watch_name(char name[FILES_NAME], tram_id watcher);
+void files_mirror_name(char name[FILES_NAME], tram_id from);
+void files_past_name(char name[FILES_NAME], tram_id from);
 
-enum file_kind { FILE_OTHER, FILE_STREAM, FILE_HEAD, FILE_ASIDE, FILE_RETRY, FILE_WATCH };
+enum file_kind {
+    FILE_OTHER,
+    FILE_STREAM,
+    FILE_HEAD,
+    FILE_ASIDE,
+    FILE_RETRY,
+    FILE_WATCH,
+    FILE_MIRROR,
+    FILE_PAST,
+};
 
 /* What a name in a node's directory means; number: generation of a stream, seq of a message. */
 enum file_kind files_parse(const char *name, tram_id *ret_peer, uint64_t *ret_number);
+
+/* Put a file with this content in place of what has the name: whole, or not at all. */
+int files_put(const struct bus *bus, int dir, const char *name, const void *content,
+              uint64_t length);
 
 /* Put a door with these words in place of what lies there. */
 int door_make(int dir, const struct door *words, uint32_t mode);
@@ -100,6 +115,8 @@ struct stream_plan {
     uint32_t mode;
     uint64_t id, base, base_seq, capacity;
     uint64_t boot, lost, life, since; /* as in struct stream; on a disk it is there at return */
+    uint64_t unsure;        /* of the head, which begins with base_seq consumed */
+    const uint64_t *window; /* likewise, LAYOUT_WINDOW words; NULL: zeros */
 };
 int stream_make(int dir, const struct stream_plan *plan, int *ret_fd);
 int head_make(int dir, const struct stream_plan *plan, int *ret_fd);

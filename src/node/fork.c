@@ -38,7 +38,8 @@ static void node_sever(tram_node *node) {
             peer->watch_fd = -1;
             if (peer->out) {
                 cleanup_fd(&peer->out->fd);
-                peer->out->fd = -1;
+                cleanup_fd(&peer->out->mark);
+                peer->out->fd = peer->out->mark = -1;
                 sys_unmap(&peer->out->map);
                 sys_unmap(&peer->out->head_map);
                 close_streams(peer->out->old);

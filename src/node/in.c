@@ -18,6 +18,7 @@
 
 #include "node/custody.h"
 #include "node/disk.h"
+#include "node/mirror.h"
 #include "node/node.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
@@ -60,6 +61,8 @@ void in_cool(tram_node *node, struct in *in) {
 struct in *in_free(struct in *in) {
     if (!in)
         return NULL;
+    if (in->stand)
+        in->lost(in->stand);
     while (in->old) {
         struct old_stream *old = in->old;
 
@@ -333,7 +336,7 @@ static int recover_earlier(tram_node *node, struct in *in) {
     return in->plain ? 0 : in_need_hands(node, in);
 }
 
-static int in_map(tram_node *node, struct in *in) {
+int in_map(tram_node *node, struct in *in) {
     struct stream_facts facts;
     struct head_facts head;
     uint32_t lowest;
@@ -367,6 +370,8 @@ static int in_map(tram_node *node, struct in *in) {
     if (on_disk(&node->bus))
         in->rx.usual = RX_ON_DISK;
     in->done_seq = in->rx.seq;
+    if (node->standing)
+        return 0; /* who was handed what is known on the other host */
     rc = recover(node, in);
     return rc < 0 ? rc : recover_earlier(node, in);
 }
@@ -504,6 +509,8 @@ static int found(void *context, const char *name, uint64_t inode) {
 
     switch (files_parse(name, &from, &number)) {
     case FILE_RETRY:
+        if (node->standing)
+            return 0;
         if (++node->retries_seen > ASIDE_MAX)
             return 0; /* for a later look */
         return aside_find_retry(node, from, number);
@@ -519,6 +526,8 @@ static int found(void *context, const char *name, uint64_t inode) {
     if (node->layout && !layout_find(node->layout, from, node->id))
         return 0;
     peer = peer_find(node, from);
+    if (node->standing && (!peer || !peer->in) && mirror_lies(node->dir, from))
+        return 0; /* never is a mirror mirrored */
     if (!peer || !peer->in) {
         if (node->ins >= INS_MAX)
             return refuse(node, from);

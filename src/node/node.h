@@ -44,6 +44,7 @@
 #define TURN_MESSAGES    (TURN_BYTES / TURN_MESSAGE)
 
 struct peer;
+struct stand_in;
 
 /* A stream that was grown out of, until it is drained. */
 struct old_stream {
@@ -84,6 +85,7 @@ struct out {
     uint32_t generation;
     uint32_t marks;    /* flags of all records: on a disk, checked, and the channel's life */
     int fd;            /* of the stream at hand */
+    int mark;          /* of a mirror: its locked mark; else -1 */
     struct sys_map map, head_map;
     struct old_stream *old;
 };
@@ -122,6 +124,8 @@ struct in {
     uint64_t quiet_tail; /* tail when it was last re-looked at */
     struct sys_map map, head_map;
     struct old_stream *old;
+    struct stand_in *stand; /* whose it is, if this is a stand-in for the node, and … */
+    void (*lost)(struct stand_in *stand); /* … how that is told that it goes */
 };
 
 struct peer {
@@ -159,6 +163,7 @@ struct tram_node {
     bool asleep;       /* rings are armed and the door says so */
     bool lit;          /* the bell has a byte, which is to be taken on the way to sleep */
     bool ephemeral;
+    bool standing;     /* a stand-in: byte 1 of the lock alone, see stand.h */
     bool fd_given;     /* tram_fd() was called: leave the bell lit while there is work */
     tram_id id;
     uint64_t pid_namespace;
@@ -281,6 +286,19 @@ struct out *out_free(struct out *out);
 /* Make room for a record of `size` bytes of payload and `more` before it, waiting until the
  * deadline. */
 int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, uint64_t deadline);
+/* Make the files of a channel as planned, and map them or what lies there. */
+int out_make_channel(int dir, struct out *out, const struct stream_plan *plan, int *ret_head);
+int out_open_channel(tram_node *node, int dir, struct out *out, int made_head, uint32_t lowest,
+                     uint32_t highest);
+/* Are the files whole, whatever a remover that was at work removed by name? Waits for his end if
+ * `make`; -ETIMEDOUT: he still is; -ENOENT: they are to be made again. */
+int out_outlive_remover(tram_node *node, int dir, struct peer *peer, bool make);
+/* What the receiver's word says: 0, or why nothing can be sent any more. */
+int out_told(tram_node *node, struct peer *peer, uint64_t armed);
+int out_head_bad(tram_node *node, struct out *out);
+/* Memory for what ends at `end`, where there is space, and a new tx.room. */
+int out_grant(tram_node *node, struct out *out, uint64_t end);
+void out_trim_if_light(tram_node *node, struct out *out);
 /* Publish what is staged, and ring. */
 int out_published(tram_node *node, struct out *out, uint64_t armed);
 static inline bool out_must_tell(const struct out *out, uint64_t armed) {
@@ -313,6 +331,12 @@ void out_make_dirty(tram_node *node, struct out *out, bool asked);
 /* At open: find the channels that earlier processes of this node made, and ring for each. */
 int outs_resume(tram_node *node);
 
+/* ---- the door (open.c) ----------------------------------------------------------------------- */
+
+/* Make or map door and bell, and begin with them empty. Signed with our process, unless standing.
+ * */
+int node_open_door(tram_node *node, struct tram_error *error);
+
 /* ---- our own files (mend.c) ------------------------------------------------------------------ */
 
 /* Look after the lock, the door and the bell: mend what can be mended. */
@@ -327,6 +351,8 @@ int node_make_bell(tram_node *node);
 /* Look at the directory: new channels, replaced ones, messages to retry. */
 int ins_scan(tram_node *node);
 struct in *in_free(struct in *in);
+/* Map the channel that lies in the directory. */
+int in_map(tram_node *node, struct in *in);
 void in_heat(tram_node *node, struct in *in);
 void in_cool(tram_node *node, struct in *in);
 /* Go on in the successor stream. */

@@ -188,7 +188,21 @@ static bool needs_new_bell(int dir) {
     return fd == -ENOENT || node_is_no_bell(fd);
 }
 
-static int open_door(tram_node *node, struct tram_error *error) {
+/* Who has the node open. */
+static void sign_door(tram_node *node) {
+    struct door *door = node->door;
+
+    sys_program(door->program, sizeof(door->program));
+    door->pid_namespace = node->pid_namespace = sys_pid_namespace();
+    door->start = sys_start_time();
+    door->flags = node->ephemeral ? DOOR_EPHEMERAL : 0;
+    door->opened_ns = sys_wall();
+    door->closed_ns = 0;
+    store_release(&door->pid, sys_pid()); /* who reads it looks at the rest next */
+    store_release(&door->opens, door->opens + 1);
+}
+
+int node_open_door(tram_node *node, struct tram_error *error) {
     struct sys_stat st;
     struct door *door;
     int rc = door_open(node->dir, node->id, node->mode, false, node->map_flags, &node->door_map,
@@ -225,14 +239,8 @@ static int open_door(tram_node *node, struct tram_error *error) {
     (void) sys_bell_drain(node->bell);
     for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
         (void) door_take(door, i);
-    sys_program(door->program, sizeof(door->program));
-    door->pid_namespace = node->pid_namespace = sys_pid_namespace();
-    door->start = sys_start_time();
-    door->flags = node->ephemeral ? DOOR_EPHEMERAL : 0;
-    door->opened_ns = sys_wall();
-    door->closed_ns = 0;
-    store_release(&door->pid, sys_pid()); /* who reads it looks at the rest next */
-    store_release(&door->opens, door->opens + 1);
+    if (!node->standing)
+        sign_door(node);
     node->attached = load_acquire(&door->attached);
     node->door_inode = st.inode;
     memcpy(&node->mine, door, offsetof(struct door, zero));
@@ -289,7 +297,7 @@ static int node_start(tram_node *node, const char *bus, tram_id id,
         return error_set(error, rc, "cannot watch for forks: %s", strerror(-rc));
     rc = node->ephemeral ? take_ephemeral(node, error) : take_identity(node, error);
     if (rc == 0)
-        rc = open_door(node, error);
+        rc = node_open_door(node, error);
     if (rc < 0)
         return rc;
     rc = ins_scan(node);

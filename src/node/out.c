@@ -40,6 +40,7 @@ struct out *out_free(struct out *out) {
     sys_unmap(&out->map);
     sys_unmap(&out->head_map);
     cleanup_fd(&out->fd);
+    cleanup_fd(&out->mark); /* and with it the lock */
     free(out);
     return NULL;
 }
@@ -50,6 +51,26 @@ static void out_free_p(struct out **out) {
 
 /* ---- attaching ------------------------------------------------------------------------------- */
 
+int out_make_channel(int dir, struct out *out, const struct stream_plan *plan, int *ret_head) {
+    char name[FILES_NAME];
+    int rc;
+
+    /* A remover may have found the head of an attempt before this one, and not yet its stream: with
+     * another head beside it, that would be a channel that is broken. */
+    files_stream_name(name, plan->from, 0);
+    rc = sys_unlink(dir, name);
+    if (rc == 0 || rc == -ENOENT)
+        rc = head_make(dir, plan, ret_head);
+    if (rc < 0)
+        return rc;
+    rc = stream_make(dir, plan, &out->fd);
+    if (rc < 0) { /* a head alone is nothing, but has memory */
+        files_head_name(name, plan->from);
+        (void) sys_unlink(dir, name);
+    }
+    return rc;
+}
+
 static int make_channel(tram_node *node, int dir, struct out *out, uint64_t capacity,
                         int *ret_head) {
     struct stream_plan plan = {
@@ -59,24 +80,9 @@ static int make_channel(tram_node *node, int dir, struct out *out, uint64_t capa
         .capacity = capacity,
         .boot = node->bus.boot,
     };
-    char name[FILES_NAME];
     int rc = sys_random(&plan.id, sizeof(plan.id));
 
-    /* A remover may have found the head of an attempt before this one, and not yet its stream: with
-     * another head beside it, that would be a channel that is broken. */
-    files_stream_name(name, node->id, 0);
-    if (rc == 0)
-        rc = sys_unlink(dir, name);
-    if (rc == 0 || rc == -ENOENT)
-        rc = head_make(dir, &plan, ret_head);
-    if (rc < 0)
-        return rc;
-    rc = stream_make(dir, &plan, &out->fd);
-    if (rc < 0) { /* a head alone is nothing, but has memory */
-        files_head_name(name, node->id);
-        (void) sys_unlink(dir, name);
-    }
-    return rc;
+    return rc < 0 ? rc : out_make_channel(dir, out, &plan, ret_head);
 }
 
 /* A predecessor died between making a successor stream and linking to it: link now. */
@@ -138,8 +144,8 @@ static int open_old(tram_node *node, int dir, struct out *out, uint32_t lowest, 
 }
 
 /* Map what lies there (or what we made: it is open) and go on where its words stand. */
-static int open_channel(tram_node *node, int dir, struct out *out, int made_head, uint32_t lowest,
-                        uint32_t highest) {
+int out_open_channel(tram_node *node, int dir, struct out *out, int made_head, uint32_t lowest,
+                     uint32_t highest) {
     uint32_t flags = SYS_MAP_WRITE | node->map_flags;
     tram_id to = out->peer->id;
     struct stream_facts facts;
@@ -191,7 +197,7 @@ static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64
 
     if (!out)
         return -ENOMEM;
-    out->fd = -1;
+    out->fd = out->mark = -1;
     out->peer = peer;
     out->ring_max = node->ring_max;
     rc = files_generations(dir, node->id, &lowest, &highest);
@@ -214,7 +220,7 @@ static int attach(tram_node *node, int dir, struct peer *peer, bool make, uint64
             rc = files_generations(dir, node->id, &lowest, &highest);
     }
     if (rc == 0)
-        rc = open_channel(node, dir, out, head, lowest, highest);
+        rc = out_open_channel(node, dir, out, head, lowest, highest);
     if (rc < 0)
         return rc;
     *ret_out = out;
@@ -306,7 +312,7 @@ static int look_for_remover(int dir) {
  * that died then, does not matter. 0, or -ENOENT: to be made again. Who only wants to tell the
  * receiver of them (not `make`) does not wait: it does not run. All of this in `dir`: if it was
  * removed itself, nothing lies in it. */
-static int outlive_remover(tram_node *node, int dir, struct peer *peer, bool make) {
+int out_outlive_remover(tram_node *node, int dir, struct peer *peer, bool make) {
     uint64_t begin = sys_now();
     int rc;
 
@@ -347,7 +353,7 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
     }
     rc = attach(node, dir, peer, make, capacity, &peer->out);
     if (rc == 0)
-        rc = outlive_remover(node, dir, peer, make);
+        rc = out_outlive_remover(node, dir, peer, make);
     if (rc < 0) {
         peer->out = out_free(peer->out);
         return rc;
@@ -476,7 +482,7 @@ static int removed_or_accepted(tram_node *node, struct peer *peer) {
 }
 
 /* The consumer's word says that there is something to be told or heard. */
-static int publish_slow(tram_node *node, struct peer *peer, uint64_t armed) {
+int out_told(tram_node *node, struct peer *peer, uint64_t armed) {
     struct out *out = peer->out;
 
     if (armed & ARMED_REMOVED) {
@@ -504,7 +510,7 @@ int out_published(tram_node *node, struct out *out, uint64_t armed) {
     struct peer *peer = out->peer;
 
     if (ring_tx_must_ring(&out->tx, armed)) {
-        int rc = publish_slow(node, peer, armed);
+        int rc = out_told(node, peer, armed);
 
         if (rc < 0)
             return rc;
@@ -543,7 +549,7 @@ int outs_flush(tram_node *node, bool told) {
 /* ---- room ------------------------------------------------------------------------------------ */
 
 /* The words that only the receiver may write made no sense. */
-static int head_bad(tram_node *node, struct out *out) {
+int out_head_bad(tram_node *node, struct out *out) {
     out_break(out, -ENOTRECOVERABLE);
     return error_channel(&node->error, -ENOTRECOVERABLE, node->id, out->peer->id,
                          "the receiver wrote nonsense into its words of the channel; `tram purge` "
@@ -551,13 +557,13 @@ static int head_bad(tram_node *node, struct out *out) {
 }
 
 /* Memory for a record up to `end` and for the link behind it, and a new `room`. */
-static int grant(tram_node *node, struct out *out, uint64_t end) {
+int out_grant(tram_node *node, struct out *out, uint64_t end) {
     uint64_t limit;
     int rc = 0;
 
     if (end + LINK_SPAN > out->reserved)
         rc = out_reserve(out, end + LINK_SPAN);
-    if (rc == -ENOSPC && disk_settle(node, out) == 0) {
+    if (rc == -ENOSPC && !out->claimed && disk_settle(node, out) == 0) {
         /* What was consumed gives its memory to what comes. */
         out_trim(out, 0);
         rc = out_reserve(out, end + LINK_SPAN);
@@ -582,7 +588,7 @@ static int grant(tram_node *node, struct out *out, uint64_t end) {
 
 /* Less than a chunk in 10 ms, several times in a row, and consumed as it comes, is light traffic:
  * memory follows the backlog. Once may be a process that was pre-empted under load. */
-static void trim_if_light(tram_node *node, struct out *out) {
+void out_trim_if_light(tram_node *node, struct out *out) {
     uint64_t now = sys_now();
     uint64_t us = (now - out->chunk_ns) / 1000;
     bool light;
@@ -687,7 +693,7 @@ static int check_open(tram_node *node, struct peer *peer, uint64_t span, uint64_
     int rc = 0;
 
     if (unlikely(armed & (ARMED_REMOVED | ARMED_BROKEN))) {
-        rc = publish_slow(node, peer, armed);
+        rc = out_told(node, peer, armed);
         if (rc == 0 && peer->out->broken)
             rc = gone(node, peer);
     }
@@ -723,7 +729,7 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
             continue;
         end = out->tx.pos + span;
         if (ring_tx_look(&out->tx) < 0 || sys_map_torn(&out->head_map))
-            return head_bad(node, out);
+            return out_head_bad(node, out);
         if (out->old)
             out_reap_old(node, peer);
         if (end + LINK_SPAN <= out->tx.freed + out->capacity) {
@@ -737,8 +743,8 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
             if (load_relaxed(&out->tx.words->want) & ARMED_ON)
                 ring_tx_unwant(&out->tx);
             out->blocked = false;
-            trim_if_light(node, out);
-            return grant(node, out, end);
+            out_trim_if_light(node, out);
+            return out_grant(node, out, end);
         }
         if (ring_tx_staged(&out->tx)) { /* what is not published is not consumed */
             rc = out_publish(node, out);

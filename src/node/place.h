@@ -92,7 +92,7 @@ static_assert(sizeof(struct claim_answer) == 256, "layout");
 int cluster_read(int bus_dir, struct cluster *ret_cluster);
 int place_read(int node_dir, tram_id id, struct place *ret_place);
 
-/* ---- the daemon's side ------------------------------------------------------------------------ */
+/* ---- the daemon's side ----------------------------------------------------------------------- */
 
 /* Write `cluster` (magic, version and zeros are put in), in one step. */
 int cluster_write(const struct bus *bus, const struct cluster *cluster);

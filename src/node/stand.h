@@ -22,10 +22,10 @@
  * Contract
  *   One thread for a stand and all that it has. An error is a negative errno; what is not said to
  *   be an error of a channel is one of the machine, may go away, and changed nothing. Data that
- *   stand_in_run() pointed to stays where it is until stand_in_commit() passes it or the channel is
- *   gone. Neither the sender of a channel in, nor the host that a mirror's bytes come from, nor the
- *   receiver of a mirror is trusted: each word and each record's header is read once, checked, and
- *   only the copy is used. Nonsense closes that one channel.
+ *   stand_in_run() pointed to stays where it is until stand_in_commit() passes it, or the call
+ *   after the one that told STAND_GONE. Neither the sender of a channel in, nor the host that a
+ *   mirror's bytes come from, nor the receiver of a mirror is trusted: each word and each record's
+ *   header is read once, checked, and only the copy is used. Nonsense closes that one channel.
  *
  *   Mirrors. Beside from-R of a mirror lies `mirror-R`, which says so, and a byte of which is
  *   locked by who writes the mirror. So a mirror may be written on when R itself runs here (it
@@ -33,17 +33,18 @@
  *   leaves it alone, and its sends to that receiver say -EAGAIN, until stand_out_remove().
  *
  * Why it is correct; death at any instruction
- *   In: the orders are those of ring/rx.h. `handed` is stored before bytes leave, so what R's
- *   receiver can have seen lies below it, whoever dies. `committed` is stored after R consumed it
- *   over there; a daemon that dies before has lost an acknowledgement, and hears it again. It keeps
- *   no other state: the next one finds consumed and handed in the head and begins at consumed.
+ *   In: the orders are those of ring/rx.h. What left is noted before (head->unsure, a number), so
+ *   what R's receiver can have seen lies below it, whoever dies. `committed` is stored after R
+ *   consumed it over there; a daemon that dies before has lost an acknowledgement, and hears it
+ *   again. It keeps no other state: the next one finds consumed and handed in the head, and begins
+ *   at consumed. Walks begin at what is committed, or at what they checked themselves.
  *   Out: the orders are those of ring/tx.h. Bytes are written above the tail, where nobody looks;
  *   the tail is stored when whole records were checked. So a daemon that dies has accepted a
  *   record or has not, and the next one, or R's, begins behind the tail. What was placed and is no
- *   whole record is nothing. Files are made in the order mark, journal, head, stream, announcement,
- *   and removed in the order stream, head, note, mark: a mark alone is nothing and a channel without
- *   a mark is R's own. A death anywhere in between leaves one of these, and stand_out_open() goes on
- *   from each.
+ *   whole record is nothing. Files are made in the order mark, head, stream, announcement, and
+ *   removed in the order note, stream, head, mark. A mark without a stream of its id is nothing,
+ *   and R may send; a mirror is there as long as its stream is, and then its words count, not a
+ *   note. A death anywhere in between leaves one of these, and stand_out_open() goes on from each.
  *   Custody and the lock of a mark end with the process, by the kernel.
  */
 #pragma once
@@ -89,7 +90,7 @@ enum stand_what {
     STAND_MORE,       /* `in` has records that no run gave yet. Told once; again after a run found
                          nothing */
     STAND_GONE,       /* `in` was removed here; it is no more after the next call of stand_next() */
-    STAND_BROKEN,     /* `in` is closed: its sender wrote nonsense, as `text` says. No run any more */
+    STAND_BROKEN,     /* `in` is closed: its sender wrote nonsense, as `text` says. No more runs */
     STAND_FREED,      /* the receiver of `out`, for which stand_out_want() was called, freed some */
     STAND_TROUBLE,    /* the directory could not be read, as `text` says: again after a while */
 };
@@ -109,7 +110,7 @@ int stand_next(struct stand *stand, struct stand_news *ret_news);
  * (sys_now()); what it found is told by stand_next(), which has to be called then. */
 uint64_t stand_due(struct stand *stand, uint64_t now);
 
-/* ---- channels in: from a node here to R ------------------------------------------------------- */
+/* ---- channels in: from a node here to R ------------------------------------------------------ */
 
 struct stand_in_state {
     tram_id from;
@@ -160,7 +161,7 @@ int stand_in_commit(struct stand_in *in, uint64_t number);
 /* The other host closed the mirror for good: the channel is closed here, and its sender told. */
 void stand_in_close(struct stand_in *in, const char *why);
 
-/* ---- channels out: mirrors of R's rings, to a node here --------------------------------------- */
+/* ---- channels out: mirrors of R's rings, to a node here -------------------------------------- */
 
 struct stand_out_plan {
     tram_id to;
@@ -211,8 +212,8 @@ struct stand_out_state {
     uint64_t placed;   /* bytes of a record that isn't whole yet */
 };
 
-/* -EBADMSG: the receiver's words are nonsense, and the mirror is closed; -ENOTRECOVERABLE: the
- * receiver closed it; -ESTALE: the receiver was removed (with what waited): close it, open anew. */
+/* -ENOTRECOVERABLE: the receiver closed it, or its words are nonsense, and the mirror is closed;
+ * -ESTALE: the receiver was removed (with what waited): close it, open anew. */
 int stand_out_look(struct stand_out *out, struct stand_out_state *ret_state);
 
 /* Where the next bytes of the origin go, and how many: at most `most`, with memory behind them. 0
@@ -246,7 +247,7 @@ int stand_mirrors(const struct bus *bus,
                   int (*each)(void *context, tram_id from, tram_id to, uint64_t id),
                   void *context);
 
-/* ---- moves ------------------------------------------------------------------------------------ */
+/* ---- moves ----------------------------------------------------------------------------------- */
 
 /* What a receiver's host knows of a channel, for the host that the receiver moves to. */
 struct stand_journal {
@@ -269,5 +270,6 @@ int stand_export(struct stand *stand,
 
 /* Before R is opened here, or the mirror of that stream is: into the origin's words if it lies
  * here; else it is kept for stand_out_open() of the stand of the sender. Needs the custody. May be
- * repeated. -EINVAL: it makes no sense (it came from another host). */
+ * repeated. -EEXIST: a mirror of it lies here, from before R went away: remove it first, by
+ * force. -EINVAL: it makes no sense (it came from another host). */
 int stand_import(struct stand *stand, const struct stand_journal *journal);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/mirror.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sys/cleanup.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+
+bool mirror_lies(int dir, tram_id from) {
+    char name[FILES_NAME];
+    struct sys_stat st;
+
+    files_mirror_name(name, from);
+    return sys_stat_at(dir, name, &st) == 0;
+}
+
+int mirror_mark_read(int fd, struct mirror_mark *ret_mark) {
+    struct mirror_mark mark;
+    int rc = sys_file_read(fd, &mark, sizeof(mark), 0);
+
+    if (rc == -ENODATA || (rc == 0 && mark.magic != MARK_MAGIC))
+        mark = (struct mirror_mark){.version = MARK_VERSION}; /* who made it died then */
+    else if (rc < 0)
+        return rc;
+    if (mark.version != MARK_VERSION)
+        return -EPROTO;
+    *ret_mark = mark;
+    return 0;
+}
+
+/* The id of the channel from `from` that lies there. -ENOENT: none. */
+static int channel_id(int dir, tram_id from, uint64_t *ret_id) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    struct stream words;
+    uint32_t lowest;
+    uint32_t highest;
+    int rc = files_generations(dir, from, &lowest, &highest);
+
+    if (rc < 0)
+        return rc;
+    files_stream_name(name, from, highest);
+    fd = sys_file_open(dir, name, false);
+    rc = fd < 0 ? fd : sys_file_read(fd, &words, sizeof(words), 0);
+    if (rc == 0)
+        *ret_id = words.id;
+    return rc == -ENODATA ? -ENOENT : rc;
+}
+
+int mirror_bars(int dir, tram_id from) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    struct mirror_mark mark = {0};
+    uint64_t id = 0;
+    int rc;
+
+    files_mirror_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    if (fd < 0)
+        return fd == -ENOENT ? 0 : fd;
+    rc = mirror_mark_read(fd, &mark);
+    if (rc == 0)
+        rc = channel_id(dir, from, &id);
+    if (rc == 0 && id == mark.id && head_is_final(dir, from) == 0)
+        return 1;
+    if (files_is_machine(rc) || rc == -EPROTO)
+        return rc;
+    rc = sys_unlink(dir, name);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int mirror_is_written(int dir, tram_id from) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+
+    files_mirror_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    if (fd < 0)
+        return fd == -ENOENT ? 0 : fd;
+    return sys_lock_held(fd, MARK_LOCK);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The files beside a mirror (docs/SEGMENT.md §14), in the directory of its receiver:
+ *
+ *   mirror-S   the mark: the channel from S is a mirror of the stream `id` on another host. Byte 0
+ *              is locked (OFD) by who writes it, which is not S: S leaves the channel alone while
+ *              its stream and this mark name the same id. A mark without such a stream is nothing
+ *   past-S     what is known of streams from S that were removed here; and the journal of a move
+ *              that came before the mirror that it is for
+ */
+#pragma once
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/files.h"
+
+#define MARK_MAGIC    UINT64_C(0x4b52414d4d415254) /* "TRAMMARK" */
+#define PAST_MAGIC    UINT64_C(0x545341504d415254) /* "TRAMPAST" */
+#define MARK_VERSION  1u
+#define PAST_STREAMS  15u
+#define MARK_LOCK     0u /* the byte that is locked */
+
+struct mirror_mark {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t zero;
+    uint32_t from, to;
+    uint64_t id;
+};
+
+static_assert(offsetof(struct mirror_mark, from) == 16, "layout");
+static_assert(offsetof(struct mirror_mark, id) == 24, "layout");
+static_assert(sizeof(struct mirror_mark) == 32, "layout");
+
+struct past {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t zero;
+    uint32_t from, to;
+    uint64_t zero2;
+
+    /* Of a move, for the mirror of the stream `id`; 0: none. Window words as in struct head. */
+    uint64_t id, consumed, handed, unsure;
+
+    /* Streams that were removed, the latest first; id 0: none. */
+    struct past_stream {
+        uint64_t id, consumed;
+    } streams[PAST_STREAMS];
+    uint64_t zero3[LAYOUT_WINDOW - 8 - 2 * PAST_STREAMS];
+
+    uint64_t window[LAYOUT_WINDOW];
+};
+
+static_assert(offsetof(struct past, id) == 32, "layout");
+static_assert(offsetof(struct past, streams) == 64, "layout");
+static_assert(offsetof(struct past, window) == 4096, "layout");
+static_assert(sizeof(struct past) == 8192, "layout");
+
+/* Is there a mark? */
+bool mirror_lies(int dir, tram_id from);
+/* As who has, or takes, the custody of `from` and means to send: is the channel a mirror, to be
+ * left alone? 1, 0 (a mark without one is removed), or what the machine says. */
+int mirror_bars(int dir, tram_id from);
+/* Does anybody write the channel who is not `from`? 1, 0, or what the machine says. */
+int mirror_is_written(int dir, tram_id from);
+
+/* ---- for stand-ins (stand_mark.c) ------------------------------------------------------------ */
+
+/* Lock the mark. With `make` it is made if it is missing; else -ENOENT. -EBUSY: another has it. */
+int mirror_lock(const struct bus *bus, int dir, tram_id from, bool make, int *ret_fd);
+int mirror_mark_read(int fd, struct mirror_mark *ret_mark);
+int mirror_mark_write(const struct bus *bus, int fd, tram_id from, tram_id to, uint64_t id);
+
+/* Zeros if there is none, or none that makes sense. */
+int past_read(int dir, tram_id from, tram_id to, struct past *ret_past);
+int past_write(const struct bus *bus, int dir, const struct past *past);
+/* What was consumed of a stream that was removed. -ENOENT. */
+int past_find(const struct past *past, uint64_t id, uint64_t *ret_consumed);
+void past_note(struct past *past, uint64_t id, uint64_t consumed);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The files beside a mirror, as who writes it has them.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "node/mirror.h"
+#include "sys/cleanup.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+
+int mirror_mark_write(const struct bus *bus, int fd, tram_id from, tram_id to, uint64_t id) {
+    const struct mirror_mark mark = {
+        .magic = MARK_MAGIC, .version = MARK_VERSION, .from = from, .to = to, .id = id};
+    int rc = sys_file_write(fd, &mark, sizeof(mark), 0);
+
+    return rc == 0 && bus->boot ? sys_file_sync(fd) : rc;
+}
+
+int mirror_lock(const struct bus *bus, int dir, tram_id from, bool make, int *ret_fd) {
+    char name[FILES_NAME];
+
+    files_mirror_name(name, from);
+    for (;;) {
+        OWNS_FD int fd = make ? sys_file_open_or_make(dir, name, bus->mode)
+                              : sys_file_open(dir, name, true);
+        struct sys_stat st;
+        int rc = fd < 0 ? fd : sys_lock(fd, MARK_LOCK);
+
+        if (rc < 0)
+            return fd >= 0 && rc == -EAGAIN ? -EBUSY : rc;
+        rc = sys_stat_fd(fd, &st);
+        if (rc < 0)
+            return rc;
+        if (st.links > 0) { /* else who had it removed it: again */
+            *ret_fd = take_fd(&fd);
+            return 0;
+        }
+    }
+}
+
+/* ---- past ------------------------------------------------------------------------------------ */
+
+int past_read(int dir, tram_id from, tram_id to, struct past *ret_past) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    int rc;
+
+    files_past_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    rc = fd < 0 ? fd : sys_file_read(fd, ret_past, sizeof(*ret_past), 0);
+    if (rc == 0 && ret_past->magic == PAST_MAGIC && ret_past->version != MARK_VERSION)
+        return -EPROTO;
+    if (rc < 0 && rc != -ENOENT && rc != -ENODATA)
+        return rc;
+    if (rc < 0 || ret_past->magic != PAST_MAGIC || ret_past->from != from || ret_past->to != to) {
+        memset(ret_past, 0, sizeof(*ret_past));
+        ret_past->magic = PAST_MAGIC;
+        ret_past->version = MARK_VERSION;
+        ret_past->from = from;
+        ret_past->to = to;
+    }
+    return 0;
+}
+
+int past_write(const struct bus *bus, int dir, const struct past *past) {
+    char name[FILES_NAME];
+
+    files_past_name(name, past->from);
+    return files_put(bus, dir, name, past, sizeof(*past));
+}
+
+int past_find(const struct past *past, uint64_t id, uint64_t *ret_consumed) {
+    for (uint32_t i = 0; i < PAST_STREAMS; i++) {
+        if (id != 0 && past->streams[i].id == id) {
+            *ret_consumed = past->streams[i].consumed;
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
+void past_note(struct past *past, uint64_t id, uint64_t consumed) {
+    uint32_t at = 0;
+
+    while (at < PAST_STREAMS - 1 && past->streams[at].id != id && past->streams[at].id != 0)
+        at++;
+    memmove(&past->streams[1], &past->streams[0], at * sizeof(past->streams[0]));
+    past->streams[0] = (struct past_stream){.id = id, .consumed = consumed};
+}
