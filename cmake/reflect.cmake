@@ -17,6 +17,12 @@ else()
     list(REMOVE_ITEM cli_sources ${of_services})
 endif()
 
+if(TRAM_TLS)
+    list(REMOVE_ITEM cli_sources ${CMAKE_SOURCE_DIR}/src/cli/keys_none.c)
+else()
+    list(REMOVE_ITEM cli_sources ${CMAKE_SOURCE_DIR}/src/cli/keys.c)
+endif()
+
 set(TRAM_REFLECT OFF)
 if(TRAM_SERVICE AND TRAM_CXX)
     find_path(PROTOBUF_INCLUDE google/protobuf/util/json_util.h)

@@ -101,6 +101,7 @@ int verb_wait(int argc, char **argv);
 int verb_ping(int argc, char **argv);
 int verb_pub(int argc, char **argv);
 int verb_sub(int argc, char **argv);
+int verb_keys(int argc, char **argv);
 
 /* What tram ls does with services, clients and events; a file for each, or service_none.c. */
 int ls_services(const char *pattern, bool json, bool following, int64_t timeout_ns);
@@ -110,7 +111,7 @@ int ls_events(const char *pattern, bool json, bool following, int64_t timeout_ns
 extern const char verb_send_help[], verb_recv_help[], verb_ls_help[], verb_dump_help[];
 extern const char verb_rm_help[], verb_purge_help[], verb_retry_help[];
 extern const char verb_top_help[], verb_doctor_help[];
-extern const char verb_pub_help[], verb_sub_help[];
+extern const char verb_pub_help[], verb_sub_help[], verb_keys_help[];
 extern const char verb_describe_help[], verb_call_help[], verb_wait_help[], verb_ping_help[];
 
 /* ---- the bus -------------------------------------------------------------------------------- */

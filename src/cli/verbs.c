@@ -22,6 +22,7 @@ const struct cli_verb cli_verbs[] = {
     { "sub", "events of a service or topic, as lines, or their rate", verb_sub, verb_sub_help },
     { "wait", "until a service is there, or gone", verb_wait, verb_wait_help },
     { "ping", "is a service there, and how fast", verb_ping, verb_ping_help },
+    { "keys", "of the hosts of a cluster: make, show, renew, revoke", verb_keys, verb_keys_help },
     { "bench", "measure: round trips, throughput, waking", verb_bench, NULL },
     { NULL, NULL, NULL, NULL },
 };

@@ -19,9 +19,11 @@
 #include "sys/lock.h"
 
 #define DAY INT64_C(86400)
+#define ADDRESS_CHARACTERS                                                                         \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:-"
 
 struct authority {
-    char *folder;
+    char *folder, *list;
     X509 *ca;
     X509_CRL *revoked;
     EVP_PKEY *key; /* NULL: locked */
@@ -138,9 +140,9 @@ int authority_make(const char *folder, const char *cluster, const char *passphra
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int load_list(struct authority *me, struct wrong *wrong) {
-    OWNS_MEMORY char *path = path_of(me->folder, "revoked.crl"), *text = NULL;
+    OWNS_MEMORY char *text = NULL;
     size_t size;
-    int rc = path ? keys_file_read(path, false, &text, &size, wrong) : -ENOMEM;
+    int rc = keys_file_read(me->list, false, &text, &size, wrong);
 
     if (rc == 0)
         rc = revoked_parse(text, size, &me->revoked, wrong);
@@ -172,7 +174,8 @@ int authority_open(const char *folder, struct authority **ret_authority, struct 
     if (me) {
         me->lock = -1;
         me->folder = strdup(folder);
-        rc = me->folder ? load(me, wrong) : -ENOMEM;
+        me->list = path_of(folder, "revoked.crl");
+        rc = me->folder && me->list ? load(me, wrong) : -ENOMEM;
     }
     if (rc < 0) {
         (void) authority_free(me);
@@ -190,6 +193,7 @@ struct authority *authority_free(struct authority *me) {
     EVP_PKEY_free(me->key);
     cleanup_fd(&me->lock);
     free(me->folder);
+    free(me->list);
     free(me);
     return NULL;
 }
@@ -271,12 +275,15 @@ static int bundle_text(struct authority *me, EVP_PKEY *key, X509 *certificate,
     return 0;
 }
 
+int authority_write(const char *path, const char *bundle, size_t size, bool replace,
+                    struct wrong *wrong) {
+    return keys_file_write(path, bundle, size, 0600, replace, wrong);
+}
+
 static bool address_valid(const char *text) {
     size_t size = strlen(text);
 
-    return size > 0 && size < 254 &&
-           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:-") ==
-               size;
+    return size > 0 && size < 254 && strspn(text, ADDRESS_CHARACTERS) == size;
 }
 
 static int check_order(const struct authority *me, const struct authority_order *order,
@@ -382,15 +389,19 @@ static void addresses_of(X509 *certificate, char *text, size_t room) {
                             colon + 1);
         at = end ? (size_t) (end - bytes) + 1 : size;
     }
+    /* It is printed: what no address has is no part of one. */
+    for (size_t at = 0; text[at]; at++)
+        if (text[at] != ' ' && !strchr(ADDRESS_CHARACTERS, text[at]))
+            text[at] = '?';
     GENERAL_NAMES_free(names);
     ERR_clear_error();
 }
 
-static void entry_of(const struct authority *me, X509 *certificate,
-                     const struct identity *identity, struct authority_entry *entry) {
+static void entry_of(X509_CRL *list, X509 *certificate, const struct identity *identity,
+                     struct authority_entry *entry) {
     *entry = (struct authority_entry){
         .program = identity->role == KEYS_PROGRAM,
-        .revoked = revoked_has(me->revoked, certificate),
+        .revoked = revoked_has(list, certificate),
         .begins = identity->begins,
         .ends = identity->ends,
     };
@@ -409,7 +420,7 @@ struct walk {
     void *context;
     struct wrong *wrong;
     /* of revoking */
-    const char *what, *keep;
+    const char *what;
     X509_CRL *list;
     int64_t now;
     int found, count;
@@ -452,7 +463,7 @@ static int walk(struct walk *walk) {
 static int show_one(struct walk *walk, X509 *certificate, const struct identity *identity) {
     struct authority_entry entry;
 
-    entry_of(walk->me, certificate, identity, &entry);
+    entry_of(walk->me->revoked, certificate, identity, &entry);
     return walk->entry(walk->context, &entry);
 }
 
@@ -464,9 +475,45 @@ int authority_each(struct authority *me,
     struct authority_entry entry;
     int rc;
 
-    entry_of(me, me->ca, &me->self, &entry);
+    entry_of(me->revoked, me->ca, &me->self, &entry);
     rc = each(context, &entry);
     return rc != 0 ? rc : walk(&all);
+}
+
+/* What a bundle has: its own certificate, or that of a CA alone. */
+int authority_each_in(const char *path,
+                      int (*each)(void *context, const struct authority_entry *entry),
+                      void *context, struct wrong *wrong) {
+    OWNS_MEMORY char *text = NULL;
+    struct authority_entry entry;
+    struct identity identity;
+    struct keyring keyring;
+    size_t size;
+    int rc = keys_file_read(path, false, &text, &size, wrong);
+
+    if (rc == 0)
+        rc = keyring_parse(text, size, path, &keyring, wrong);
+    if (text)
+        OPENSSL_cleanse(text, size);
+    if (rc < 0)
+        return rc;
+    if (!keyring.certificate && !keyring.ca)
+        rc = wrong_set(wrong, -EBADMSG, "%.150s has no certificate with its key", path);
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        X509 *certificate = i == 0 ? keyring.certificate : keyring.ca;
+
+        if (!certificate)
+            continue;
+        rc = identity_read(certificate, &identity);
+        if (rc < 0) {
+            (void) wrong_set(wrong, rc, "%.150s: a certificate in it is none of 'tram keys'", path);
+            break;
+        }
+        entry_of(keyring.revoked, certificate, &identity, &entry);
+        rc = each(context, &entry);
+    }
+    keyring_deinit(&keyring);
+    return rc;
 }
 
 /* ---- revoking -------------------------------------------------------------------------------- */
@@ -475,8 +522,7 @@ static int revoke_one(struct walk *walk, X509 *certificate, const struct identit
     X509_CRL *list;
     int rc;
 
-    if ((strcmp(identity->name, walk->what) != 0 && strcmp(identity->serial, walk->what) != 0) ||
-        (walk->keep && strcmp(identity->serial, walk->keep) == 0))
+    if (strcmp(identity->name, walk->what) != 0 && strcmp(identity->serial, walk->what) != 0)
         return 0;
     walk->found++;
     if (revoked_has(walk->list, certificate))
@@ -492,9 +538,13 @@ static int revoke_one(struct walk *walk, X509 *certificate, const struct identit
     return 0;
 }
 
-int authority_revoke(struct authority *me, const char *what, const char *keep, int64_t now,
-                     int *ret_count, struct wrong *wrong) {
-    struct walk all = { .me = me, .each = revoke_one, .wrong = wrong, .what = what, .keep = keep,
+const char *authority_list(const struct authority *me) {
+    return me->list;
+}
+
+int authority_revoke(struct authority *me, const char *what, int64_t now, int *ret_count,
+                     struct wrong *wrong) {
+    struct walk all = { .me = me, .each = revoke_one, .wrong = wrong, .what = what,
                         .list = me->revoked, .now = now };
     int rc;
 

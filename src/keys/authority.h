@@ -42,6 +42,10 @@ struct authority_order {
 int authority_issue(struct authority *authority, const struct authority_order *order,
                     char **ret_bundle, size_t *ret_size, struct wrong *wrong);
 
+/* Write it, readable by its owner only. -EEXIST, unless it is to be replaced. */
+int authority_write(const char *path, const char *bundle, size_t size, bool replace,
+                    struct wrong *wrong);
+
 struct authority_entry {
     char name[AUTHORITY_NAME_SIZE]; /* "": the CA itself */
     char cluster[AUTHORITY_NAME_SIZE];
@@ -56,10 +60,18 @@ int authority_each(struct authority *authority,
                    int (*each)(void *context, const struct authority_entry *entry), void *context,
                    struct wrong *wrong);
 
-/* Revoke all certificates of a host or program, or the one with this serial number, but for
- * `keep` (a serial number, or NULL); how many were not yet. -ENOENT: there is none. */
-int authority_revoke(struct authority *authority, const char *what, const char *keep, int64_t now,
-                     int *ret_count, struct wrong *wrong);
+/* The same of one file: a bundle, or a certificate. Whether it was revoked is as far as the list in
+ * it says. */
+int authority_each_in(const char *path,
+                      int (*each)(void *context, const struct authority_entry *entry),
+                      void *context, struct wrong *wrong);
+
+/* Revoke all certificates of a host or program, or the one with this serial number; how many were
+ * not yet. -ENOENT: there is none. */
+int authority_revoke(struct authority *authority, const char *what, int64_t now, int *ret_count,
+                     struct wrong *wrong);
+/* The path of the list; as long as the authority is open. */
+const char *authority_list(const struct authority *authority);
 
 /* The certificate of the CA anew, with the same key: bundles made before go on working. */
 int authority_renew(struct authority *authority, int64_t now, uint32_t days, struct wrong *wrong);

@@ -139,9 +139,11 @@ static int find(struct found *found, const void *bytes, size_t size, const char 
     STACK_OF(X509_INFO) *all = bio ? PEM_X509_INFO_read_bio(bio, NULL, no_passphrase, NULL) : NULL;
     int rc = 0;
 
-    if (!all)
+    if (!all || sk_X509_INFO_num(all) == 0) {
+        sk_X509_INFO_free(all);
         return wrong_set(wrong, -EBADMSG, "%.120s is no file of keys: %s", name,
                          keys_openssl_text());
+    }
     for (int i = 0; rc == 0 && i < sk_X509_INFO_num(all); i++)
         rc = find_one(found, sk_X509_INFO_value(all, i), name, wrong);
     sk_X509_INFO_pop_free(all, X509_INFO_free);

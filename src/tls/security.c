@@ -146,6 +146,8 @@ static int make(const struct security_paths *paths, struct security **ret_securi
 
     for (int i = 0; whole && i < 5; i++)
         whole = !texts[i] || (me->paths[i] = strdup(texts[i]));
+    if (whole && !texts[4] && texts[0] && *texts[0])
+        whole = asprintf(&me->paths[4], "%s.revoked", texts[0]) >= 0;
     if (whole)
         me->method = tls_method_new();
     whole = whole && me->method;

@@ -16,7 +16,8 @@
 #include "transport/transport.h"
 
 /* Where keys lie: a bundle, and what is named beside it counts instead of what it has. NULL or "":
- * not there. `revoked` is where a newer list is kept; NULL: in memory only. */
+ * not there. `revoked` is where a newer list is kept; NULL: beside the bundle, with ".revoked"
+ * behind its name; "": in memory only. */
 struct security_paths {
     const char *bundle, *ca, *certificate, *key, *revoked;
 };

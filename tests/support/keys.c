@@ -82,7 +82,7 @@ void keys_revoke(const char *cluster, const char *name) {
     struct wrong wrong = { 0 };
     int count = 0;
 
-    good(authority_revoke(authority, name, NULL, time(NULL), &count, &wrong), &wrong);
+    good(authority_revoke(authority, name, time(NULL), &count, &wrong), &wrong);
     CHECK(count > 0);
     (void) authority_free(authority);
 }
