@@ -233,3 +233,132 @@ TEST(receiver_dies) {
     (void) tram_close(r);
     cable_close(&cable);
 }
+
+/* ---- openers --------------------------------------------------------------------------------- */
+
+static void run_cable(void *arg) {
+    struct cable *cable = arg;
+
+    cable_plug(cable);
+    cable_run(cable);
+}
+
+/* A node that opens where it is stood in for gets its ID at once, with what waits there. */
+TEST(opener_waits_for_nobody) {
+    struct cable cable;
+    tram_node *s;
+    int64_t longest = 0;
+    pid_t daemon;
+
+    begin(&cable);
+    s = open_on(&cable, 0, S, 65536);
+    send_number(s, R, 1, 100);
+    for (int round = 0; round < 20; round++) {
+        int64_t start;
+        tram_node *r;
+
+        daemon = test_fork(run_cable, &cable);
+        CHECK(kit_await_asleep(cable.dirs[0], R));
+        start = kit_now();
+        r = open_on(&cable, 0, R, 65536);
+        if (kit_now() - start > longest)
+            longest = kit_now() - start;
+        (void) tram_close(r);
+        test_kill(daemon);
+    }
+    printf("    longest: %.2f ms\n", (double) longest / 1e6);
+    CHECK(longest < 10 * KIT_MS * test_seconds(1));
+    (void) tram_close(s);
+    cable_close(&cable);
+}
+
+/* ---- moves ----------------------------------------------------------------------------------- */
+
+/* Takes some, releases the second of three out of turn, and dies. */
+static void die_out_of_turn(void *arg) {
+    const struct cable *cable = arg;
+    tram_node *r = open_on(cable, 1, R, 65536);
+    struct tram_msg msgs[4];
+    int count = 0;
+
+    while (count < 4)
+        count += tram_recv_batch(r, msgs + count, 4 - count, TRAM_HOLD, 0);
+    CHECK_OK(tram_release(r, &msgs[0]));
+    CHECK_OK(tram_release(r, &msgs[2]));
+    _exit(0);
+}
+
+/* All that waits at R: from S, and from P. 2 and 4 of one of them come again. */
+static void receive_moved(struct cable *cable, tram_node *r) {
+    uint64_t seen[2] = {0};
+    struct tram_msg msg;
+    int marked = 0;
+    int got = 0;
+
+    for (int tries = 0; tries < 100; tries++) {
+        cable_settle(cable);
+        while (tram_recv(r, &msg, 0) == 0) {
+            bool from_s = msg.from == S;
+
+            CHECK(msg.seq > seen[from_s]);
+            seen[from_s] = msg.seq;
+            marked += msg.attempt > 1;
+            CHECK(msg.attempt == 1 || msg.seq == 2 || msg.seq == 4);
+            CHECK_EQ(pattern_check(msg.data, msg.size, msg.seq), -1);
+            got++;
+        }
+    }
+    CHECK_EQ(got, 14);
+    CHECK_EQ(marked, 2);
+    CHECK_EQ(seen[0], 8);
+    CHECK_EQ(seen[1], 8);
+    CHECK_OK(tram_done(r));
+}
+
+TEST(moves_with_messages_waiting) {
+    struct cable cable;
+    tram_node *s;
+    tram_node *r;
+    tram_node *p;
+    const tram_id P = TRAM_ID(3, 3, 3, 3);
+
+    begin(&cable);
+    cable_place(&cable, P, 1);
+    s = open_on(&cable, 0, S, 65536);
+    p = open_on(&cable, 1, P, 65536);
+    cable_plug(&cable);
+    for (uint64_t n = 1; n <= 8; n++) {
+        send_number(s, R, n, 100);
+        send_number(p, R, n, 50);
+    }
+    cable_settle(&cable);
+    /* On B: of S's, 1 is done with, 2 and 4 are in hand, 3 is released; or of P's. */
+    JOIN(test_fork(die_out_of_turn, &cable));
+    cable_move(&cable, R, 0);
+    cable_settle(&cable);
+    r = open_on(&cable, 0, R, 65536);
+    receive_moved(&cable, r);
+    /* And back, with messages that came meanwhile. */
+    for (uint64_t n = 9; n <= 12; n++) {
+        send_number(s, R, n, 100);
+        send_number(p, R, n, 50);
+    }
+    cable_settle(&cable);
+    (void) tram_close(r);
+    cable_move(&cable, R, 1);
+    r = open_on(&cable, 1, R, 65536);
+    for (int got = 0; got < 8;) {
+        struct tram_msg msg;
+
+        cable_settle(&cable);
+        while (tram_recv(r, &msg, 0) == 0) {
+            CHECK_EQ(msg.attempt, 1);
+            CHECK(msg.seq >= 9 && msg.seq <= 12);
+            got++;
+        }
+    }
+    (void) tram_close(r);
+    (void) tram_close(s);
+    (void) tram_close(p);
+    cable_close(&cable);
+}

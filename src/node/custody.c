@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "node/disk.h"
+#include "node/mirror.h"
 #include "node/node.h"
 #include "sys/bell.h"
 #include "sys/cleanup.h"
@@ -320,7 +321,7 @@ static int note_from(void *context, const char *name, uint64_t inode) {
     if (look.armed & ARMED_FINAL)
         look.accepted = look.consumed;
     walk->waiting += look.accepted - look.consumed;
-    if (!walk->set || look.accepted != look.consumed)
+    if (!walk->set || look.accepted != look.consumed || mirror_is_written(dir, walk->id) != 0)
         return 0;
     (void) remove_names(dir, walk->id, look.lowest, look.highest); /* its receiver sees that */
     return bus_sync_names(walk->bus, dir);
@@ -579,6 +580,9 @@ int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to
 
     if (rc < 0)
         return rc;
+    rc = mirror_is_written(dir, from); /* by a daemon, also if `from` ran here since */
+    if (rc != 0)
+        return rc < 0 ? rc : -EBUSY;
     if (rx ? !ring_rx_look(rx) || WORD_POSITION(rx->committed) != rx->tail
            : files_generations(dir, from, &lowest, &highest) != -ENOENT)
         return -EAGAIN;
@@ -596,6 +600,9 @@ int custody_bury(const struct bus *bus, int dir, tram_id from) {
 
     if (rc < 0)
         return rc; /* it runs: it will, when it sends */
+    rc = mirror_is_written(dir, from);
+    if (rc != 0)
+        return rc < 0 ? rc : -EBUSY;
     rc = head_is_final(dir, from); /* it may have, before we had the custody */
     if (rc == 1)
         rc = custody_unlink_channel(dir, from);
@@ -608,6 +615,8 @@ int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id 
     OWNS_CUSTODY struct custody custody = NO_CUSTODY;
     int rc = custody_take(bus, from, true, &custody);
 
+    if (rc == 0 && mirror_is_written(dir, from) != 0)
+        rc = -EBUSY; /* and repaired when it was opened to be written */
     return rc < 0 ? rc : disk_repair_streams(bus, dir, from, to);
 }
 

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "node/error.h"
 #include "sys/cleanup.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
 
@@ -80,4 +82,48 @@ int mirror_is_written(int dir, tram_id from) {
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
     return sys_lock_held(fd, MARK_LOCK);
+}
+
+/* ---- sends that wait for one ------------------------------------------------------------------
+ * */
+
+int mirror_barred(tram_node *node, tram_id to) {
+    struct peer *peer = peer_get(node, to);
+
+    if (peer)
+        peer->mirrored = true;
+    return error_channel(&node->error, -EAGAIN, node->id, to,
+                         "what this node sent when it ran on another host is still being "
+                         "delivered; then it may send");
+}
+
+bool mirror_waits(tram_node *node, tram_id to) {
+    const struct peer *peer = peer_find(node, to);
+
+    return peer && peer->mirrored;
+}
+
+int mirror_wait(tram_node *node, tram_id to, uint64_t deadline) {
+    uint64_t now = sys_now();
+    uint64_t again = now + SYS_SECOND; /* who removed it may have died before it rang */
+    int rc = 0;
+
+    if (now >= deadline)
+        return error_channel(&node->error, -ETIMEDOUT, node->id, to,
+                             "what this node sent when it ran on another host is still being "
+                             "delivered");
+    ins_give(node);
+    if (node_sleep(node, true))
+        rc = node_block(node, deadline < again ? deadline : again);
+    node_wake(node);
+    return rc;
+}
+
+void mirror_look(tram_node *node, struct peer *peer) {
+    OWNS_FD int dir = files_node_dir(&node->bus, peer->id, false);
+
+    if (dir >= 0 && mirror_bars(dir, node->id) != 0)
+        return;
+    peer->mirrored = false;
+    peer_event(node, peer, TRAM_EVENT_SPACE);
 }

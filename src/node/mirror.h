@@ -11,10 +11,11 @@
 #pragma once
 
 #include <assert.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node/files.h"
+#include "node/node.h"
 
 #define MARK_MAGIC    UINT64_C(0x4b52414d4d415254) /* "TRAMMARK" */
 #define PAST_MAGIC    UINT64_C(0x545341504d415254) /* "TRAMPAST" */
@@ -63,6 +64,20 @@ bool mirror_lies(int dir, tram_id from);
 /* As who has, or takes, the custody of `from` and means to send: is the channel a mirror, to be
  * left alone? 1, 0 (a mark without one is removed), or what the machine says. */
 int mirror_bars(int dir, tram_id from);
+/* The same for a send: 0, or -EALREADY. */
+static inline int mirror_refuses(int dir, tram_id from) {
+    int rc = mirror_bars(dir, from);
+
+    return rc == 1 ? -EALREADY : rc;
+}
+/* Say so: -EAGAIN. An event is owed (TRAM_EVENT_SPACE) when the mirror is gone. */
+int mirror_barred(tram_node *node, tram_id to);
+/* Is a send to `to` in vain because of one? */
+bool mirror_waits(tram_node *node, tram_id to);
+/* Wait for something to change. 0, or -ETIMEDOUT. */
+int mirror_wait(tram_node *node, tram_id to, uint64_t deadline);
+/* The peer knocked, or everything is looked at. */
+void mirror_look(tram_node *node, struct peer *peer);
 /* Does anybody write the channel who is not `from`? 1, 0, or what the machine says. */
 int mirror_is_written(int dir, tram_id from);
 

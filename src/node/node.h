@@ -17,6 +17,7 @@
 
 #include "node/error.h"
 #include "node/files.h"
+#include "node/place.h"
 #include "ring/door.h"
 #include "ring/rx.h"
 #include "ring/tx.h"
@@ -132,6 +133,7 @@ struct peer {
     struct peer *next;
     tram_id id;
     bool watched;
+    bool mirrored;     /* a send waits until a mirror of what we sent elsewhere is gone */
     bool up;           /* as last told */
     uint32_t events;   /* owed, 1 << type */
     bool event_listed;
@@ -164,8 +166,13 @@ struct tram_node {
     bool lit;          /* the bell has a byte, which is to be taken on the way to sleep */
     bool ephemeral;
     bool standing;     /* a stand-in: byte 1 of the lock alone, see stand.h */
+    bool cluster;      /* the bus is part of one: there may be mirrors, and `place` may change */
+    bool fenced;       /* the node was placed elsewhere: every call is -ESTALE */
     bool fd_given;     /* tram_fd() was called: leave the bell lit while there is work */
     tram_id id;
+    uint32_t host;     /* in the cluster */
+    uint32_t place_seen; /* door.attached when `place` was last looked at */
+    uint64_t epoch;    /* of the placement */
     uint64_t pid_namespace;
     uint32_t flags, mode, attempts;
     uint64_t ring_size, ring_max, keep;
@@ -227,7 +234,7 @@ static inline int node_enter(tram_node *node) {
         return -EINVAL;
     if (likely(bias_try(&node->entry)))
         return 0;
-    return node->forked ? -ECHILD : -EBUSY;
+    return node->forked ? -ECHILD : node->fenced ? -ESTALE : -EBUSY;
 }
 
 /* The quickest calls do without a stack frame: everything rare is a call in their place. */
@@ -249,6 +256,21 @@ static inline int node_leave(tram_node *node, int rc) {
 
 int fork_register(tram_node *node);
 void fork_unregister(tram_node *node);
+
+/* ---- placement (place.c) --------------------------------------------------------------------- */
+
+/* In a cluster, before something is sent the slow way: was the node placed elsewhere since? */
+static inline bool node_is_fenced(tram_node *node) {
+    uint32_t attached;
+
+    if (likely(!node->cluster))
+        return false;
+    attached = load_acquire(&node->door->attached);
+    if (attached == node->place_seen)
+        return node->fenced;
+    node->place_seen = attached;
+    return place_lost(node);
+}
 
 /* ---- peers (peer.c) -------------------------------------------------------------------------- */
 

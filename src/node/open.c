@@ -89,18 +89,40 @@ static int id_held(struct tram_error *error, int dir, tram_id id) {
     return -EADDRINUSE;
 }
 
+/* Who acts for the node may be a stand-in, which lets go when it is told that somebody is here. */
+static void knock(const tram_node *node) {
+    OWNS_FD int bell = -1;
+    struct sys_map map;
+
+    if (door_open(node->dir, node->id, node->mode, false, node->map_flags, &map, NULL) < 0)
+        return;
+    if (door_announce(map.base)) {
+        bell = sys_bell_open(node->dir, "bell");
+        if (bell >= 0)
+            (void) sys_bell_ring(bell); /* knocked again after a while */
+    }
+    sys_unmap(&map);
+}
+
 /* Byte 1, for which a cleaner or `tram rm` may have to be waited. */
-static int take_custody(int lock, tram_id id, struct tram_error *error) {
-    uint64_t deadline = sys_now() + CUSTODY_WAIT;
+static int take_custody(const tram_node *node, struct tram_error *error) {
+    uint64_t now = sys_now();
+    uint64_t deadline = now + CUSTODY_WAIT;
+    uint64_t next = now;
     char text[TRAM_ID_TEXT];
     int rc;
 
-    while ((rc = sys_lock(lock, LOCK_CUSTODY)) == -EAGAIN) {
-        if (sys_now() > deadline)
+    while ((rc = sys_lock(node->lock, LOCK_CUSTODY)) == -EAGAIN) {
+        now = sys_now();
+        if (now >= next) {
+            knock(node);
+            next = now + 100 * SYS_MILLISECOND;
+        }
+        if (now > deadline)
             return error_set(error, -ETIMEDOUT,
                              "another process acts for node %s and does not let go (a hung `tram "
                              "rm` or daemon?)",
-                             tram_id_format(id, text));
+                             tram_id_format(node->id, text));
         sys_relax();
     }
     return rc;
@@ -110,6 +132,7 @@ static int take_custody(int lock, tram_id id, struct tram_error *error) {
  * removed. */
 static int take_identity(tram_node *node, struct tram_error *error) {
     struct sys_stat st;
+    int asked = 0;
     int rc;
 
     for (int tries = 0; tries < 1000; tries++) {
@@ -124,9 +147,11 @@ static int take_identity(tram_node *node, struct tram_error *error) {
             rc = sys_lock(node->lock, LOCK_IDENTITY);
             if (rc == -EAGAIN)
                 return id_held(error, node->dir, node->id);
+            if (rc == 0 && node->cluster && !node->ephemeral)
+                asked = rc = place_ask(node, error);
             if (rc == 0)
-                rc = take_custody(node->lock, node->id, error);
-            if (rc == -ETIMEDOUT)
+                rc = take_custody(node, error);
+            if (rc == -ETIMEDOUT || asked < 0)
                 return rc;
             if (rc == 0)
                 rc = sys_stat_fd(node->lock, &st);
@@ -155,6 +180,8 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
         if (rc < 0)
             return error_set(error, rc, "no random number: %s", strerror(-rc));
         node->id = TRAM_EPHEMERAL + 1 + number % 0x0ffffffeu; /* neither the first nor the last */
+        if (node->cluster) /* of the host's own block: no other host gives it away */
+            node->id = TRAM_EPHEMERAL | node->host << 16 | number % 0xffffu;
         rc = sys_dir_make(node->bus.dir, tram_id_format(node->id, name),
                           files_dir_mode(node->mode));
         if (rc == -EEXIST)
@@ -288,6 +315,9 @@ static int node_start(tram_node *node, const char *bus, tram_id id,
         return rc;
     node->ephemeral = id == TRAM_EPHEMERAL;
     node->id = id;
+    rc = place_join(node, error);
+    if (rc < 0)
+        return rc;
     if (node->layout && !layout_has_node(node->layout, id))
         return error_set(error, -EACCES, "the static layout has no such node");
     /* One that was killed as it opened has no channel by which anybody else would come upon it. */
@@ -420,9 +450,9 @@ tram_node *tram_close(tram_node *node) {
     if (!node)
         return NULL;
     if (!node->forked) {
-        if (node_enter(node) < 0)
+        if (!node->fenced && node_enter(node) < 0)
             return NULL; /* another thread is inside: nothing can be done safely */
-        if (node->door)
+        if (node->door && !node->fenced) /* else nothing here is its own any more */
             settle(node);
         if (node->ephemeral && node->lock >= 0)
             custody_remove_own(&node->bus, node->dir, node->id);

@@ -21,6 +21,7 @@
 
 #include "node/custody.h"
 #include "node/disk.h"
+#include "node/mirror.h"
 #include "node/node.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
@@ -347,6 +348,8 @@ static int find_or_make(tram_node *node, tram_id to, bool make, uint64_t capacit
     if (!peer)
         return -ENOMEM;
     rc = peer_take_door(node, peer, dir);
+    if (rc == 0 && unlikely(node->cluster))
+        rc = mirror_refuses(dir, node->id);
     if (rc < 0) {
         peer_put(node, peer);
         return rc;
@@ -373,6 +376,8 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
         *ret_peer = peer;
         return 0;
     }
+    if (node_is_fenced(node))
+        return place_fenced(node);
     if (to == 0 || to == UINT32_MAX || to == TRAM_EPHEMERAL)
         return error_set(&node->error, -EINVAL,
                          "0.0.0.0, 240.0.0.0 and 255.255.255.255 are no nodes");
@@ -390,6 +395,8 @@ int out_get(tram_node *node, tram_id to, bool make, struct peer **ret_peer) {
     }
     if (rc == -EHOSTUNREACH)
         return ephemeral_gone(node, to);
+    if (rc == -EALREADY)
+        return mirror_barred(node, to);
     if (rc == -ENOENT && make)
         return error_channel(&node->error, -ESTALE, node->id, to,
                              "the node's directory is removed again and again");
@@ -709,6 +716,8 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
     uint64_t span = record_span(size < STREAM_MAX ? size + more : STREAM_MAX);
     uint64_t spin_until = 0;
 
+    if (unlikely(node_is_fenced(node)))
+        return place_fenced(node);
     if (peer->out->claimed)
         return error_channel(&node->error, -EBUSY, node->id, peer->id,
                              "a claim on this channel is open: commit or abort it first");

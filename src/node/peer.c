@@ -46,7 +46,7 @@ struct peer *peer_get(tram_node *node, tram_id id) {
 void peer_put(tram_node *node, struct peer *peer) {
     struct peer **link = &node->peers[door_bit(peer->id)];
 
-    if (peer->out || peer->watched || peer->event_listed)
+    if (peer->out || peer->watched || peer->mirrored || peer->event_listed)
         return;
     while (*link != peer)
         link = &(*link)->next;

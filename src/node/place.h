@@ -92,6 +92,20 @@ static_assert(sizeof(struct claim_answer) == 256, "layout");
 int cluster_read(int bus_dir, struct cluster *ret_cluster);
 int place_read(int node_dir, tram_id id, struct place *ret_place);
 
+/* ---- for nodes (place.c) --------------------------------------------------------------------- */
+
+#define CLAIM_WAIT (UINT64_C(10) * 1000000000) /* ns that an opener waits for an answer */
+
+/* Is the bus of a node that is being opened part of a cluster? */
+int place_join(tram_node *node, struct tram_error *error);
+/* Its byte 0 is ours: may it be opened here? Asks the daemon if the host does not know. -EAGAIN,
+ * -EADDRINUSE, -EHOSTUNREACH, -EACCES: as the text says. */
+int place_ask(tram_node *node, struct tram_error *error);
+/* Something changed in its directory: was the node placed elsewhere? Then every call from now on is
+ * -ESTALE. */
+bool place_lost(tram_node *node);
+int place_fenced(tram_node *node);
+
 /* ---- the daemon's side ----------------------------------------------------------------------- */
 
 /* Write `cluster` (magic, version and zeros are put in), in one step. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "node/disk.h"
+#include "node/mirror.h"
 #include "node/node.h"
 #include "sys/clock.h"
 
@@ -17,6 +18,11 @@ static int prepare(tram_node *node, tram_id to, uint64_t size, uint64_t more, ui
     struct peer *peer;
     int rc = out_get(node, to, true, &peer);
 
+    while (unlikely(rc == -EAGAIN) && deadline != 0 && mirror_waits(node, to)) {
+        rc = mirror_wait(node, to, deadline);
+        if (rc == 0)
+            rc = out_get(node, to, true, &peer);
+    }
     if (rc == 0 && !ring_tx_fits(&peer->out->tx, size + more))
         rc = out_room(node, peer, size, more, deadline);
     if (rc < 0)

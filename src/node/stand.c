@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/disk.h"
+#include "node/mirror.h"
 #include "node/stand_inner.h"
 #include "sys/bell.h"
 #include "sys/cleanup.h"
@@ -216,6 +218,27 @@ static int take_lock(tram_node *node, struct tram_error *error) {
     return 0;
 }
 
+/* What R sent when it ran here is looked after by its custodian: on a disk, after a restart of the
+ * machine, before anybody receives it. */
+static int repair_one(void *context, const char *name, uint64_t inode) {
+    tram_node *node = context;
+    OWNS_FD int dir = -1;
+    struct peer *peer;
+    tram_id to;
+
+    (void) inode;
+    if (tram_id_parse(name, &to) < 0)
+        return 0;
+    dir = sys_dir_open(node->bus.dir, name);
+    if (dir < 0 || mirror_is_written(dir, node->id) != 0 ||
+        disk_repair_streams(&node->bus, dir, node->id, to) < 0)
+        return 0; /* none from here, or broken, which its receiver says */
+    peer = peer_get(node, to);
+    if (peer)
+        (void) peer_announce(node, peer); /* or it re-looks */
+    return 0;
+}
+
 int stand_take(struct stand *stand, struct tram_error *ret_error) {
     tram_node *node = &stand->node;
     int rc = -ENOENT;
@@ -235,6 +258,8 @@ int stand_take(struct stand *stand, struct tram_error *ret_error) {
     }
     if (rc == 0)
         rc = node_open_door(node, ret_error);
+    if (rc == 0 && on_disk(&node->bus))
+        (void) sys_dir_each(node->bus.dir, repair_one, node);
     if (rc == 0) {
         rc = ins_scan(node);
         if (rc < 0)

@@ -70,7 +70,8 @@ static int make_mirror(struct stand *stand, int dir, struct out *out,
     if (rc == 0)
         rc = out_make_channel(dir, out, &plan, &head);
     if (rc == 0)
-        rc = peer_announce(node, out->peer);
+        rc = peer_announce(node, out->peer); /* now: it wakes while we map */
+    out->announced = rc == 0;
     if (rc == 0)
         rc = out_open_channel(node, dir, out, head, 0, 0);
     return rc;
@@ -172,7 +173,8 @@ static int adopt(struct stand *stand, int dir, struct stand_out *mine, struct pe
     if (mine->next)
         mine->next->link = &mine->next;
     stand->outs = mine;
-    return out_publish(node, out); /* who wrote it before us may have died before it rang */
+    rc = out->announced ? 0 : peer_announce(node, peer); /* as when it was made, by one who died */
+    return rc < 0 ? rc : out_publish(node, out); /* likewise before he rang */
 }
 
 static void drop_out(tram_node *node, struct peer *peer) {

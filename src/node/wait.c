@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "node/mirror.h"
 #include "node/node.h"
 #include "sys/bell.h"
 #include "sys/cleanup.h"
@@ -90,6 +91,8 @@ static void peer_knocked(tram_node *node, struct peer *peer) {
     }
     if (peer->out && !peer->out->broken)
         out_knocked(node, peer);
+    if (unlikely(peer->mirrored))
+        mirror_look(node, peer);
 }
 
 /* Something in the directory changed. Who says so without end must not keep us from everything
@@ -100,6 +103,8 @@ void node_scan(tram_node *node, bool at_once) {
     if (now < node->scan_at && !at_once)
         return; /* still owed */
     node->scan_owed = false;
+    if (place_lost(node))
+        return;
     (void) ins_scan(node); /* if it fails, the next receive says so and tries again */
     if (node->watches > 0)
         peers_check(node);
@@ -159,6 +164,8 @@ bool node_sleeps_on(tram_node *node) {
 static bool relook(tram_node *node) {
     bool found = false;
 
+    if (node->cluster && place_lost(node))
+        return true;
     node_mend(node);
     if (ins_scan(node) < 0)
         found = true; /* or will be: look again soon */
@@ -179,6 +186,8 @@ static bool relook(tram_node *node) {
                 out_knocked(node, peer);
             if (peer->watched)
                 peer_check(node, peer);
+            if (peer->mirrored)
+                mirror_look(node, peer);
             if (!peer->in)
                 peer_put(node, peer);
         }

@@ -61,6 +61,38 @@ bool sys_bell_drain(int fd) {
     return rung;
 }
 
+int sys_bell_open_to_put(int dir, const char *name) {
+    OWNS_FD int fd = -1;
+    struct stat st;
+
+    do
+        fd = openat(dir, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISFIFO(st.st_mode) ? take_fd(&fd) : -EPROTO;
+}
+
+int sys_bell_put(int fd, const void *data, uint64_t size) {
+    ssize_t put;
+
+    do
+        put = write(fd, data, size);
+    while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return -errno;
+    return (uint64_t) put == size ? 0 : -EIO;
+}
+
+int sys_bell_get(int fd, void *data, uint64_t size) {
+    ssize_t got;
+
+    do
+        got = read(fd, data, size);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : (int) got;
+}
+
 int sys_wait_readable(int fd, uint64_t deadline) {
     struct pollfd entry = {.fd = fd, .events = POLLIN};
     struct timespec left = {0};

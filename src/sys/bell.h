@@ -18,6 +18,12 @@ int sys_bell_ring(int fd);
  * there any? */
 bool sys_bell_drain(int fd);
 
+/* For a FIFO that carries an answer: open its writing end (-ENXIO: nobody waits); put all of it, at
+ * most PIPE_BUF (-EAGAIN: there is no room); get what there is: how many bytes, or -EAGAIN. */
+int sys_bell_open_to_put(int dir, const char *name);
+int sys_bell_put(int fd, const void *data, uint64_t size);
+int sys_bell_get(int fd, void *data, uint64_t size);
+
 /* Wait until the descriptor is readable (1) or the deadline has passed (0); a signal wakes as well
  * (0). */
 int sys_wait_readable(int fd, uint64_t deadline);

@@ -256,6 +256,16 @@ void cable_settle(struct cable *cable) {
     }
 }
 
+/* Who opens a node where it is not placed gets it, if it does not run where it is. */
+static void serve_openers(struct cable *cable) {
+    for (int i = 0; i < cable->count; i++) {
+        if (cable->nodes[i].opener) {
+            cable->nodes[i].opener = false;
+            cable_move(cable, cable->nodes[i].id, !cable->nodes[i].placed);
+        }
+    }
+}
+
 void cable_run(struct cable *cable) {
     for (;;) {
         struct pollfd fds[2 * CABLE_NODES];
@@ -264,6 +274,7 @@ void cable_run(struct cable *cable) {
         cable_plug(cable);
         if (cable_turn(cable))
             continue;
+        serve_openers(cable);
         for (int i = 0; i < cable->count; i++) {
             for (int host = 0; host < CABLE_HOSTS; host++) {
                 struct stand *stand = cable->nodes[i].stands[host];
@@ -348,4 +359,17 @@ void cable_move(struct cable *cable, tram_id id, int host) {
     cut_off(cable, id, moving.from, host);
     node->placed = host;
     stand_let_go(node->stands[host]);
+}
+
+void cable_remove(struct cable *cable, tram_id from, tram_id to) {
+    for (struct cable_channel *channel = cable->channels; channel; channel = channel->next) {
+        if (channel->from == from && channel->to == to && channel->out) {
+            struct stand *stand = find(cable, from)->stands[!channel->side];
+
+            channel->out = NULL;
+            CHECK_OK(stand_out_remove(stand, to, false));
+            return;
+        }
+    }
+    FAIL("there is no such mirror");
 }

@@ -62,4 +62,6 @@ void cable_restart(struct cable *cable, int host);
 void cable_close(struct cable *cable);
 /* Exact move of a node, which runs nowhere. */
 void cable_move(struct cable *cable, tram_id id, int host);
+/* Remove the mirror of the stream from one node to another, which is drained. */
+void cable_remove(struct cable *cable, tram_id from, tram_id to);
 struct stand *cable_stand(struct cable *cable, tram_id id, int host);
