@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/hosts.h"
 #include "daemon/log.h"
 
 #define WISH_MAX (UINT64_C(1) << 63) /* an order from before that somebody may wish for */
@@ -251,6 +252,8 @@ static bool is_unfinished(struct entry *entry, struct conn *conn) {
 void ask_nothing(struct conn *conn) {
     struct life *life;
 
+    if (conn->daemon->hosts)
+        commands_forget(conn->daemon->hosts, conn);
     drop_some(conn, is_unfinished);
     life = life_find(conn->daemon, conn->node, conn->life);
     if (life)

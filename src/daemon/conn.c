@@ -153,6 +153,9 @@ static void take(struct conn *conn, const control_frame *frame) {
     case TRAM__CONTROL__FRAME__KIND_SETTLE:
         ask_settle(conn);
         break;
+    case TRAM__CONTROL__FRAME__KIND_CLUSTER:
+        ask_cluster(conn, frame->cluster);
+        break;
     }
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "daemon/exit.h"
+#include "daemon/hosts.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "sys/cleanup.h"
@@ -258,8 +259,12 @@ static void reload(struct daemon *daemon) {
         log_line(LEVEL_ERROR, "%s, line %d: %s; what was read before still holds", path,
                  wrong.line, wrong.text);
     } else {
+        struct settings before = daemon->settings;
+
         daemon->settings = settings;
         apply(daemon);
+        hosts_reload(daemon, &before);
+        settings_reset(&before);
         log_line(LEVEL_INFO, "%s read again", path ? path : "no config file");
     }
     notify("READY=1");
@@ -284,6 +289,14 @@ static int failed(const char *what, int rc) {
     return rc;
 }
 
+/* Nobody has anything to say to us by messages. But a worker that takes none does not empty its
+ * bell when it is rung late, and then wakes up again and again. */
+static void on_message(tram_worker *worker, const struct tram_msg *msg, void *arg) {
+    (void) worker;
+    (void) msg;
+    (void) arg;
+}
+
 static int make_worker(struct daemon *daemon) {
     struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;
     struct tram_options node = TRAM_OPTIONS_INIT;
@@ -297,6 +310,8 @@ static int make_worker(struct daemon *daemon) {
     rc = tram_worker_new(&options, &daemon->worker);
     if (rc < 0)
         log_line(LEVEL_ERROR, "cannot open a node: %s", tram_last_error(NULL)->text);
+    else
+        rc = tram_worker_on_message(daemon->worker, on_message, NULL);
     return rc;
 }
 
@@ -353,6 +368,8 @@ static int start(struct daemon *daemon) {
             (void) failed("read or write the table of names", rc);
     }
     if (rc == 0)
+        rc = hosts_start(daemon);
+    if (rc == 0)
         rc = start_listening(daemon);
     return rc;
 }
@@ -360,6 +377,7 @@ static int start(struct daemon *daemon) {
 static void end(struct daemon *daemon) {
     if (daemon->listener >= 0 && !is_orphan(daemon))
         (void) sys_unlink(daemon->bus.dir, SOCKET_NAME); /* a stale one refuses, as none does */
+    hosts_stop(daemon);
     while (daemon->conns) {
         daemon->conns->names = 0;
         (void) conn_free(daemon->conns);
@@ -408,6 +426,7 @@ int daemon_run(const struct daemon_options *options) {
         rc = options->automatic ? EXIT_CODE_OK : EXIT_CODE_REFUSED;
     }
     end(daemon);
+    settings_reset(&daemon->settings);
     free(daemon);
     return rc < 0 ? EXIT_CODE_FAILURE : rc;
 }

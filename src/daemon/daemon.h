@@ -10,6 +10,7 @@
  *   life.c      the lives of nodes that hold names
  *   watch.c     who wants to know
  *   journal.c   the table as a file, for the next daemon
+ *   hosts.h     this host as part of a cluster
  *
  * A name is held by a life of a node: (node, how often it was opened). It ends with that life,
  * which the kernel tells, and not with a connection: so neither a restart of the daemon nor cutting
@@ -34,6 +35,7 @@
 
 struct daemon;
 struct conn;
+struct hosts;
 
 /* ---- lives ----------------------------------------------------------------------------------- */
 
@@ -177,6 +179,8 @@ void ask_bind(struct conn *conn, const Tram__Control__Bind *bind);
 void ask_publish(struct conn *conn, const Tram__Control__Publish *publish);
 void ask_unbind(struct conn *conn, uint64_t cookie);
 void ask_settle(struct conn *conn);
+/* About the cluster (report.c). */
+void ask_cluster(struct conn *conn, const Tram__Control__Cluster *cluster);
 /* The connection is gone: what it reserved and did not publish goes, too. */
 void ask_nothing(struct conn *conn);
 
@@ -205,6 +209,7 @@ struct daemon {
     struct conn *conns, *due;
     uint64_t conn_count;
     bool housekeeping_fast;
+    struct hosts *hosts;         /* NULL: it is a host of its own */
 };
 
 /* Run until it is told to end. The exit code. */

@@ -15,6 +15,9 @@
 #include "daemon/exit.h"
 #include "daemon/log.h"
 #include "sys/spawn.h"
+#ifdef TRAM_TLS
+#include "tls/maker.h"
+#endif
 
 static const char help[] =
     "usage: tramd [OPTIONS]\n"
@@ -72,7 +75,7 @@ static const char *find_config(void) {
 }
 
 static int check_config(const char *path) {
-    struct settings settings;
+    struct settings settings = { 0 };
     struct wrong wrong = { 0 };
     int rc = path ? settings_read(path, &settings, &wrong) : 0;
 
@@ -82,6 +85,8 @@ static int check_config(const char *path) {
         (void) fprintf(stderr, "tramd: %s: %s\n", path, wrong.text);
     else
         (void) printf("%s\n", path ? path : "there is no config file");
+    if (rc == 0 && path)
+        settings_reset(&settings);
     return rc < 0 ? EXIT_CODE_USAGE : EXIT_CODE_OK;
 }
 
@@ -136,6 +141,9 @@ int main(int argc, char **argv) {
         chosen.config = find_config();
     if (check)
         return check_config(chosen.config);
+#ifdef TRAM_TLS
+    security_built_in(&tram_tls_maker);
+#endif
     (void) signal(SIGPIPE, SIG_IGN); /* whoever reads what we log may go */
     log_set_journal(chosen.journal);
     if (chosen.automatic) {

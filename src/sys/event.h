@@ -38,5 +38,10 @@ int sys_watch_ready(int set, struct sys_ready *ret_ready, int max);
 /* The same, when there is one; 0 after a signal. */
 int sys_watch_wait(int set, struct sys_ready *ret_ready, int max);
 
+/* A descriptor that is readable when something came into a directory. */
+int sys_dir_watch(int dir);
+/* What came, by name. 1: some of it was lost: look yourself. */
+int sys_dir_news(int fd, void (*entry)(void *context, const char *name), void *context);
+
 /* Name the calling thread, cut to fit, for tools. */
 void sys_thread_name(const char *name);

@@ -192,6 +192,8 @@ int control_party_check(const control_party *party, bool whole, struct wrong *wr
         return wrong_set(wrong, -EBADMSG, "a program's name that can be none");
     if (whole && party->node == 0)
         return wrong_set(wrong, -EBADMSG, "a party without a node");
+    if (!control_text_good(party->host, CONTROL_HOST_MAX))
+        return wrong_set(wrong, -EBADMSG, "a host's name that can be none");
     return addresses_check(party->addresses, party->n_addresses, wrong);
 }
 
@@ -208,6 +210,11 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
     case TRAM__CONTROL__FRAME__KIND_WATCH:
         if (!pattern_valid(frame->watch->pattern))
             return wrong_set(wrong, -EBADMSG, "a pattern that can be none");
+        return 0;
+    case TRAM__CONTROL__FRAME__KIND_CLUSTER:
+        if (frame->cluster->what < 1 || frame->cluster->what > 4 ||
+            !control_text_good(frame->cluster->host, CONTROL_HOST_MAX))
+            return wrong_set(wrong, -EBADMSG, "a question that can be none");
         return 0;
     case TRAM__CONTROL__FRAME__KIND_UNBIND:
     case TRAM__CONTROL__FRAME__KIND_UNWATCH:
@@ -233,8 +240,14 @@ static int check_to_process(const control_frame *frame, struct wrong *wrong) {
         return control_party_check(frame->online->party, true, wrong);
     case TRAM__CONTROL__FRAME__KIND_OFFLINE:
         return control_party_check(frame->offline->party, true, wrong);
+    case TRAM__CONTROL__FRAME__KIND_DONE:
+        if (!control_text_good(frame->done->text, CONTROL_TEXT_MAX) || frame->done->error > 0)
+            return wrong_set(wrong, -EBADMSG, "an answer that can be none");
+        return 0;
     case TRAM__CONTROL__FRAME__KIND_PUBLISHED:
     case TRAM__CONTROL__FRAME__KIND_TOLD:
+    case TRAM__CONTROL__FRAME__KIND_HOST:
+    case TRAM__CONTROL__FRAME__KIND_LINK:
         return 0;
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no daemon sends",

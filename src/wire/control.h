@@ -21,6 +21,7 @@
 #define CONTROL_ADDRESSES_MAX 16u    /* of a party */
 #define CONTROL_PROGRAM_MAX 63u      /* bytes of a program's name; longer ones are cut */
 #define CONTROL_TEXT_MAX 255u
+#define CONTROL_HOST_MAX 63u         /* bytes of a host's name */
 
 typedef Tram__Control__Frame control_frame;
 typedef Tram__Control__Party control_party;

@@ -210,7 +210,7 @@ static int take_join(struct directory *directory, struct directory_member *membe
     if (rc < 0)
         return refuse(directory, member, wrong_set(wrong, rc, "it can't be noted"), wrong);
     if (host->member) { /* its old connection, half open */
-        place_gone(directory, host->member);
+        dir_place_gone(directory, host->member);
         host->member->host = NULL;
     }
     host->member = member;
@@ -240,7 +240,7 @@ static int take_hold(struct directory *directory, struct directory_member *membe
     if (member->joined)
         return wrong_set(wrong, -EBADMSG, "it says what it holds a second time");
     for (size_t i = 0; i < hold->n_ids; i++) {
-        int rc = place_hold(directory, member, hold->ids[i]->id, hold->ids[i]->epoch);
+        int rc = dir_place_hold(directory, member, hold->ids[i]->id, hold->ids[i]->epoch);
 
         if (rc < 0)
             return wrong_set(wrong, rc, rc == -EDQUOT ? "it holds too much" : "no memory");
@@ -267,7 +267,7 @@ static void take_forget(struct directory *directory, struct directory_member *me
         done.error = -EBUSY;
         (void) snprintf(text, sizeof(text), "host %s is there", forget->host);
     } else {
-        done.error = place_forget(directory, host);
+        done.error = dir_place_forget(directory, host);
         if (done.error == 0)
             done.error = note_host(directory, host, true);
     }
@@ -308,18 +308,18 @@ int directory_take(struct directory *directory, struct directory_member *member,
         return wrong_set(wrong, -EBADMSG, "it asks before it has said what it holds");
     switch (kind) {
     case TRAM__HOSTS__FRAME__KIND_CLAIM:
-        place_claim(directory, member, frame->claim);
+        dir_place_claim(directory, member, frame->claim);
         return 0;
     case TRAM__HOSTS__FRAME__KIND_RELEASE:
-        place_release(directory, member, frame->release);
+        dir_place_release(directory, member, frame->release);
         return 0;
     case TRAM__HOSTS__FRAME__KIND_WHERE:
-        return place_where(directory, member, frame->where, wrong);
+        return dir_place_where(directory, member, frame->where, wrong);
     case TRAM__HOSTS__FRAME__KIND_YIELDED:
-        place_yielded(directory, member, frame->yielded);
+        dir_place_yielded(directory, member, frame->yielded);
         return 0;
     case TRAM__HOSTS__FRAME__KIND_SETTLED:
-        place_settled(directory, member, frame->settled);
+        dir_place_settled(directory, member, frame->settled);
         return 0;
     case TRAM__HOSTS__FRAME__KIND_FORGET:
         take_forget(directory, member, frame->forget);
@@ -357,7 +357,7 @@ struct directory_member *directory_gone(struct directory *directory,
     while (*link != member)
         link = &(*link)->next;
     *link = member->next;
-    place_gone(directory, member);
+    dir_place_gone(directory, member);
     if (member->host) {
         member->host->member = NULL;
         member->host->since = now;
@@ -414,7 +414,7 @@ struct directory *directory_free(struct directory *directory) {
         return NULL;
     while (directory->members)
         (void) directory_gone(directory, directory->members, directory->now);
-    place_free_all(directory);
+    dir_place_free_all(directory);
     for (uint32_t i = 1; i <= HOSTS_MAX; i++)
         (void) host_free(directory->hosts[i]);
     free(directory);
@@ -425,7 +425,7 @@ int directory_enter(struct directory *directory, const Tram__Hosts__Record *reco
     struct dir_host *host;
 
     if (!record->host)
-        return record->id ? place_enter(directory, record) : 0;
+        return record->id ? dir_place_enter(directory, record) : 0;
     host = directory->hosts[record->host->number];
     if (host) {
         directory->hosts[host->number] = NULL;
@@ -455,7 +455,7 @@ int directory_each(struct directory *directory,
         if (rc != 0)
             return rc;
     }
-    return place_each(directory, each, arg);
+    return dir_place_each(directory, each, arg);
 }
 
 uint64_t directory_size(const struct directory *directory) {

@@ -66,23 +66,23 @@ struct directory {
 void directory_send(struct directory *directory, const struct directory_member *member,
                     hosts_frame frame);
 
-int place_hold(struct directory *directory, struct directory_member *member, uint32_t id,
+int dir_place_hold(struct directory *directory, struct directory_member *member, uint32_t id,
                uint64_t epoch);
-void place_claim(struct directory *directory, struct directory_member *member,
+void dir_place_claim(struct directory *directory, struct directory_member *member,
                  const Tram__Hosts__Claim *claim);
-void place_release(struct directory *directory, struct directory_member *member,
+void dir_place_release(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Release *release);
-int place_where(struct directory *directory, struct directory_member *member,
+int dir_place_where(struct directory *directory, struct directory_member *member,
                 const Tram__Hosts__Where *where, struct wrong *wrong);
-void place_yielded(struct directory *directory, struct directory_member *member,
+void dir_place_yielded(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Yielded *yielded);
-void place_settled(struct directory *directory, struct directory_member *member,
+void dir_place_settled(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Settled *settled);
 /* Its IDs are placed nowhere any more. */
-int place_forget(struct directory *directory, struct dir_host *host);
+int dir_place_forget(struct directory *directory, struct dir_host *host);
 /* The member goes: what it waits for, what others wait for from it, and its watches. */
-void place_gone(struct directory *directory, struct directory_member *member);
-int place_enter(struct directory *directory, const Tram__Hosts__Record *record);
-int place_each(struct directory *directory,
+void dir_place_gone(struct directory *directory, struct directory_member *member);
+int dir_place_enter(struct directory *directory, const Tram__Hosts__Record *record);
+int dir_place_each(struct directory *directory,
                int (*each)(void *arg, const Tram__Hosts__Record *record), void *arg);
-void place_free_all(struct directory *directory);
+void dir_place_free_all(struct directory *directory);

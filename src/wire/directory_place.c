@@ -17,7 +17,7 @@ static struct dir_place **bucket_of(struct directory *directory, uint32_t id) {
     return &directory->places[(id * 2654435761u) >> 16 & (DIRECTORY_BUCKETS - 1)];
 }
 
-static struct dir_place *place_find(struct directory *directory, uint32_t id) {
+static struct dir_place *dir_place_find(struct directory *directory, uint32_t id) {
     struct dir_place *place = *bucket_of(directory, id);
 
     while (place && place->id != id)
@@ -25,8 +25,8 @@ static struct dir_place *place_find(struct directory *directory, uint32_t id) {
     return place;
 }
 
-static struct dir_place *place_get(struct directory *directory, uint32_t id) {
-    struct dir_place *place = place_find(directory, id);
+static struct dir_place *dir_place_get(struct directory *directory, uint32_t id) {
+    struct dir_place *place = dir_place_find(directory, id);
 
     if (place)
         return place;
@@ -46,7 +46,7 @@ static struct dir_place *place_get(struct directory *directory, uint32_t id) {
 }
 
 /* Forget one that was never placed and that nobody asks for. */
-static void place_put(struct directory *directory, struct dir_place *place) {
+static void dir_place_put(struct directory *directory, struct dir_place *place) {
     struct dir_place **link = bucket_of(directory, place->id);
 
     if (place->epoch > 0 || place->asker || place->watches)
@@ -61,7 +61,7 @@ static void place_put(struct directory *directory, struct dir_place *place) {
     free(place);
 }
 
-void place_free_all(struct directory *directory) {
+void dir_place_free_all(struct directory *directory) {
     while (directory->all) {
         struct dir_place *place = directory->all;
 
@@ -134,7 +134,7 @@ static int note_place(struct directory *directory, const struct dir_place *place
 }
 
 /* It is placed there from now on, if that can be noted. */
-static int place_set(struct directory *directory, struct dir_place *place, uint32_t host,
+static int dir_place_set(struct directory *directory, struct dir_place *place, uint32_t host,
                      uint64_t epoch, uint32_t from) {
     struct dir_place before = *place;
     int rc;
@@ -163,7 +163,7 @@ static bool is_allowed(struct directory *directory, const struct dir_host *host,
 }
 
 /* It is new to the directory, or the member knows of a later placing: the higher epoch is right. */
-int place_hold(struct directory *directory, struct directory_member *member, uint32_t id,
+int dir_place_hold(struct directory *directory, struct directory_member *member, uint32_t id,
                uint64_t epoch) {
     struct dir_host *host = member->host, *loser;
     struct dir_place *place;
@@ -171,7 +171,7 @@ int place_hold(struct directory *directory, struct directory_member *member, uin
 
     if (!is_allowed(directory, host, id))
         return 0; /* it may not have it, whatever it says; nobody will be sent there */
-    place = place_get(directory, id);
+    place = dir_place_get(directory, id);
     if (!place)
         return -ENOMEM;
     if (place->host == host->number && place->epoch >= epoch)
@@ -181,11 +181,11 @@ int place_hold(struct directory *directory, struct directory_member *member, uin
         return 0;
     }
     if (host->ids >= directory->rules.ids_each) {
-        place_put(directory, place);
+        dir_place_put(directory, place);
         return -EDQUOT;
     }
     loser = host_at(directory, place->host);
-    rc = place_set(directory, place, host->number, epoch, 0);
+    rc = dir_place_set(directory, place, host->number, epoch, 0);
     if (rc < 0)
         return rc;
     if (loser && loser != host && loser->member && loser->member->joined)
@@ -194,7 +194,7 @@ int place_hold(struct directory *directory, struct directory_member *member, uin
 }
 
 /* Place it with who asked, and tell him; and who had it, if he did not yield. */
-static void place_anew(struct directory *directory, struct dir_place *place,
+static void dir_place_anew(struct directory *directory, struct dir_place *place,
                        struct directory_member *member, uint64_t cookie, bool taken) {
     struct dir_host *old = host_at(directory, place->host);
     /* What a holder never got to know it can't hand on. */
@@ -203,10 +203,10 @@ static void place_anew(struct directory *directory, struct dir_place *place,
 
     if (from == member->host->number)
         from = 0;
-    rc = place_set(directory, place, member->host->number, place->epoch + 1, from);
+    rc = dir_place_set(directory, place, member->host->number, place->epoch + 1, from);
     if (rc < 0) {
         refuse(directory, member, cookie, place->id, rc, 0, "it can't be noted: error %d", -rc);
-        place_put(directory, place);
+        dir_place_put(directory, place);
         return;
     }
     grant(directory, member, cookie, place, taken);
@@ -225,7 +225,7 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
             refuse(directory, place->asker, place->cookie, place->id, -EAGAIN,
                    member->host->number, "it was taken over by host %s", member->host->name);
         place->asker = NULL;
-        place_anew(directory, place, member, claim->cookie, true);
+        dir_place_anew(directory, place, member, claim->cookie, true);
         return;
     }
     if (place->asker && place->asker != member) {
@@ -242,7 +242,7 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
         directory_send(directory, old->member, HOSTS_FRAME(YIELD, yield, &yield));
     } else if (old->away && directory->rules.lease_ns > 0 &&
                directory->now - old->since > directory->rules.lease_ns) {
-        place_anew(directory, place, member, claim->cookie, true);
+        dir_place_anew(directory, place, member, claim->cookie, true);
     } else {
         refuse(directory, member, claim->cookie, claim->id, -EHOSTUNREACH, place->host,
                "it is placed on host %s, which %s", old->name,
@@ -250,7 +250,7 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
     }
 }
 
-void place_claim(struct directory *directory, struct directory_member *member,
+void dir_place_claim(struct directory *directory, struct directory_member *member,
                  const Tram__Hosts__Claim *claim) {
     struct dir_host *host = member->host;
     struct dir_place *place;
@@ -260,13 +260,13 @@ void place_claim(struct directory *directory, struct directory_member *member,
                "host %s may not have it", host->name);
         return;
     }
-    place = place_find(directory, claim->id);
+    place = dir_place_find(directory, claim->id);
     if ((!place || place->host != host->number) && host->ids >= directory->rules.ids_each) {
         refuse(directory, member, claim->cookie, claim->id, -EDQUOT, 0,
                "host %s has %" PRIu64 " nodes already", host->name, host->ids);
         return;
     }
-    place = place_get(directory, claim->id);
+    place = dir_place_get(directory, claim->id);
     if (!place) {
         refuse(directory, member, claim->cookie, claim->id, -ENOMEM, 0, "no memory");
         return;
@@ -274,14 +274,14 @@ void place_claim(struct directory *directory, struct directory_member *member,
     if (place->host == host->number && !host->anew)
         grant(directory, member, claim->cookie, place, false);
     else if (place->host == 0 || place->host == host->number || !host_at(directory, place->host))
-        place_anew(directory, place, member, claim->cookie, false);
+        dir_place_anew(directory, place, member, claim->cookie, false);
     else
         claim_elsewhere(directory, member, claim, place);
 }
 
-void place_yielded(struct directory *directory, struct directory_member *member,
+void dir_place_yielded(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Yielded *yielded) {
-    struct dir_place *place = place_find(directory, yielded->id);
+    struct dir_place *place = dir_place_find(directory, yielded->id);
     struct directory_member *asker = place ? place->asker : NULL;
 
     if (!asker || place->host != member->host->number || yielded->epoch != place->epoch + 1)
@@ -291,35 +291,35 @@ void place_yielded(struct directory *directory, struct directory_member *member,
         refuse(directory, asker, place->cookie, place->id, yielded->error, place->host, "%s",
                yielded->text);
     else
-        place_anew(directory, place, asker, place->cookie, false);
+        dir_place_anew(directory, place, asker, place->cookie, false);
 }
 
-void place_settled(struct directory *directory, struct directory_member *member,
+void dir_place_settled(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Settled *settled) {
-    struct dir_place *place = place_find(directory, settled->id);
+    struct dir_place *place = dir_place_find(directory, settled->id);
 
     if (place && place->host == member->host->number && place->epoch == settled->epoch &&
         place->from > 0) /* can't it be noted: it is asked once more, which changes nothing */
-        (void) place_set(directory, place, place->host, place->epoch, 0);
+        (void) dir_place_set(directory, place, place->host, place->epoch, 0);
 }
 
-void place_release(struct directory *directory, struct directory_member *member,
+void dir_place_release(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Release *release) {
-    struct dir_place *place = place_find(directory, release->id);
+    struct dir_place *place = dir_place_find(directory, release->id);
 
     if (place && place->host == member->host->number && place->epoch == release->epoch)
-        (void) place_set(directory, place, 0, place->epoch, 0); /* or it stays there */
+        (void) dir_place_set(directory, place, 0, place->epoch, 0); /* or it stays there */
 }
 
-int place_forget(struct directory *directory, struct dir_host *host) {
+int dir_place_forget(struct directory *directory, struct dir_host *host) {
     for (struct dir_place *place = directory->all; place; place = place->all_next) {
         int rc = 0;
 
         /* One more, so that it is fenced, should it come back. */
         if (place->host == host->number)
-            rc = place_set(directory, place, 0, place->epoch + 1, 0);
+            rc = dir_place_set(directory, place, 0, place->epoch + 1, 0);
         else if (place->from == host->number)
-            rc = place_set(directory, place, place->host, place->epoch, 0);
+            rc = dir_place_set(directory, place, place->host, place->epoch, 0);
         if (rc < 0)
             return rc;
     }
@@ -345,16 +345,16 @@ static void watch_end(struct dir_watch **link) {
     free(watch);
 }
 
-int place_where(struct directory *directory, struct directory_member *member,
+int dir_place_where(struct directory *directory, struct directory_member *member,
                 const Tram__Hosts__Where *where, struct wrong *wrong) {
-    struct dir_place *place = where->stop ? place_find(directory, where->id)
-                                          : place_get(directory, where->id);
+    struct dir_place *place = where->stop ? dir_place_find(directory, where->id)
+                                          : dir_place_get(directory, where->id);
     struct dir_watch **link = place ? watch_find(place, member) : NULL;
 
     if (where->stop) {
         if (link && *link) {
             watch_end(link);
-            place_put(directory, place);
+            dir_place_put(directory, place);
         }
         return 0;
     }
@@ -365,7 +365,7 @@ int place_where(struct directory *directory, struct directory_member *member,
                                       ? calloc(1, sizeof(*watch)) : NULL;
 
         if (!watch) {
-            place_put(directory, place);
+            dir_place_put(directory, place);
             return wrong_set(wrong, -EDQUOT, "it asks for too many IDs");
         }
         watch->member = member;
@@ -376,7 +376,7 @@ int place_where(struct directory *directory, struct directory_member *member,
     return 0;
 }
 
-void place_gone(struct directory *directory, struct directory_member *member) {
+void dir_place_gone(struct directory *directory, struct directory_member *member) {
     struct dir_place *next;
 
     for (struct dir_place *place = directory->all; place; place = next) {
@@ -391,14 +391,14 @@ void place_gone(struct directory *directory, struct directory_member *member) {
                    "it is placed on host %s, which went while it was asked", member->host->name);
         if (place->asker == member || here)
             place->asker = NULL;
-        place_put(directory, place);
+        dir_place_put(directory, place);
     }
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-int place_enter(struct directory *directory, const Tram__Hosts__Record *record) {
-    struct dir_place *place = place_get(directory, record->id);
+int dir_place_enter(struct directory *directory, const Tram__Hosts__Record *record) {
+    struct dir_place *place = dir_place_get(directory, record->id);
 
     if (!place)
         return -ENOMEM;
@@ -412,7 +412,7 @@ int place_enter(struct directory *directory, const Tram__Hosts__Record *record) 
     return 0;
 }
 
-int place_each(struct directory *directory,
+int dir_place_each(struct directory *directory,
                int (*each)(void *arg, const Tram__Hosts__Record *record), void *arg) {
     for (struct dir_place *place = directory->all; place; place = place->all_next) {
         Tram__Hosts__Record record = HOSTS_NEW(Record, record);

@@ -193,7 +193,7 @@ static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
             return wrong_set(wrong, -EBADMSG, "%zu channels in one frame",
                              frame->given->n_channels);
         for (size_t i = 0; i < frame->given->n_channels; i++)
-            if (frame->given->channels[i]->n_released > HOSTS_RELEASED_MAX)
+            if (frame->given->channels[i]->n_hands > HOSTS_HANDS_MAX)
                 return wrong_set(wrong, -EBADMSG, "a channel with too many messages in hand");
         if (frame->given->error > 0)
             return wrong_set(wrong, -EBADMSG, "an answer that can be none");

@@ -23,7 +23,7 @@
 #define HOSTS_HOLD_MAX 4096u       /* IDs of one Hold */
 #define HOSTS_NAMES_MAX 256u       /* of one Names */
 #define HOSTS_CHANNELS_MAX 1024u   /* of one Given */
-#define HOSTS_RELEASED_MAX 512u    /* of one Channel */
+#define HOSTS_HANDS_MAX 512u       /* of one Channel */
 #define HOSTS_PORT_DIRECTORY 61000u
 #define HOSTS_PORT_LINK 61001u
 

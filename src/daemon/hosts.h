@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * This host as a part of a cluster (docs/HOSTS.md).
+ *
+ *   hosts.c             start and end, the table of hosts, time
+ *   placing.c           on which host a node is placed: claims of openers, giving up, being fenced
+ *   directory_*.c       the directory as this host sees it (directory.h)
+ *   host_server.c       … and as a host server: its connections and its file
+ *   peers.c             connections to the other daemons: listening, dialling, links
+ *   stands.c            stand-ins: rings ↔ link
+ *   far.c               names of other hosts
+ *   line.c              connections to the host server; tasks
+ *   report.c            what tools ask
+ *
+ * Without a cluster in the config none of it does anything.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/daemon.h"
+#include "daemon/directory.h"
+#include "daemon/line.h"
+#include "node/place.h"
+#include "transport/security.h"
+#include "wire/link_hello.h"
+
+#define HOSTS_ADDRESSES_TEXT 1088 /* room for all addresses of a host, blanks between */
+
+struct host_server;
+struct listener;
+struct peer;
+struct wire;
+struct placing;
+struct standin;
+
+/* Another host. */
+struct host {
+    struct host *next;
+    struct hosts *hosts;
+    uint32_t number;
+    char name[HOSTS_NAME_MAX + 1];
+    uint8_t instance[HOSTS_INSTANCE];
+    char program[CONTROL_PROGRAM_MAX + 1];
+    char addresses[HOSTS_ADDRESSES_TEXT];
+    bool away;              /* as the directory says */
+    bool told;              /* … since this connection to it began */
+    bool settled;           /* all channels out were named on this link */
+    struct peer *peer;
+};
+
+struct hosts {
+    struct daemon *daemon;
+    struct tasks tasks;
+    struct cluster self;           /* the file */
+    struct link_identity identity;
+    char addresses[HOSTS_ADDRESSES_TEXT]; /* at which we listen */
+    struct security *security;
+    struct claims claims;
+    tram_io *claims_io;
+    const struct seat_maker *maker;
+    struct seat *seat;
+    struct host_server *server;    /* if it is here */
+    struct host *list;
+    uint32_t count;
+    struct listener *listeners;
+    struct wire *wires;
+    uint64_t tries;
+    struct placing *placing;
+    struct standin **standins;     /* by hash of the ID */
+    int dir_fd;                    /* tells of new directories of nodes */
+    tram_io *dir_io;
+    tram_timer *timer;
+    int64_t due;                   /* for which that is set */
+    bool told;                     /* all hosts that the directory knows */
+    bool joined;
+    struct command *commands;      /* that wait for an answer */
+    uint64_t command;              /* the last one's number */
+};
+
+/* ---- hosts.c --------------------------------------------------------------------------------- */
+
+/* Begin, if the config names a cluster. */
+int hosts_start(struct daemon *daemon);
+void hosts_stop(struct daemon *daemon);
+/* The config was read again. */
+void hosts_reload(struct daemon *daemon, const struct settings *before);
+
+struct host *host_by_name(struct hosts *hosts, const char *name);
+struct host *host_by_number(struct hosts *hosts, uint32_t number);
+/* Of a host, for people. */
+const char *host_name(struct hosts *hosts, uint32_t number);
+static inline const struct settings *hosts_settings(const struct hosts *hosts) {
+    return &hosts->daemon->settings;
+}
+int64_t hosts_now(struct hosts *hosts);
+/* A time of wire/link.h. */
+static inline int64_t hosts_due(uint64_t at) {
+    return at > INT64_MAX ? INT64_MAX : (int64_t) at;
+}
+/* Have the timer run at that time, or before. */
+void hosts_wake(struct hosts *hosts, int64_t due);
+
+/* ---- placing.c ------------------------------------------------------------------------------- */
+
+/* What the directory says of places. */
+extern const struct seat_calls hosts_seat_calls;
+int placing_start(struct hosts *hosts);
+void placing_stop(struct hosts *hosts);
+int64_t placing_time(struct hosts *hosts, int64_t now);
+/* Where a node is placed, as far as it is known here: 0: not known. */
+uint32_t placing_of(struct hosts *hosts, tram_id id, uint64_t *ret_epoch);
+/* The link to that host came up. */
+void placing_link(struct host *host);
+/* A frame about a node that was given up. */
+int placing_take(struct host *host, const hosts_frame *frame);
+/* By command. -EEXIST: it is being asked for. */
+int placing_takeover(struct hosts *hosts, tram_id id, uint64_t cookie);
+
+/* What the directory says of hosts (hosts.c). */
+void hosts_on_joined(struct hosts *hosts, uint32_t number);
+void hosts_on_host(struct hosts *hosts, const hosts_host *words, bool gone);
+void hosts_on_told(struct hosts *hosts);
+void hosts_on_away(struct hosts *hosts, const char *why);
+
+/* ---- host_server.c --------------------------------------------------------------------------- */
+
+int host_server_start(struct hosts *hosts);
+void host_server_stop(struct hosts *hosts);
+void host_server_reload(struct hosts *hosts);
+int64_t host_server_time(struct hosts *hosts, int64_t now);
+
+/* ---- peers.c --------------------------------------------------------------------------------- */
+
+int peers_start(struct hosts *hosts);
+void peers_stop(struct hosts *hosts);
+/* A host is known, has other addresses, or is not known any more. */
+int peer_begin(struct host *host);
+void peer_change(struct host *host);
+void peer_end(struct host *host);
+int64_t peers_time(struct hosts *hosts, int64_t now);
+/* A network interface came up: every back-off ends. */
+void peers_hurry(struct hosts *hosts);
+/* Say something to the daemon of that host, in a CONTROL frame. -ENOTCONN */
+int peer_say(struct host *host, const hosts_frame *frame);
+bool peer_is_up(const struct host *host);
+/* Something of its link is to be written. */
+void peer_flush(struct host *host);
+struct link *peer_link(const struct host *host);
+
+/* Connect to one address after the other of a list, as text; *at counts on. NULL: none can be. */
+struct transport *hosts_dial(struct hosts *hosts, const char *list, uint16_t port, unsigned *at,
+                             const char *expected, struct wrong *wrong);
+/* Between half and the whole of it. */
+int64_t hosts_jitter(int64_t ns);
+
+/* A listener for one address; accepted ones come by its function. */
+struct listener {
+    struct listener *next;
+    struct hosts *hosts;
+    int fd;
+    tram_io *io;
+    void (*on_accept)(struct hosts *hosts, int fd);
+};
+int listener_new(struct hosts *hosts, const char *address, uint16_t port,
+                 void (*on_accept)(struct hosts *hosts, int fd), struct listener **list,
+                 struct wrong *wrong);
+void listeners_free(struct listener **list);
+
+/* ---- stands.c -------------------------------------------------------------------------------- */
+
+int stands_start(struct hosts *hosts);
+void stands_stop(struct hosts *hosts);
+int64_t stands_time(struct hosts *hosts, int64_t now);
+/* Look through the whole bus. */
+void stands_look(struct hosts *hosts);
+
+/* How many messages wait here for nodes on that host. */
+uint64_t stands_waiting(struct hosts *hosts, uint32_t host);
+/* How many nodes are known to be placed there. */
+uint64_t placing_count(struct hosts *hosts, uint32_t host);
+/* What is known of the link to it. */
+void peer_report(struct host *host, Tram__Control__Link *ret_link);
+const char *peer_error(const struct host *host);
+
+/* ---- report.c -------------------------------------------------------------------------------- */
+
+/* A command of that number ended. */
+void hosts_said(struct hosts *hosts, uint64_t number, int error, const char *text);
+/* Who gave a command is gone. */
+void commands_forget(struct hosts *hosts, const struct conn *conn);
+void commands_stop(struct hosts *hosts);
+
+/* ---- far.c ----------------------------------------------------------------------------------- */
+
+/* The link to that host came up; is gone; says names. */
+void far_up(struct host *host);
+void far_down(struct host *host);
+int far_take(struct host *host, const Tram__Hosts__Names *names);
+/* How many names that host has announced. */
+uint64_t far_count(const struct host *host);

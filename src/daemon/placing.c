@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * On which host a node is placed: what openers here claim, what is given up for other hosts, and
+ * being fenced. What is known here lies in ID/place of each node, and in memory, sorted by ID.
+ *
+ * A claim goes through these: the directory grants it; what the old host knows of the node is asked
+ * for over the link, and entered; ID/place says HERE; the stand-in lets go; the opener is answered;
+ * the directory and the old host are told that it is settled. A daemon that dies anywhere in
+ * between is asked by the same opener, or the next one, and the directory grants it again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/stands.h"
+
+#define GRACE INT64_C(1000000000)    /* for a directory that is not there at this moment */
+#define PATIENCE INT64_C(5000000000) /* for what the old host knows */
+
+/* Where a node is placed. */
+struct known {
+    tram_id id;
+    uint32_t host; /* 0: nowhere */
+    uint64_t epoch;
+};
+
+/* A claim on its way. */
+struct claim {
+    struct claim *next;
+    tram_id id;
+    int64_t since;
+    bool opener;       /* somebody waits in claims/ID */
+    bool command;      /* `tram takeover` waits */
+    uint64_t cookie;   /* … with this one */
+    bool granted;      /* what the old host knows is missing yet */
+    bool asked;        /* … and it was asked, on this connection */
+    bool bad;          /* … and says nonsense */
+    uint64_t epoch;
+    uint32_t from;
+};
+
+struct placing {
+    struct known *known;
+    size_t count, room;
+    struct claim *claims;
+};
+
+/* ---- what is known --------------------------------------------------------------------------- */
+
+uint64_t placing_count(struct hosts *hosts, uint32_t host) {
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < hosts->placing->count; i++)
+        count += hosts->placing->known[i].host == host;
+    return count;
+}
+
+/* Where it is, or would have to be. */
+static size_t known_at(const struct placing *placing, tram_id id) {
+    size_t low = 0, high = placing->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (placing->known[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct known *known_find(const struct placing *placing, tram_id id) {
+    size_t at = known_at(placing, id);
+
+    return at < placing->count && placing->known[at].id == id ? &placing->known[at] : NULL;
+}
+
+static int known_set(struct placing *placing, tram_id id, uint32_t host, uint64_t epoch) {
+    size_t at = known_at(placing, id);
+
+    if (at == placing->count || placing->known[at].id != id) {
+        if (placing->count == placing->room) {
+            size_t room = placing->room * 2 + 64;
+            struct known *more = realloc(placing->known, room * sizeof(*more));
+
+            if (!more)
+                return -ENOMEM;
+            placing->known = more;
+            placing->room = room;
+        }
+        memmove(&placing->known[at + 1], &placing->known[at],
+                (placing->count - at) * sizeof(*placing->known));
+        placing->count++;
+    }
+    placing->known[at] = (struct known){ id, host, epoch };
+    return 0;
+}
+
+uint32_t placing_of(struct hosts *hosts, tram_id id, uint64_t *ret_epoch) {
+    struct known *known;
+
+    *ret_epoch = 0;
+    if (is_ephemeral(id))
+        return hosts_number_of(id);
+    known = known_find(hosts->placing, id);
+    if (!known)
+        return 0;
+    *ret_epoch = known->epoch;
+    return known->host;
+}
+
+/* Into the file, then into memory. */
+static int write_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch) {
+    struct place place = { .id = id, .host = host, .epoch = epoch };
+    int rc;
+
+    place.state = host == hosts->self.host ? PLACE_HERE : PLACE_AWAY;
+    (void) snprintf(place.name, sizeof(place.name), "%s", host_name(hosts, host));
+    rc = place_write(&hosts->daemon->bus, &place);
+    if (rc == 0)
+        rc = known_set(hosts->placing, id, host, epoch);
+    if (rc < 0) {
+        char text[TRAM_ID_TEXT];
+
+        log_line(LEVEL_ERROR, "cannot write the place of %s: %s", tram_id_format(id, text),
+                 strerror(-rc));
+    }
+    return rc;
+}
+
+static bool seat_held(struct hosts *hosts, uint32_t after, uint32_t *ret_id, uint64_t *ret_epoch) {
+    const struct placing *placing = hosts->placing;
+
+    for (size_t at = known_at(placing, after + 1); at < placing->count; at++) {
+        if (placing->known[at].host != hosts->self.host)
+            continue;
+        *ret_id = placing->known[at].id;
+        *ret_epoch = placing->known[at].epoch;
+        return true;
+    }
+    return false;
+}
+
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+static struct claim *claim_find(const struct placing *placing, tram_id id) {
+    struct claim *claim = placing->claims;
+
+    while (claim && claim->id != id)
+        claim = claim->next;
+    return claim;
+}
+
+/* Ask the directory, or join those who have. */
+static int claim_begin(struct hosts *hosts, tram_id id, bool take, struct claim **ret_claim) {
+    struct claim *claim = claim_find(hosts->placing, id);
+    int rc;
+
+    if (claim) {
+        *ret_claim = claim;
+        return take ? -EEXIST : 0;
+    }
+    claim = calloc(1, sizeof(*claim));
+    if (!claim)
+        return -ENOMEM;
+    claim->id = id;
+    claim->since = hosts_now(hosts);
+    rc = hosts->maker->claim(hosts->seat, id, id, take);
+    if (rc < 0) {
+        free(claim);
+        return rc;
+    }
+    claim->next = hosts->placing->claims;
+    hosts->placing->claims = claim;
+    hosts_wake(hosts, claim->since + GRACE);
+    *ret_claim = claim;
+    return 0;
+}
+
+__attribute__((format(printf, 6, 7))) static void answer(struct hosts *hosts, tram_id id, int code,
+                                                         uint64_t epoch, uint32_t pid,
+                                                         const char *format, ...) {
+    char text[sizeof(((struct claim_answer *) NULL)->text)];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void) vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    (void) claims_answer(&hosts->claims, id, code, epoch, pid, text); /* or nobody waits */
+}
+
+/* It ended: who waits is told, and it is forgotten. */
+static void claim_end(struct hosts *hosts, struct claim *claim, int code, const char *text) {
+    struct claim **link = &hosts->placing->claims;
+    char id[TRAM_ID_TEXT];
+
+    while (*link != claim)
+        link = &(*link)->next;
+    *link = claim->next;
+    hosts->maker->claim_end(hosts->seat, claim->id);
+    if (claim->opener)
+        answer(hosts, claim->id, code, claim->epoch, 0, "%s", text);
+    if (claim->command)
+        hosts_said(hosts, claim->cookie, code, text);
+    if (code < 0)
+        log_line(LEVEL_INFO, "node %s is not placed here: %s", tram_id_format(claim->id, id), text);
+    free(claim);
+}
+
+/* Say to the old host that its knowledge is ours, so that it forgets it. */
+static void say_give(struct hosts *hosts, uint32_t from, tram_id id, uint64_t epoch, bool entered) {
+    Tram__Hosts__Give give = HOSTS_NEW(Give, give);
+    hosts_frame frame = HOSTS_FRAME(GIVE, give, &give);
+    struct host *host = host_by_number(hosts, from);
+
+    give.id = id;
+    give.epoch = epoch;
+    give.entered = entered;
+    if (host)
+        (void) peer_say(host, &frame); /* without a link: asked again, or left there */
+}
+
+/* All is known that there is to know: it is placed here. `taken`: without the old host. */
+static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t from, bool taken) {
+    struct claim *claim = claim_find(hosts->placing, id);
+    char text[TRAM_ID_TEXT];
+    int rc = write_place(hosts, id, hosts->self.host, epoch);
+
+    if (rc == 0)
+        rc = stands_let_go(hosts, id);
+    if (rc == 0) {
+        log_line(LEVEL_DEBUG, "node %s is placed here, for the %" PRIu64 ". time",
+                 tram_id_format(id, text), epoch);
+        if (from > 0)
+            hosts->maker->settled(hosts->seat, id, epoch);
+        if (from > 0 && !taken)
+            say_give(hosts, from, id, epoch, true);
+    }
+    if (claim) {
+        claim->epoch = epoch;
+        claim_end(hosts, claim, rc, rc == 0 ? "" : strerror(-rc));
+    }
+}
+
+static int each_claim(void *context, tram_id id) {
+    struct hosts *hosts = context;
+    struct known *known = known_find(hosts->placing, id);
+    struct claim *claim;
+    int rc;
+
+    if (known && known->host == hosts->self.host) {
+        rc = stands_let_go(hosts, id);
+        answer(hosts, id, rc, known->epoch, 0, "%s", rc < 0 ? strerror(-rc) : "");
+        return 0;
+    }
+    rc = claim_begin(hosts, id, false, &claim);
+    if (rc < 0)
+        answer(hosts, id, rc, 0, 0, "%s", strerror(-rc));
+    else
+        claim->opener = true;
+    return 0;
+}
+
+static void on_claims(tram_io *io, int fd, uint32_t events, void *arg) {
+    struct hosts *hosts = arg;
+    int rc = claims_each(&hosts->claims, each_claim, hosts);
+
+    (void) io;
+    (void) fd;
+    (void) events;
+    if (rc < 0)
+        log_line(LEVEL_ERROR, "cannot read claims: %s", strerror(-rc));
+}
+
+int placing_takeover(struct hosts *hosts, tram_id id, uint64_t cookie) {
+    struct known *known = known_find(hosts->placing, id);
+    struct claim *claim;
+    int rc;
+
+    if (known && known->host == hosts->self.host)
+        return -EALREADY;
+    rc = claim_begin(hosts, id, true, &claim);
+    if (rc == 0) {
+        claim->command = true;
+        claim->cookie = cookie;
+    }
+    return rc;
+}
+
+/* ---- what the directory says ----------------------------------------------------------------- */
+
+static void on_granted(struct hosts *hosts, uint64_t cookie, uint32_t id, uint64_t epoch,
+                       uint32_t from, bool taken) {
+    struct claim *claim = claim_find(hosts->placing, id);
+
+    (void) cookie;
+    if (from == 0 || taken) {
+        settle(hosts, id, epoch, from, taken);
+        return;
+    }
+    if (!claim)
+        return; /* nobody waits any more; who asks next gets it, with what is missing */
+    claim->granted = true;
+    claim->asked = false;
+    claim->epoch = epoch;
+    claim->from = from;
+    claim->since = hosts_now(hosts);
+    hosts_wake(hosts, claim->since + PATIENCE);
+    if (host_by_number(hosts, from) && peer_is_up(host_by_number(hosts, from))) {
+        claim->asked = true;
+        say_give(hosts, from, id, epoch, false);
+    }
+}
+
+static void on_refused(struct hosts *hosts, uint64_t cookie, uint32_t id, int error, uint32_t host,
+                       const char *text) {
+    struct claim *claim = claim_find(hosts->placing, id);
+    char said[256];
+
+    (void) cookie;
+    if (!claim)
+        return;
+    (void) snprintf(said, sizeof(said), error == -EADDRINUSE ? "on host %2$s: %1$s" : "%1$s", text,
+                    host_name(hosts, host));
+    claim_end(hosts, claim, error, said);
+}
+
+static void on_placed(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t host) {
+    struct known *known = known_find(hosts->placing, id);
+    char text[TRAM_ID_TEXT];
+
+    if (host == hosts->self.host || (known && known->epoch > epoch))
+        return; /* that it is placed here is said by on_granted */
+    if (known && known->host == hosts->self.host)
+        log_line(LEVEL_WARNING, "node %s was placed on host %s meanwhile: fenced",
+                 tram_id_format(id, text), host_name(hosts, host));
+    if (epoch > 0 && (!known || known->epoch != epoch || known->host != host))
+        (void) write_place(hosts, id, host, epoch);
+    stands_place(hosts, id, host, epoch);
+}
+
+static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t to) {
+    struct known *known = known_find(hosts->placing, id);
+    struct tram_error error = { 0 };
+    struct stand *stand;
+    char text[TRAM_ID_TEXT];
+    int rc = 0;
+
+    if (known && known->host == hosts->self.host) {
+        rc = stands_hold(hosts, id, to, epoch, &stand, &error);
+        if (rc == 0)
+            rc = write_place(hosts, id, to, epoch);
+        else if (rc == -EBUSY)
+            rc = -EADDRINUSE;
+    }
+    if (rc == 0)
+        log_line(LEVEL_INFO, "node %s is given up for host %s", tram_id_format(id, text),
+                 host_name(hosts, to));
+    error.text[CONTROL_TEXT_MAX < sizeof(error.text) - 1 ? CONTROL_TEXT_MAX
+                                                          : sizeof(error.text) - 1] = '\0';
+    hosts->maker->yielded(hosts->seat, id, epoch, rc, rc == 0 ? "" : error.text);
+    if (rc == 0)
+        stands_place(hosts, id, to, epoch);
+}
+
+static void on_done(struct hosts *hosts, uint64_t cookie, int error, const char *text) {
+    hosts_said(hosts, cookie, error, text);
+}
+
+const struct seat_calls hosts_seat_calls = {
+    .held = seat_held,
+    .on_joined = hosts_on_joined,
+    .on_host = hosts_on_host,
+    .on_told = hosts_on_told,
+    .on_away = hosts_on_away,
+    .on_granted = on_granted,
+    .on_refused = on_refused,
+    .on_placed = on_placed,
+    .on_yield = on_yield,
+    .on_done = on_done,
+};
+
+/* ---- what the old host knows ----------------------------------------------------------------- */
+
+struct giving {
+    struct host *host;
+    const Tram__Hosts__Give *give;
+};
+
+/* One channel, in a frame of its own. */
+static int give_channel(void *context, const struct stand_journal *journal) {
+    struct giving *giving = context;
+    Tram__Hosts__Given given = HOSTS_NEW(Given, given);
+    Tram__Hosts__Channel channel = HOSTS_NEW(Channel, channel), *channels[1] = { &channel };
+    Tram__Hosts__Hand hands[LAYOUT_WINDOW], *pointers[LAYOUT_WINDOW];
+    hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
+
+    given.id = giving->give->id;
+    given.epoch = giving->give->epoch;
+    given.more = true;
+    given.channels = channels;
+    given.n_channels = 1;
+    channel.from = journal->from;
+    channel.stream = journal->id;
+    channel.mirror = journal->mirror;
+    channel.consumed = journal->consumed;
+    channel.handed = journal->handed;
+    channel.unsure = journal->unsure;
+    channel.hands = pointers;
+    channel.n_hands = journal->count;
+    for (uint32_t i = 0; i < journal->count; i++) {
+        hands[i] = HOSTS_NEW(Hand, hand);
+        hands[i].number = journal->hands[i].number;
+        hands[i].attempts = journal->hands[i].attempts;
+        hands[i].released = journal->hands[i].released;
+        pointers[i] = &hands[i];
+    }
+    return peer_say(giving->host, &frame);
+}
+
+/* Somebody to whom a node was given up asks what is known of it. */
+static void take_give(struct host *host, const Tram__Hosts__Give *give) {
+    struct hosts *hosts = host->hosts;
+    Tram__Hosts__Given given = HOSTS_NEW(Given, given);
+    hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
+    struct known *known = known_find(hosts->placing, give->id);
+    struct giving giving = { host, give };
+    struct tram_error error = { 0 };
+    struct stand *stand;
+    int rc;
+
+    given.id = give->id;
+    given.epoch = give->epoch;
+    if (!known || known->host == hosts->self.host || known->epoch > give->epoch)
+        rc = -ESTALE; /* it is here, or went on */
+    else if (give->entered)
+        rc = stands_forget(hosts, give->id);
+    else
+        rc = stands_hold(hosts, give->id, host->number, give->epoch, &stand, &error);
+    if (rc == 0 && !give->entered)
+        rc = stand_export(stand, give_channel, &giving);
+    given.error = rc;
+    if (!give->entered)
+        (void) peer_say(host, &frame); /* without a link it asks again */
+}
+
+static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
+                 const Tram__Hosts__Channel *channel) {
+    struct stand_journal journal = { .from = channel->from, .mirror = channel->mirror,
+                                     .id = channel->stream, .consumed = channel->consumed,
+                                     .handed = channel->handed, .unsure = channel->unsure };
+    struct tram_error error = { 0 };
+    struct stand *stand;
+    int rc = channel->n_hands > LAYOUT_WINDOW ? -EINVAL : 0;
+
+    for (size_t i = 0; rc == 0 && i < channel->n_hands; i++) {
+        journal.hands[i].number = channel->hands[i]->number;
+        journal.hands[i].attempts =
+            (uint8_t) (channel->hands[i]->attempts < 255 ? channel->hands[i]->attempts : 255);
+        journal.hands[i].released = channel->hands[i]->released;
+    }
+    journal.count = (uint32_t) channel->n_hands;
+    if (rc == 0)
+        rc = stands_hold(hosts, given->id, 0, given->epoch, &stand, &error);
+    return rc < 0 ? rc : stand_import(stand, &journal);
+}
+
+/* What the old host knows. */
+static int take_given(struct host *host, const Tram__Hosts__Given *given) {
+    struct hosts *hosts = host->hosts;
+    struct claim *claim = claim_find(hosts->placing, given->id);
+    char text[256];
+    int rc = 0;
+
+    if (!claim || !claim->granted || claim->from != host->number || claim->epoch != given->epoch)
+        return 0; /* nobody asks any more */
+    for (size_t i = 0; rc == 0 && i < given->n_channels; i++)
+        rc = enter(hosts, given, given->channels[i]);
+    if (rc < 0 || given->error < 0) {
+        (void) snprintf(text, sizeof(text), "what host %s knows of it can't be had: %s", host->name,
+                        strerror(rc < 0 ? -rc : -given->error));
+        claim_end(hosts, claim, -EAGAIN, text);
+        return rc == -EINVAL ? -EBADMSG : 0;
+    }
+    if (!given->more)
+        settle(hosts, given->id, given->epoch, host->number, false);
+    return 0;
+}
+
+int placing_take(struct host *host, const hosts_frame *frame) {
+    if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_GIVE)
+        take_give(host, frame->give);
+    else
+        return take_given(host, frame->given);
+    return 0;
+}
+
+void placing_link(struct host *host) {
+    for (struct claim *claim = host->hosts->placing->claims; claim; claim = claim->next) {
+        if (!claim->granted || claim->from != host->number)
+            continue;
+        claim->asked = true;
+        say_give(host->hosts, claim->from, claim->id, claim->epoch, false);
+    }
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+int64_t placing_time(struct hosts *hosts, int64_t now) {
+    const char *trouble = hosts->maker ? hosts->maker->trouble(hosts->seat) : "";
+    int64_t next = INT64_MAX;
+    struct claim *after;
+    char text[256];
+
+    for (struct claim *claim = hosts->placing->claims; claim; claim = after) {
+        int64_t due = claim->since + (claim->granted ? PATIENCE : GRACE);
+
+        after = claim->next;
+        if (due > now) {
+            next = due < next ? due : next;
+        } else if (claim->granted) {
+            (void) snprintf(text, sizeof(text), "host %s had it, and does not say what it knows of "
+                            "it", host_name(hosts, claim->from));
+            claim_end(hosts, claim, -EAGAIN, text);
+        } else if (trouble) {
+            (void) snprintf(text, sizeof(text), "no directory: %.180s", trouble);
+            claim_end(hosts, claim, -EAGAIN, text);
+        } else {
+            claim->since = now; /* it has been asked, and answers */
+            next = now + GRACE < next ? now + GRACE : next;
+        }
+    }
+    return next;
+}
+
+/* ---- start and end --------------------------------------------------------------------------- */
+
+static int each_place(void *context, const struct place *place) {
+    struct hosts *hosts = context;
+
+    return known_set(hosts->placing, place->id,
+                     place->state == PLACE_HERE ? hosts->self.host : place->host, place->epoch);
+}
+
+int placing_start(struct hosts *hosts) {
+    int rc;
+
+    hosts->placing = calloc(1, sizeof(*hosts->placing));
+    if (!hosts->placing)
+        return -ENOMEM;
+    rc = place_each(&hosts->daemon->bus, each_place, hosts);
+    if (rc == 0)
+        rc = claims_open(&hosts->daemon->bus, &hosts->claims);
+    if (rc == 0)
+        rc = tram_io_new(hosts->tasks.worker, claims_fd(&hosts->claims), TRAM_IO_READ, on_claims,
+                         hosts, &hosts->claims_io);
+    return rc;
+}
+
+void placing_stop(struct hosts *hosts) {
+    struct placing *placing = hosts->placing;
+
+    hosts->claims_io = tram_io_free(hosts->claims_io);
+    claims_close(&hosts->claims);
+    if (!placing)
+        return;
+    while (placing->claims) {
+        struct claim *claim = placing->claims;
+
+        placing->claims = claim->next;
+        free(claim);
+    }
+    free(placing->known);
+    free(placing);
+    hosts->placing = NULL;
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which nodes have a stand-in: each that has a directory on this bus, is placed on another host,
+ * and is not open here. A directory of which nobody knows where its node is placed is asked for.
+ */
+#include "daemon/stands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/stands_inner.h"
+#include "sys/cleanup.h"
+#include "sys/event.h"
+#include "sys/file.h"
+
+#define AGAIN INT64_C(100000000) /* until a node that could not be taken is tried again */
+#define PUMPS_MAX 256            /* of one node in a turn */
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static struct standin **bucket_of(struct hosts *hosts, tram_id id) {
+    return &hosts->standins[(id * 2654435761u) >> 20 & (STANDS_BUCKETS - 1)];
+}
+
+struct standin *standin_find(struct hosts *hosts, tram_id id) {
+    struct standin *standin = *bucket_of(hosts, id);
+
+    while (standin && standin->id != id)
+        standin = standin->next;
+    return standin;
+}
+
+static void work(struct task *task);
+
+int standin_get(struct hosts *hosts, tram_id id, struct standin **ret_standin) {
+    struct standin *standin = standin_find(hosts, id);
+    int rc;
+
+    if (!standin) {
+        standin = calloc(1, sizeof(*standin));
+        rc = standin ? stand_new(&hosts->daemon->bus, id, 0, &standin->stand) : -ENOMEM;
+        if (rc < 0) {
+            free(standin);
+            return rc;
+        }
+        standin->hosts = hosts;
+        standin->id = id;
+        standin->fd = -1;
+        standin->due = INT64_MAX;
+        standin->task.fn = work;
+        standin->next = *bucket_of(hosts, id);
+        *bucket_of(hosts, id) = standin;
+    }
+    *ret_standin = standin;
+    return 0;
+}
+
+struct stand *stands_of(struct hosts *hosts, tram_id id) {
+    struct standin *standin = standin_find(hosts, id);
+
+    return standin ? standin->stand : NULL;
+}
+
+/* ---- its rings ------------------------------------------------------------------------------- */
+
+static struct origin *origin_add(struct standin *standin, struct stand_in *in) {
+    struct origin *origin = calloc(1, sizeof(*origin));
+    struct stand_in_state state;
+
+    if (!origin)
+        return NULL;
+    stand_in_state(in, &state);
+    origin->standin = standin;
+    origin->in = in;
+    origin->from = state.from;
+    origin->next = standin->origins;
+    standin->origins = origin;
+    stand_in_set_user(in, origin);
+    return origin;
+}
+
+static void origin_free(struct origin *origin, enum link_end end) {
+    struct origin **link = &origin->standin->origins;
+
+    origin_close(origin, end);
+    while (*link != origin)
+        link = &(*link)->next;
+    *link = origin->next;
+    free(origin);
+}
+
+static void take_news(struct standin *standin, const struct stand_news *news) {
+    struct origin *origin = news->in ? stand_in_user(news->in) : NULL;
+    struct mirror *mirror = news->out ? stand_out_user(news->out) : NULL;
+    char text[TRAM_ID_TEXT];
+
+    switch (news->what) {
+    case STAND_NEW:
+        origin = origin_add(standin, news->in);
+        if (origin)
+            origin_open(origin);
+        break;
+    case STAND_BROKEN:
+        log_line(LEVEL_WARNING, "a channel to node %s is closed: %s",
+                 tram_id_format(standin->id, text), news->text);
+        /* fall through */
+    case STAND_MORE:
+        if (origin && origin->out) {
+            link_kick(peer_link(origin->host), origin->out);
+            peer_flush(origin->host);
+        }
+        break;
+    case STAND_GONE:
+        if (origin)
+            origin_free(origin, LINK_ENDED);
+        break;
+    case STAND_FREED:
+        if (mirror && mirror->in) {
+            link_kick_in(peer_link(mirror->host), mirror->in);
+            peer_flush(mirror->host);
+        }
+        break;
+    case STAND_OPENER: /* it claims the node, and is answered by placing.c */
+        break;
+    case STAND_TROUBLE:
+        log_line(LEVEL_WARNING, "node %s: %s", tram_id_format(standin->id, text), news->text);
+        break;
+    }
+}
+
+static void on_ring(tram_io *io, int fd, uint32_t events, void *arg);
+
+/* The descriptor may be another one now. */
+static void watch(struct standin *standin) {
+    int fd = stand_fd(standin->stand);
+
+    if (fd == standin->fd && (fd < 0 || standin->io))
+        return;
+    standin->io = tram_io_free(standin->io);
+    standin->fd = fd < 0 ? -1 : fd;
+    if (fd >= 0 && tram_io_new(standin->hosts->tasks.worker, fd, TRAM_IO_READ, on_ring, standin,
+                               &standin->io) < 0)
+        standin->fd = -1; /* by the clock, then */
+}
+
+static void pump(struct standin *standin) {
+    struct stand_news news = { 0 };
+    struct host *host;
+    int more = 1;
+
+    for (int i = 0; i < PUMPS_MAX && (more = stand_next(standin->stand, &news)) > 0; i++)
+        take_news(standin, &news);
+    if (more > 0) {
+        task_add(&standin->hosts->tasks, &standin->task);
+        return;
+    }
+    standin->due = hosts_due(stand_due(standin->stand, (uint64_t) hosts_now(standin->hosts)));
+    watch(standin);
+    hosts_wake(standin->hosts, standin->due);
+    if (!standin->scanned && stand_is_held(standin->stand)) {
+        standin->scanned = true;
+        host = host_by_number(standin->hosts, standin->host);
+        if (host)
+            stands_settle(host);
+    }
+}
+
+static void work(struct task *task) {
+    struct standin *standin = (struct standin *) ((char *) task - offsetof(struct standin, task));
+
+    if (stand_is_held(standin->stand))
+        pump(standin);
+}
+
+void standin_pump(struct standin *standin) {
+    task_add(&standin->hosts->tasks, &standin->task);
+}
+
+static void on_ring(tram_io *io, int fd, uint32_t events, void *arg) {
+    struct standin *standin = arg;
+
+    (void) io;
+    (void) fd;
+    (void) events;
+    pump(standin);
+}
+
+/* ---- custody --------------------------------------------------------------------------------- */
+
+int standin_take(struct standin *standin, struct tram_error *error) {
+    char text[TRAM_ID_TEXT];
+    int rc;
+
+    if (stand_is_held(standin->stand))
+        return 0;
+    rc = stand_take(standin->stand, error);
+    standin->retry = rc < 0 ? hosts_now(standin->hosts) + AGAIN : 0;
+    if (rc < 0) {
+        hosts_wake(standin->hosts, standin->retry);
+        return rc;
+    }
+    log_line(LEVEL_DEBUG, "stands in for node %s", tram_id_format(standin->id, text));
+    standin->scanned = false;
+    standin_pump(standin);
+    return 0;
+}
+
+static void let_go(struct standin *standin) {
+    while (standin->origins)
+        origin_free(standin->origins, LINK_MOVED);
+    standin->io = tram_io_free(standin->io);
+    standin->fd = -1;
+    standin->due = INT64_MAX;
+    standin->retry = 0;
+    task_remove(&standin->hosts->tasks, &standin->task);
+    stand_let_go(standin->stand);
+}
+
+int stands_let_go(struct hosts *hosts, tram_id id) {
+    struct standin *standin = standin_find(hosts, id);
+
+    if (!standin)
+        return 0;
+    standin->host = 0;
+    let_go(standin);
+    return 0;
+}
+
+int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
+                struct stand **ret_stand, struct tram_error *error) {
+    struct standin *standin;
+    int rc = standin_get(hosts, id, &standin);
+
+    if (rc == 0) {
+        rc = standin_take(standin, error);
+        standin->retry = 0; /* it is not ours to have */
+    }
+    if (rc < 0)
+        return rc;
+    if (host > 0) {
+        standin->host = host;
+        standin->epoch = epoch;
+    }
+    *ret_stand = standin->stand;
+    return 0;
+}
+
+void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch) {
+    struct standin *standin;
+    struct tram_error error;
+
+    if (host == hosts->self.host)
+        return;
+    if (standin_get(hosts, id, &standin) < 0)
+        return; /* looked at again with all others */
+    if (standin->host != host && standin->host > 0)
+        for (struct origin *origin = standin->origins; origin; origin = origin->next)
+            origin_close(origin, LINK_MOVED);
+    standin->host = host;
+    standin->epoch = epoch;
+    if (host == 0)
+        return;
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = mirror->next)
+        if (!mirror->out && mirror->in) /* it waited to know that */
+            link_ready(peer_link(mirror->host), mirror->in);
+    if (standin_take(standin, &error) == 0)
+        for (struct origin *origin = standin->origins; origin; origin = origin->next)
+            origin_open(origin);
+}
+
+int stands_forget(struct hosts *hosts, tram_id id) {
+    struct standin *standin = standin_find(hosts, id);
+
+    /* What others' hosts sent here for it goes on where it is now. */
+    for (uint32_t i = 0; standin && i < STANDS_BUCKETS; i++) {
+        for (struct standin *sender = hosts->standins[i]; sender; sender = sender->next) {
+            int rc = stand_out_remove(sender->stand, id, true);
+
+            if (rc < 0 && rc != -ENOENT && rc != -EBUSY)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+/* ---- which ----------------------------------------------------------------------------------- */
+
+/* A node has a directory here. */
+static void consider(struct hosts *hosts, tram_id id) {
+    uint64_t epoch;
+    uint32_t host = placing_of(hosts, id, &epoch);
+    struct standin *standin;
+
+    if (host == hosts->self.host || (is_ephemeral(id) && host == 0))
+        return;
+    if (standin_get(hosts, id, &standin) < 0)
+        return;
+    if (!is_ephemeral(id) && !standin->watched && hosts->seat)
+        standin->watched = hosts->maker->watch(hosts->seat, id) == 0;
+    if (host > 0 && !stand_is_held(standin->stand))
+        stands_place(hosts, id, host, epoch);
+}
+
+static int each_name(void *context, const char *name, uint64_t inode) {
+    tram_id id;
+
+    (void) inode;
+    if (tram_id_parse(name, &id) == 0)
+        consider(context, id);
+    return 0;
+}
+
+static void on_name(void *context, const char *name) {
+    (void) each_name(context, name, 0);
+}
+
+static void on_dir(tram_io *io, int fd, uint32_t events, void *arg) {
+    struct hosts *hosts = arg;
+
+    (void) io;
+    (void) events;
+    if (sys_dir_news(fd, on_name, hosts) > 0)
+        (void) sys_dir_each(hosts->daemon->bus.dir, each_name, hosts);
+}
+
+void stands_look(struct hosts *hosts) {
+    int rc = sys_dir_each(hosts->daemon->bus.dir, each_name, hosts);
+
+    if (rc < 0)
+        log_line(LEVEL_ERROR, "cannot read %s: %s", hosts->daemon->bus.path, strerror(-rc));
+}
+
+uint64_t stands_waiting(struct hosts *hosts, uint32_t host) {
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < STANDS_BUCKETS; i++) {
+        for (struct standin *standin = hosts->standins[i]; standin; standin = standin->next) {
+            for (struct origin *origin = standin->origins; origin && standin->host == host;
+                 origin = origin->next) {
+                struct stand_in_state state;
+
+                stand_in_state(origin->in, &state);
+                count += state.accepted - state.consumed;
+            }
+        }
+    }
+    return count;
+}
+
+/* ---- time, start, end ------------------------------------------------------------------------ */
+
+static int64_t standin_time(struct standin *standin, int64_t now) {
+    int64_t next = mirrors_time(standin, now);
+    struct tram_error error;
+
+    if (standin->retry > 0 && standin->retry <= now && standin->host > 0)
+        (void) standin_take(standin, &error);
+    if (standin->due <= now && stand_is_held(standin->stand))
+        pump(standin);
+    if (standin->retry > 0 && standin->retry < next)
+        next = standin->retry;
+    return standin->due < next ? standin->due : next;
+}
+
+int64_t stands_time(struct hosts *hosts, int64_t now) {
+    int64_t next = INT64_MAX;
+
+    for (uint32_t i = 0; hosts->standins && i < STANDS_BUCKETS; i++) {
+        for (struct standin *standin = hosts->standins[i]; standin; standin = standin->next) {
+            int64_t its = standin_time(standin, now);
+
+            next = its < next ? its : next;
+        }
+    }
+    return next;
+}
+
+int stands_start(struct hosts *hosts) {
+    int rc;
+
+    hosts->standins = calloc(STANDS_BUCKETS, sizeof(struct standin *));
+    if (!hosts->standins)
+        return -ENOMEM;
+    hosts->dir_fd = sys_dir_watch(hosts->daemon->bus.dir);
+    rc = hosts->dir_fd < 0 ? hosts->dir_fd
+                           : tram_io_new(hosts->tasks.worker, hosts->dir_fd, TRAM_IO_READ, on_dir,
+                                         hosts, &hosts->dir_io);
+    return rc;
+}
+
+void stands_stop(struct hosts *hosts) {
+    hosts->dir_io = tram_io_free(hosts->dir_io);
+    cleanup_fd(&hosts->dir_fd);
+    for (uint32_t i = 0; hosts->standins && i < STANDS_BUCKETS; i++) {
+        while (hosts->standins[i]) {
+            struct standin *standin = hosts->standins[i];
+
+            hosts->standins[i] = standin->next;
+            while (standin->mirrors)
+                mirror_free(standin->mirrors);
+            let_go(standin);
+            standin->stand = stand_free(standin->stand);
+            free(standin);
+        }
+    }
+    free(hosts->standins);
+    hosts->standins = NULL;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stand-ins: between the rings of this bus (node/stand.h) and the links (wire/link.h).
+ */
+#pragma once
+
+#include "daemon/hosts.h"
+#include "node/stand.h"
+#include "wire/link.h"
+
+/* A link's store is its struct host. */
+extern const struct link_store stands_store;
+
+/* A node is placed there from now on (0: not known): a stand-in for it is had, or not. */
+void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch);
+/* Somebody opens it here: let go of it. 0: nobody stands in for it (any more). */
+int stands_let_go(struct hosts *hosts, tram_id id);
+/* The custody of a node that does not run here, for giving it up. -EBUSY: it runs, as the error
+ * says. */
+int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
+                struct stand **ret_stand, struct tram_error *error);
+/* The stand of a node, taken or not; NULL: none. */
+struct stand *stands_of(struct hosts *hosts, tram_id id);
+/* What was known of a node that is placed elsewhere, and is known there now: mirrors of what others
+ * send to it. */
+int stands_forget(struct hosts *hosts, tram_id id);
+/* All origins to that host are open: say so to it. */
+void stands_settle(struct host *host);

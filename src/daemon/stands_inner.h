@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside the stand-ins: stands.c (which nodes have one), stands_link.c (what links ask of them).
+ */
+#pragma once
+
+#include "daemon/stands.h"
+
+#define STANDS_BUCKETS 4096u
+
+/* A ring from a node here to one that is placed elsewhere. */
+struct origin {
+    struct origin *next;
+    struct standin *standin;   /* of the receiver */
+    struct stand_in *in;
+    struct link_out *out;      /* NULL: no link carries it */
+    struct host *host;         /* … the one that does */
+    tram_id from;
+};
+
+/* A ring from a node that is placed elsewhere to one here, as a link has it. */
+struct mirror {
+    struct mirror *next, **link;
+    struct standin *standin;   /* of the sender */
+    struct host *host;
+    struct link_in *in;
+    struct stand_out *out;     /* NULL: waits */
+    struct link_name name;
+    bool poll;                 /* look by the clock */
+    bool wants;                /* … and tell the link when something was consumed */
+    uint64_t consumed;         /* as of the last look */
+};
+
+struct standin {
+    struct standin *next;      /* of the bucket */
+    struct hosts *hosts;
+    tram_id id;
+    uint32_t host;             /* where it is placed; 0: not known, or here */
+    uint64_t epoch;
+    struct stand *stand;
+    tram_io *io;
+    int fd;                    /* that io watches */
+    int64_t due;
+    int64_t retry;             /* take it then; 0: needn't */
+    bool watched;              /* the directory was asked where it is */
+    bool scanned;              /* all channels were told since it was taken */
+    struct task task;
+    struct origin *origins;
+    struct mirror *mirrors;
+};
+
+struct standin *standin_find(struct hosts *hosts, tram_id id);
+/* -ENOMEM */
+int standin_get(struct hosts *hosts, tram_id id, struct standin **ret_standin);
+/* Hear what its rings say, soon. */
+void standin_pump(struct standin *standin);
+/* Take the custody, and open its channels. */
+int standin_take(struct standin *standin, struct tram_error *error);
+
+/* The link of that host carries the ring from now on. */
+void origin_open(struct origin *origin);
+void origin_close(struct origin *origin, enum link_end end);
+void mirror_free(struct mirror *mirror);
+/* A mirror that waits may be tried again; one that is polled, too. When to look next. */
+int64_t mirrors_time(struct standin *standin, int64_t now);

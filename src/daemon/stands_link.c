@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What links ask of the rings of this bus: struct link_store (wire/link.h) over node/stand.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/stands_inner.h"
+#include "sys/clock.h"
+
+#define POLL INT64_C(10000000)   /* between two looks at a mirror whose reader can't ring us */
+#define AGAIN INT64_C(100000000) /* between two tries of one that waits for another to be drained */
+
+/* ---- origins --------------------------------------------------------------------------------- */
+
+void origin_open(struct origin *origin) {
+    struct standin *standin = origin->standin;
+    struct host *host = host_by_number(standin->hosts, standin->host);
+    struct stand_in_state state;
+    struct link_name name;
+    int rc;
+
+    if (origin->out || !host || !host->peer)
+        return;
+    stand_in_state(origin->in, &state);
+    if (state.broken)
+        return;
+    name = (struct link_name){ state.from, standin->id, state.id };
+    rc = link_open(peer_link(host), &name, origin, &origin->out);
+    if (rc < 0) {
+        log_line(LEVEL_WARNING, "host %s: a channel can't be opened: %s", host->name,
+                 strerror(-rc));
+        return;
+    }
+    origin->host = host;
+    peer_flush(host);
+}
+
+void origin_close(struct origin *origin, enum link_end end) {
+    if (!origin->out)
+        return;
+    origin->out = link_close(peer_link(origin->host), origin->out, end);
+    peer_flush(origin->host);
+    origin->host = NULL;
+}
+
+static int store_offer(void *store, void *channel, struct link_offer *ret_offer) {
+    struct host *host = store;
+    struct origin *origin = channel;
+    struct stand_in_state state;
+
+    stand_in_state(origin->in, &state);
+    if (state.broken)
+        return -EBADMSG;
+    *ret_offer = (struct link_offer){
+        .consumed = state.consumed,
+        .handed = state.handed,
+        .accepted = state.accepted,
+        .to_epoch = origin->standin->epoch,
+    };
+    (void) placing_of(host->hosts, state.from, &ret_offer->from_epoch);
+    return 0;
+}
+
+static int store_run(void *store, void *channel, uint64_t seq, uint64_t offset, uint32_t max,
+                     struct link_run *ret_run) {
+    struct origin *origin = channel;
+    struct stand_in_state state;
+    struct stand_run run;
+    int rc = stand_in_run(origin->in, seq, offset, max, &run);
+
+    (void) store;
+    if (rc <= 0) {
+        standin_pump(origin->standin); /* so that it tells of more */
+        return rc;
+    }
+    stand_in_state(origin->in, &state);
+    *ret_run = (struct link_run){ .bytes = run.data, .size = (uint32_t) run.size };
+    ret_run->last = run.last >= run.first ? run.last : 0;
+    ret_run->seq = run.last + 1;
+    ret_run->offset = run.left == 0 ? 0 : run.offset + run.size;
+    ret_run->more = run.left > 0 || state.accepted > run.last;
+    return 1;
+}
+
+static int store_handed(void *store, void *channel, uint64_t seq) {
+    (void) store;
+    return stand_in_handed(((struct origin *) channel)->in, seq);
+}
+
+static void store_commit(void *store, void *channel, uint64_t consumed) {
+    struct host *host = store;
+    struct origin *origin = channel;
+    int rc = stand_in_commit(origin->in, consumed);
+
+    if (rc < 0)
+        log_line(LEVEL_WARNING, "host %s acknowledges what can't be: %s", host->name,
+                 strerror(-rc));
+    standin_pump(origin->standin);
+}
+
+static void store_answered(void *store, void *channel, enum link_answer answer, uint64_t consumed) {
+    static const char *const words[LINK_ANSWERS] = {
+        [LINK_TAKEN] = "taken", [LINK_WAIT] = "wait", [LINK_AWAY] = "it is not placed there",
+        [LINK_STALE] = "the sender is placed elsewhere",
+        [LINK_REMOVED] = "the receiver was removed",
+        [LINK_BROKEN] = "nonsense", [LINK_DENIED] = "its config does not allow it",
+        [LINK_LATER] = "later",
+    };
+    struct host *host = store;
+    struct origin *origin = channel;
+    char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
+
+    (void) consumed;
+    log_line(LEVEL_INFO, "host %s does not take the channel %s → %s: %s", host->name,
+             tram_id_format(origin->from, from), tram_id_format(origin->standin->id, to),
+             words[answer]);
+    if (answer == LINK_AWAY && host->hosts->seat && !is_ephemeral(origin->standin->id)) {
+        host->hosts->maker->unwatch(host->hosts->seat, origin->standin->id);
+        (void) host->hosts->maker->watch(host->hosts->seat, origin->standin->id);
+    }
+    if (answer == LINK_BROKEN)
+        stand_in_close(origin->in, "nonsense, as the receiver's host says");
+}
+
+/* ---- mirrors --------------------------------------------------------------------------------- */
+
+void mirror_free(struct mirror *mirror) {
+    *mirror->link = mirror->next;
+    if (mirror->next)
+        mirror->next->link = mirror->link;
+    if (mirror->out)
+        mirror->out = stand_out_close(mirror->out);
+    free(mirror);
+}
+
+static struct mirror *mirror_find(struct standin *standin, tram_id to) {
+    struct mirror *mirror = standin->mirrors;
+
+    while (mirror && mirror->name.to != to)
+        mirror = mirror->next;
+    return mirror;
+}
+
+/* May this host send for that node, to that one? LINK_TAKEN: so far. */
+static enum link_answer may_open(struct host *host, const struct link_name *name,
+                                 const struct link_offer *offer) {
+    struct hosts *hosts = host->hosts;
+    uint64_t epoch;
+    uint32_t placed = placing_of(hosts, name->to, &epoch);
+
+    if (placed != hosts->self.host)
+        return LINK_AWAY;
+    placed = placing_of(hosts, name->from, &epoch);
+    if (is_ephemeral(name->from))
+        return placed == host->number ? LINK_TAKEN : LINK_DENIED;
+    if (!settings_allow_id(hosts_settings(hosts), host->name, name->from))
+        return LINK_DENIED;
+    if (placed == host->number)
+        return LINK_TAKEN;
+    if (placed > 0 && epoch > offer->from_epoch)
+        return LINK_STALE;
+    return LINK_LATER; /* nobody told us yet */
+}
+
+/* Another stream of the two lies there. */
+static enum link_answer in_the_way(struct mirror *mirror, const struct stand_other *other) {
+    struct standin *standin = mirror->standin;
+
+    for (struct mirror *one = standin->mirrors; one; one = one->next)
+        if (one != mirror && one->name.to == mirror->name.to && one->out)
+            return LINK_WAIT; /* its origin is still there */
+    if (!other->mirror || other->held || other->consumed < other->accepted)
+        return LINK_WAIT;
+    return stand_out_remove(standin->stand, mirror->name.to, false) < 0 ? LINK_WAIT : LINK_TAKEN;
+}
+
+static enum link_answer try_open(struct mirror *mirror, const struct link_offer *offer,
+                                 struct link_state *ret_state) {
+    struct stand_out_plan plan = { .to = mirror->name.to, .id = mirror->name.stream,
+                                   .consumed = offer->consumed, .unsure = offer->handed };
+    struct stand_other other = { 0 };
+    struct stand_out_state state;
+    int rc = stand_out_open(mirror->standin->stand, &plan, &mirror->out, &other);
+
+    if (rc == -EEXIST) {
+        if (in_the_way(mirror, &other) == LINK_WAIT)
+            return LINK_WAIT;
+        rc = stand_out_open(mirror->standin->stand, &plan, &mirror->out, &other);
+    }
+    if (rc == 0)
+        rc = stand_out_look(mirror->out, &state);
+    if (rc == 0) {
+        stand_out_set_user(mirror->out, mirror);
+        *ret_state = (struct link_state){ state.accepted, state.consumed, state.space };
+        mirror->consumed = state.consumed;
+        return LINK_TAKEN;
+    }
+    mirror->out = stand_out_close(mirror->out);
+    switch (rc) {
+    case -EHOSTUNREACH:
+        return LINK_REMOVED;
+    case -ENOTRECOVERABLE:
+    case -EBADMSG:
+        return LINK_BROKEN;
+    case -EPROTO:
+        return LINK_DENIED;
+    default:
+        return LINK_LATER;
+    }
+}
+
+static int store_open(void *store, struct link_in *in, const struct link_name *name,
+                      const struct link_offer *offer, void **ret_channel,
+                      struct link_state *ret_state) {
+    struct host *host = store;
+    enum link_answer answer = may_open(host, name, offer);
+    struct mirror *mirror = *ret_channel;
+    struct standin *standin;
+
+    if (standin_get(host->hosts, name->from, &standin) < 0)
+        return -ENOMEM;
+    if (answer == LINK_LATER && host->hosts->seat && !standin->watched)
+        standin->watched = host->hosts->maker->watch(host->hosts->seat, name->from) == 0;
+    if (!mirror) {
+        mirror = calloc(1, sizeof(*mirror));
+        if (!mirror)
+            return -ENOMEM;
+        mirror->standin = standin;
+        mirror->host = host;
+        mirror->in = in;
+        mirror->name = *name;
+        mirror->next = standin->mirrors;
+        mirror->link = &standin->mirrors;
+        if (mirror->next)
+            mirror->next->link = &mirror->next;
+        standin->mirrors = mirror;
+    }
+    if (answer == LINK_TAKEN)
+        answer = try_open(mirror, offer, ret_state);
+    if (answer != LINK_TAKEN && answer != LINK_WAIT && answer != LINK_LATER) {
+        mirror_free(mirror);
+        return (int) answer;
+    }
+    if (answer == LINK_WAIT)
+        hosts_wake(host->hosts, hosts_now(host->hosts) + AGAIN);
+    *ret_channel = mirror;
+    return (int) answer;
+}
+
+static int store_place(void *store, void *channel, struct link_room *ret_room) {
+    struct mirror *mirror = channel;
+    uint64_t size;
+    void *data;
+    int rc = stand_out_place(mirror->out, UINT64_MAX, &data, &size);
+
+    (void) store;
+    if (rc < 0)
+        return rc;
+    if (size == 0)
+        return -ENOSPC;
+    *ret_room = (struct link_room){ data, size };
+    return 0;
+}
+
+static void look(struct mirror *mirror, struct link_state *ret_state, uint64_t *ret_placed) {
+    struct stand_out_state state;
+
+    if (stand_out_look(mirror->out, &state) < 0)
+        return; /* the next place says what it is */
+    *ret_state = (struct link_state){ state.accepted, state.consumed, state.space };
+    mirror->consumed = state.consumed;
+    if (ret_placed)
+        *ret_placed = state.placed;
+}
+
+static int store_filled(void *store, void *channel, size_t size, struct link_state *ret_state,
+                        uint64_t *ret_rest) {
+    struct host *host = store;
+    struct mirror *mirror = channel;
+    uint64_t accepted;
+    int rc = stand_out_filled(mirror->out, size, &accepted);
+
+    look(mirror, ret_state, ret_rest);
+    if (rc == -EBADMSG || rc == -EMSGSIZE) {
+        log_line(LEVEL_WARNING, "host %s: a channel is closed: %s", host->name,
+                 rc == -EBADMSG ? stand_out_why(mirror->out) : "a message larger than may be");
+        return -EBADMSG;
+    }
+    return rc;
+}
+
+static void store_look(void *store, void *channel, struct link_state *ret_state) {
+    (void) store;
+    look(channel, ret_state, NULL);
+}
+
+static void store_want(void *store, void *channel) {
+    struct host *host = store;
+    struct mirror *mirror = channel;
+
+    if (stand_out_want(mirror->out))
+        return;
+    mirror->poll = true;
+    hosts_wake(host->hosts, hosts_now(host->hosts) + POLL);
+}
+
+static void store_closed(void *store, void *channel, enum link_end end, bool more) {
+    struct host *host = store;
+    struct mirror *mirror = channel;
+    struct stand *stand = mirror->standin->stand;
+    tram_id to = mirror->name.to;
+    char from[TRAM_ID_TEXT], text[TRAM_ID_TEXT];
+
+    if (end == LINK_ENDED && more)
+        log_line(LEVEL_WARNING, "host %s: the channel %s → %s was cut short: what had not come is "
+                 "lost", host->name, tram_id_format(mirror->name.from, from),
+                 tram_id_format(to, text));
+    if (mirror->out)
+        stand_out_drop(mirror->out);
+    mirror->in = NULL;
+    mirror_free(mirror);
+    if (end == LINK_ENDED)
+        (void) stand_out_remove(stand, to, false); /* or it is when it is in the way */
+}
+
+int64_t mirrors_time(struct standin *standin, int64_t now) {
+    int64_t next = INT64_MAX;
+
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = mirror->next) {
+        struct link *link = mirror->in ? peer_link(mirror->host) : NULL;
+
+        if (!link)
+            continue;
+        if (!mirror->out) {
+            link_ready(link, mirror->in);
+            peer_flush(mirror->host);
+            next = now + AGAIN;
+        } else if (mirror->poll) {
+            struct stand_out_state state;
+
+            if (stand_out_look(mirror->out, &state) == 0 && state.consumed == mirror->consumed) {
+                next = now + POLL < next ? now + POLL : next;
+                continue;
+            }
+            mirror->poll = false;
+            link_kick_in(link, mirror->in);
+            peer_flush(mirror->host);
+        }
+    }
+    return next;
+}
+
+/* ---- settled --------------------------------------------------------------------------------- */
+
+void stands_settle(struct host *host) {
+    struct hosts *hosts = host->hosts;
+
+    if (!peer_is_up(host) || host->settled || !hosts->told)
+        return;
+    for (uint32_t i = 0; i < STANDS_BUCKETS; i++)
+        for (struct standin *standin = hosts->standins[i]; standin; standin = standin->next)
+            if ((standin->host == host->number || standin->host == 0) && !standin->scanned)
+                return;
+    host->settled = true;
+    link_settle(peer_link(host));
+    peer_flush(host);
+}
+
+struct settling {
+    struct host *host;
+};
+
+/* A mirror on this bus: is its origin named by its host? */
+static int each_mirror(void *context, tram_id from, tram_id to, uint64_t id) {
+    struct host *host = ((struct settling *) context)->host;
+    struct standin *standin;
+    struct mirror *mirror;
+    uint64_t epoch;
+
+    (void) id;
+    if (placing_of(host->hosts, from, &epoch) != host->number ||
+        standin_get(host->hosts, from, &standin) < 0)
+        return 0;
+    mirror = mirror_find(standin, to);
+    if (!mirror) /* its origin is gone: when it is drained, it goes, too */
+        (void) stand_out_remove(standin->stand, to, false);
+    return 0;
+}
+
+static void store_settled(void *store) {
+    struct settling settling = { store };
+
+    (void) stand_mirrors(&settling.host->hosts->daemon->bus, each_mirror, &settling);
+}
+
+/* ---- beside ---------------------------------------------------------------------------------- */
+
+static int store_control(void *store, const void *bytes, size_t size) {
+    struct host *host = store;
+    struct wrong wrong = { 0 };
+    hosts_frame *frame;
+    int rc = hosts_unpack(bytes, size, HOSTS_TO_PEER, &frame, &wrong);
+
+    if (rc < 0)
+        return link_wrong_set(peer_link(host), rc, "%s", wrong.text);
+    if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_NAMES)
+        rc = far_take(host, frame->names);
+    else
+        rc = placing_take(host, frame);
+    (void) hosts_free(frame);
+    return rc;
+}
+
+static void store_up(void *store, const struct link_peer *peer) {
+    struct host *host = store;
+
+    (void) peer;
+    host->settled = false;
+    for (uint32_t i = 0; i < STANDS_BUCKETS; i++)
+        for (struct standin *standin = host->hosts->standins[i]; standin; standin = standin->next)
+            if (standin->host == host->number)
+                for (struct origin *origin = standin->origins; origin; origin = origin->next)
+                    origin_open(origin);
+    stands_settle(host);
+    placing_link(host);
+    far_up(host);
+}
+
+static void store_down(void *store) {
+    far_down(store);
+}
+
+static uint64_t store_wall(void *store) {
+    (void) store;
+    return sys_wall();
+}
+
+const struct link_store stands_store = {
+    .offer = store_offer,
+    .run = store_run,
+    .handed = store_handed,
+    .commit = store_commit,
+    .answered = store_answered,
+    .open = store_open,
+    .place = store_place,
+    .filled = store_filled,
+    .look = store_look,
+    .want = store_want,
+    .closed = store_closed,
+    .settled = store_settled,
+    .control = store_control,
+    .up = store_up,
+    .down = store_down,
+    .wall = store_wall,
+};

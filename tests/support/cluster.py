@@ -1,0 +1,193 @@
+"""Hosts for tests: network namespaces with veth on a bridge, each with a bus directory and a tramd
+of its own. The test runs itself again in namespaces of its own (enter()), so that nothing of it is
+seen outside, and no rights are needed where the kernel lets anybody have them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+BUILD = os.environ["TRAM_BUILD"]
+BIN = os.path.join(BUILD, "bin")
+TRAM = os.environ.get("TRAM_BIN") or os.path.join(BIN, "tram")
+SCALE = int(os.environ.get("TRAM_TIME_SCALE") or 1)
+
+
+def skip(reason):
+    print(f"skipped: {reason}")
+    sys.exit(77)
+
+
+def enter():
+    """Go on in a network of our own."""
+    if os.environ.get("TRAM_NETWORK"):
+        return
+    wanted = ["--net", "--mount"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--net",
+                                                             "--mount"]
+    for tool in ("ip", "nsenter", "unshare"):
+        if subprocess.run(["sh", "-c", f"command -v {tool}"], stdout=subprocess.DEVNULL,
+                          check=False).returncode != 0:
+            skip(f"there is no {tool}")
+    probe = subprocess.run(["unshare", *wanted, "ip", "link", "add", "tram0", "type", "bridge"],
+                           capture_output=True, text=True, check=False)
+    if probe.returncode != 0:
+        skip(f"the kernel gives no network of our own: {probe.stderr.strip()}")
+    os.environ["TRAM_NETWORK"] = "1"
+    os.execvp("unshare", ["unshare", *wanted, "--", sys.executable, *sys.argv])
+
+
+def ip(*args, inside=None):
+    command = ["ip", *args]
+    if inside:
+        command = ["nsenter", "-t", str(inside), "-n", *command]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def until(what, seconds=20, every=0.02):
+    """Wait for it; what it gave."""
+    end = time.monotonic() + seconds * SCALE
+    while True:
+        got = what()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what.__name__}")
+        select_sleep(every)
+
+
+def select_sleep(seconds):
+    """Between two looks."""
+    signal.sigtimedwait([], seconds)
+
+
+class Host:
+    def __init__(self, cluster, name, number):
+        self.cluster = cluster
+        self.name = name
+        self.number = number
+        self.address = f"10.9.0.{number}"
+        self.dir = os.path.join(cluster.dir, name)
+        os.mkdir(self.dir, 0o700)
+        self.log = os.path.join(cluster.dir, f"{name}.log")
+        self.config = os.path.join(cluster.dir, f"{name}.conf")
+        self.daemon = None
+        self.space = subprocess.Popen(["unshare", "--net", "sleep", "100000"])
+        mine = os.readlink("/proc/self/ns/net")
+        until(lambda: os.readlink(f"/proc/{self.space.pid}/ns/net") != mine)
+        self.port = f"tram-{name}"
+        ip("link", "add", self.port, "type", "veth", "peer", "name", "eth0", "netns",
+           str(self.space.pid))
+        ip("link", "set", self.port, "master", "tram0", "up")
+        ip("addr", "add", f"{self.address}/24", "dev", "eth0", inside=self.space.pid)
+        ip("link", "set", "eth0", "up", inside=self.space.pid)
+        ip("link", "set", "lo", "up", inside=self.space.pid)
+
+    def environment(self):
+        return {**os.environ, "TRAM_DIR": self.dir}
+
+    def inside(self, *command):
+        return ["nsenter", "-t", str(self.space.pid), "-n", *command]
+
+    def configure(self, text):
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def start(self):
+        assert not self.daemon
+        with open(self.log, "ab") as log:
+            self.daemon = subprocess.Popen(
+                self.inside(os.path.join(BIN, "tramd"), "--config", self.config),
+                env=self.environment(), stderr=log)
+        return self
+
+    def stop(self, number=signal.SIGKILL):
+        if self.daemon:
+            self.daemon.send_signal(number)
+            self.daemon.wait(20 * SCALE)
+            self.daemon = None
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def cut(self):
+        ip("link", "set", self.port, "down")
+
+    def mend(self):
+        ip("link", "set", self.port, "up")
+
+    def run(self, program, *args, **more):
+        """A program on this host."""
+        return subprocess.Popen(self.inside(os.path.join(BIN, program), *args),
+                                env=self.environment(), **more)
+
+    def tram(self, *args, given=None, expect=0, seconds=30):
+        done = subprocess.run(self.inside(TRAM, *args), env=self.environment(), input=given,
+                              capture_output=True, timeout=seconds * SCALE, check=False)
+        out, err = done.stdout.decode(), done.stderr.decode()
+        if expect is not None and done.returncode != expect:
+            raise AssertionError(f"{self.name}: tram {' '.join(args)}: {done.returncode}, not "
+                                 f"{expect}: {out}{err}")
+        return out, err, done.returncode
+
+    def json(self, *args):
+        return json.loads(self.tram(*args, "--json")[0])
+
+    def said(self):
+        with open(self.log, encoding="utf-8") as file:
+            return file.read()
+
+
+class Cluster:
+    """Hosts on one segment; `server`: who is the host server (None: the config lists them)."""
+
+    def __init__(self, names, server="first", extra="", hosts=None):
+        self.dir = os.path.join(os.environ["TRAM_DIR"], f"cluster-{time.monotonic_ns()}")
+        os.makedirs(self.dir, 0o700)
+        if subprocess.run(["ip", "link", "show", "tram0"], capture_output=True,
+                          check=False).returncode != 0:
+            ip("link", "add", "tram0", "type", "bridge")
+            ip("link", "set", "tram0", "up")
+            ip("link", "set", "lo", "up")
+        self.hosts = [Host(self, name, i + 1) for i, name in enumerate(names)]
+        self.server = names[0] if server == "first" else server
+        for host in self.hosts:
+            host.configure(self.text(host, extra, hosts or {}))
+
+    def text(self, host, extra, hosts):
+        first = next((h for h in self.hosts if h.name == self.server), None)
+        lines = ["[log]", "level = debug", "[cluster]", "name = test", f"host = {host.name}",
+                 f"listen = {host.address}", "insecure = yes", f"heartbeat = {200 * SCALE}ms"]
+        if first:
+            lines.append(f"host-server = {'here' if host is first else first.address}")
+        lines.append(extra)
+        for other in self.hosts:
+            lines.append(f"[host {other.name}]")
+            if not first:
+                lines += [f"address = {other.address}", f"allow-ids = 1.{other.number}.0.0/16"]
+            lines += hosts.get(other.name, [])
+        return "\n".join(lines) + "\n"
+
+    def __getitem__(self, name):
+        return next(host for host in self.hosts if host.name == name)
+
+    def start(self):
+        for host in self.hosts:
+            host.start()
+        return self
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, *more):
+        for host in self.hosts:
+            if host.daemon:
+                host.stop(signal.SIGTERM if kind is None else signal.SIGKILL)
+            host.space.kill()
+            host.space.wait()
+        if kind is not None:
+            for host in self.hosts:
+                print(f"---- {host.name}", file=sys.stderr)
+                print("\n".join(host.said().splitlines()[-60:]), file=sys.stderr)
