@@ -78,7 +78,7 @@ void in_again(struct link *link, struct link_in *in) {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-void in_free(struct link *link, struct link_in *in) {
+void link_in_free(struct link *link, struct link_in *in) {
     if (link->body == in)
         link->body = NULL; /* the rest of it is skipped */
     list_remove(&in->say);
@@ -96,7 +96,7 @@ void in_cut(struct link *link) {
             continue;
         if (in->step != IN_OVER && in->channel)
             link->vtable->closed(link->store, in->channel, LINK_CUT, in->more || in->rest > 0);
-        in_free(link, in);
+        link_in_free(link, in);
     }
 }
 
@@ -207,7 +207,7 @@ int in_open(struct link *link, const struct link_head *head, const uint8_t *body
     if (in && in->step != IN_OVER)
         return link_nonsense(link, "an OPEN of channel %u, which is open", head->channel);
     if (in)
-        in_free(link, in); /* its refusal is no news any more */
+        link_in_free(link, in); /* its refusal is no news any more */
     in = calloc(1, sizeof(*in));
     if (!in)
         return link_wrong_set(link, -ENOMEM, "no memory for channel %u", head->channel);
@@ -225,13 +225,13 @@ int in_open(struct link *link, const struct link_head *head, const uint8_t *body
     link->ins_count++;
     if (in->offer.consumed > in->offer.handed || in->offer.handed > in->offer.accepted ||
         in->offer.accepted >> 63 != 0 || in->name.from == in->name.to) {
-        in_free(link, in);
+        link_in_free(link, in);
         return link_nonsense(link, "an OPEN that contradicts itself");
     }
     in->more = in->offer.accepted > in->offer.consumed;
     rc = ask_open(link, in);
     if (rc < 0)
-        in_free(link, in);
+        link_in_free(link, in);
     return rc;
 }
 
@@ -246,7 +246,7 @@ int in_close(struct link *link, const struct link_head *head, const uint8_t *bod
     if (in->channel)
         link->vtable->closed(link->store, in->channel, (enum link_end) end,
                              head->flags & LINK_MORE || in->rest > 0);
-    in_free(link, in);
+    link_in_free(link, in);
     return 0;
 }
 

@@ -238,7 +238,7 @@ bool in_news(const struct link_in *in);
 void in_told(struct link *link, struct link_in *in);
 /* Look again after the shortest pause, if there will be something. */
 void in_again(struct link *link, struct link_in *in);
-void in_free(struct link *link, struct link_in *in);
+void link_in_free(struct link *link, struct link_in *in);
 
 /* link_tx.c */
 void tx_reset(struct link *link);

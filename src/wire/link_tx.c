@@ -218,7 +218,7 @@ static void make_says_of(struct link *link, struct link_in *in) {
         make_ack(link, in);
     in->says = 0;
     if (in->step == IN_OVER)
-        in_free(link, in);
+        link_in_free(link, in);
 }
 
 static void make_says(struct link *link) {
