@@ -129,6 +129,9 @@ struct tram_options {
  *   -EADDRNOTAVAIL  no free ephemeral ID was found
  *   -ETIMEDOUT      another process acts for this node (tram rm, a cleaner) and did not let go
  *                   within two seconds
+ *   -EAGAIN, -EHOSTUNREACH, -EACCES  the bus is part of a cluster: nobody can say now whether the
+ *                   node may be opened here; the host where it is placed does not answer; the
+ *                   config does not allow it. -EADDRINUSE then also names a host
  *   -EPERM          the bus directory, or the one it lies in, is a symlink, another user's, or
  *                   open to others than `mode` says
  *   -EPROTO         the node's door has another layout version; the text names both
@@ -171,13 +174,16 @@ TRAM_API const char *tram_bus_path(const tram_node *node);
  * and will arrive; or TRAM_STAGED. Waits for ever for space unless TRAM_NOWAIT. The channel's files
  * are made at its first message; `to` need not run, nor ever have run. After an error nothing of
  * this message was accepted.
- *   -EAGAIN           the ring is full (TRAM_NOWAIT); a TRAM_EVENT_SPACE follows when there is room
+ *   -EAGAIN           the ring is full (TRAM_NOWAIT); a TRAM_EVENT_SPACE follows when there is
+ *                     room. Or this node moved here, and what it sent to `to` before is still
+ *                     being delivered; the event follows likewise
  *   -ETIMEDOUT        `to` is being removed, and whoever does it was not done within five seconds
  *   -EMSGSIZE         larger than the ring may ever be; the error has the limit
  *   -ENOSPC           the file system of the bus is full
  *   -EHOSTUNREACH     `to` is an ephemeral node that is gone
  *   -ESTALE           `to` was removed (tram rm) at this moment, with what was staged for it; the
- *                     next send starts a new channel
+ *                     next send starts a new channel. Or this node was placed on another host of
+ *                     the cluster: so says every call from then on, but tram_close()
  *   -EDEADLK          the ring to oneself is full, and only this node could make room
  *   -EACCES           the static layout has no such channel
  *   -EBUSY            a claim on this channel is open

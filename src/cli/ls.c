@@ -34,10 +34,10 @@ const char verb_ls_help[] =
     "                services, clients, events: bus, path, and that\n"
     "  --timeout MS  how long a server, or the daemon, is waited for (2000)\n"
     "\n"
-    "States of a node: up (its ID is held; pid and program are the holder's), down, or never\n"
-    "(others sent to it, but it was not opened yet). The pid of a holder in another pid\n"
-    "namespace (\"foreign\" in JSON; another container) means nothing here. States of a\n"
-    "channel:\n"
+    "States of a node: up (its ID is held; pid and program are the holder's), away (placed on\n"
+    "another host of the cluster), down, or never (others sent to it, but it was not opened\n"
+    "yet). The pid of a holder in another pid namespace (\"foreign\" in JSON; another\n"
+    "container) means nothing here. States of a channel:\n"
     "\n"
     "  idle      everything was consumed\n"
     "  sleeping  the same, and the receiver sleeps until the next message\n"
@@ -102,7 +102,7 @@ static int look_at(struct observe *observe, tram_id id, struct look *ret_look) {
 }
 
 static const char *node_state(const struct observe_node *node) {
-    return node->up ? "up" : node->opens > 0 ? "down" : "never";
+    return node->up ? "up" : node->away ? "away" : node->opens > 0 ? "down" : "never";
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -123,6 +123,10 @@ static void json_node(struct buf *buf, bool first, const struct observe_node *no
     json_member_number(buf, &first, "opened_ns", node->opened_ns);
     json_member_number(buf, &first, "closed_ns", node->closed_ns);
     json_member_number(buf, &first, "gone", node->gone);
+    if (node->host[0] != '\0') {
+        json_member_text(buf, &first, "host", node->host);
+        json_member_number(buf, &first, "epoch", node->epoch);
+    }
     json_note(buf, &first, node->note);
     buf_char(buf, '}');
 }
@@ -209,6 +213,8 @@ static void text_node(struct buf *buf, const struct observe_node *node) {
                    time_text(node->closed_ns > 0 ? node->closed_ns : node->opened_ns, text));
     if (node->gone > 0)
         buf_format(buf, "  (%" PRIu64 " of its messages went with removed nodes)", node->gone);
+    if (node->away)
+        buf_format(buf, "  (placed on host %s)", node->host);
     if (node->up && node->foreign)
         buf_text(buf, "  (in another pid namespace)");
     if (node->note[0])

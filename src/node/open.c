@@ -123,7 +123,8 @@ static int take_custody(const tram_node *node, struct tram_error *error) {
                              "another process acts for node %s and does not let go (a hung `tram "
                              "rm` or daemon?)",
                              tram_id_format(node->id, text));
-        sys_relax();
+        /* Nothing is ever read there: a nap, for who is to let go may need this processor. */
+        (void) sys_wait_readable(node->lock, now + 50000);
     }
     return rc;
 }

@@ -291,32 +291,30 @@ int stand_in_look(struct stand *stand, struct in *in) {
 
 /* As many whole records as `most` bytes have, or as can be taken without a further look. */
 static uint64_t take_whole(struct ring_rx *at, uint64_t most) {
-    uint64_t begin = at->pos;
-    uint64_t end = at->tail - begin < most ? at->tail : begin + most;
-    uint64_t pos = begin;
-    uint64_t seq = at->seq;
+    const uint8_t *data = at->data + (at->pos & at->mask);
+    uint64_t size = at->tail - at->pos < most ? at->tail - at->pos : most;
+    uint64_t left = size;
+    uint64_t seq = at->seq + 1;
     uint32_t from = at->from;
-    uint32_t usual = at->usual;
 
-    while (end - pos >= sizeof(struct record)) {
-        const struct record *record =
-            (const struct record *) (const void *) (at->data + (pos & at->mask));
-        uint32_t size = load_relaxed(&record->size);
+    while (left >= sizeof(struct record)) {
+        const struct record *record = (const struct record *) (const void *) data;
+        uint32_t body = load_relaxed(&record->size);
         uint32_t flags = load_relaxed(&record->flags);
-        uint64_t span = record_span(size);
+        uint64_t span = record_span(body);
 
-        if (span > end - pos || load_relaxed(&record->seq) != seq + 1 ||
-            load_relaxed(&record->from) != from)
+        if (unlikely(span > left || load_relaxed(&record->seq) != seq ||
+                     load_relaxed(&record->from) != from))
             break;
-        if (flags != usual &&
-            (flags != RECORD_WIDE || size < sizeof(struct extension) || usual != 0))
+        if (unlikely(flags != 0) && (flags != RECORD_WIDE || body < sizeof(struct extension)))
             break;
-        pos += span;
+        data += span;
+        left -= span;
         seq++;
     }
-    at->pos = pos;
-    at->seq = seq;
-    return pos - begin;
+    at->pos += size - left;
+    at->seq = seq - 1;
+    return size - left;
 }
 
 /* The same on a disk, where each has a checksum. */
@@ -357,7 +355,7 @@ static void take_part(struct stand_in *in, uint64_t offset, uint64_t most,
 int stand_in_run(struct stand_in *in, uint64_t number, uint64_t offset, uint64_t most,
                  struct stand_run *ret_run) {
     struct ring_view view;
-    uint64_t span;
+    uint64_t span = 0;
     int rc = 0;
 
     most &= ~(uint64_t) (LAYOUT_ALIGN - 1);

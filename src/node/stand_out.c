@@ -417,57 +417,79 @@ int stand_out_place(struct stand_out *out, uint64_t most, void **ret_data, uint6
     return 0;
 }
 
-/* Whole records above the tail, in bytes; *ret_span: of the one behind them, if its header is
- * there, else 0. -EBADMSG: that one is nonsense. They are made this host's, and staged. */
+/* What is wrong with the record; NULL: nothing. */
+static const char *wrong(const struct record *record, uint64_t seq, uint32_t from) {
+    uint32_t kinds = record->flags & RECORD_KINDS;
+
+    if (record->seq != seq)
+        return "a number that does not follow";
+    if (record->from != from)
+        return "another sender";
+    if ((kinds & ~(RECORD_WIDE | RECORD_CHECKED)) ||
+        ((kinds & RECORD_WIDE) && record->size < sizeof(struct extension)))
+        return "no message";
+    return NULL;
+}
+
+/* A whole record that is more than a header and a body, or becomes that here. False: its checksum
+ * does not hold. */
+static bool convert(struct record *record, uint64_t prev, uint32_t marks) {
+    uint32_t kinds = record->flags & RECORD_KINDS;
+
+    if ((kinds & RECORD_CHECKED) && record->check != record_check(record, record->size))
+        return false;
+    record->prev = (uint32_t) (prev >> 32);
+    record->flags = (kinds & RECORD_WIDE) | marks;
+    record->check = marks ? record_check(record, record->size) : 0;
+    return true;
+}
+
+/* Check the whole records above the tail, make them this host's, and stage them. *ret_span: of the
+ * one behind them, if its header is there, else 0. -EBADMSG: that one is nonsense. */
 static int take_over(struct stand_out *mine, uint64_t *ret_span) {
     typedef uint64_t __attribute__((may_alias)) word;
     struct ring_tx *tx = &mine->out->tx;
+    uint8_t *at = tx->data + (tx->pos & tx->mask);
     uint32_t marks = mine->out->marks;
     uint32_t from = mine->stand->node.id;
-    uint64_t pos = tx->pos;
-    uint64_t end = pos + mine->placed;
-    uint64_t seq = tx->seq;
+    uint64_t left = mine->placed;
+    uint64_t seq = tx->seq + 1;
     uint64_t prev = tx->prev;
     int rc = 0;
 
     *ret_span = 0;
-    while (end - pos >= sizeof(struct record)) {
-        struct record *record = (struct record *) (void *) (tx->data + (pos & tx->mask));
-        word *words = (word *) (void *) record;
-        uint32_t size = record->size;
-        uint32_t kinds = record->flags & RECORD_KINDS;
-        uint64_t span = record_span(size);
+    while (left >= sizeof(struct record)) {
+        word *words = (word *) (void *) at;
+        uint64_t span = record_span((uint32_t) words[1]);
+        bool plain = words[0] == seq && (uint32_t) words[2] == from && words[3] == 0;
 
-        if (unlikely(record->seq != seq + 1 || record->from != from ||
-                     (kinds & ~(RECORD_WIDE | RECORD_CHECKED)) ||
-                     ((kinds & RECORD_WIDE) && size < sizeof(struct extension)))) {
-            mine->why = record->seq != seq + 1  ? "a number that does not follow"
-                        : record->from != from ? "another sender"
-                                               : "no message";
-            rc = -EBADMSG;
-            break;
+        if (unlikely(!plain)) {
+            mine->why = wrong((const struct record *) (const void *) at, seq, from);
+            if (mine->why) {
+                rc = -EBADMSG;
+                break;
+            }
         }
-        if (span > end - pos) {
+        if (unlikely(span > left)) {
             *ret_span = span;
             break;
         }
-        if (unlikely((kinds & RECORD_CHECKED) && record->check != record_check(record, size))) {
+        if (likely(plain && marks == 0)) {
+            words[1] = (uint32_t) words[1] | prev;
+        } else if (!convert((struct record *) (void *) at, prev, marks)) {
             mine->why = "a checksum does not hold";
             rc = -EBADMSG;
             break;
         }
-        words[1] = size | prev;
-        words[3] = (kinds & RECORD_WIDE) | marks; /* and no check */
-        if (unlikely(marks))
-            record->check = record_check(record, size);
         prev = span / LAYOUT_ALIGN << 32;
-        pos += span;
+        at += span;
+        left -= span;
         seq++;
     }
-    mine->placed = end - pos;
-    tx->pos = pos;
-    tx->seq = seq;
+    tx->pos += mine->placed - left;
+    tx->seq = seq - 1;
     tx->prev = prev;
+    mine->placed = left;
     return rc;
 }
 

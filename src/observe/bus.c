@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "observe/files.h"
+#include "ring/placing.h"
 #include "sys/cleanup.h"
 #include "sys/file.h"
 #include "sys/lock.h"
@@ -154,6 +155,20 @@ static void look_at_lock(int dir, struct observe_node *node) {
     node->custody = sys_lock_held(file, LOCK_CUSTODY) == 1;
 }
 
+static void look_at_place(int dir, struct observe_node *node) {
+    OWNS_FD int file = sys_file_open(dir, "place", false);
+    struct place place;
+
+    if (file < 0 || sys_file_read(file, &place, sizeof(place), 0) < 0 ||
+        place.magic != PLACE_MAGIC || place.version != PLACE_VERSION || place.id != node->id)
+        return;
+    static_assert(sizeof(node->host) == sizeof(place.name), "a host's name");
+    memcpy(node->host, place.name, sizeof(node->host));
+    node->host[sizeof(node->host) - 1] = '\0';
+    node->away = place.state == PLACE_AWAY;
+    node->epoch = place.epoch;
+}
+
 int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_node) {
     OWNS_FD int dir = look_node_dir(observe, id);
     struct observe_node node = { .id = id };
@@ -166,6 +181,7 @@ int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_n
     if (sys_stat_fd(dir, &st) == 0)
         node.owner = st.owner;
     look_at_lock(dir, &node);
+    look_at_place(dir, &node);
     rc = look_door(dir, id, &door, node.note);
     if (rc == 0) {
         node.pid = (int32_t) door.pid;

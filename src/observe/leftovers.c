@@ -18,10 +18,19 @@ struct leftover_search {
     size_t count, room;
 };
 
+/* What lies beside the mirror of a channel, and what is known of those before it. */
+static bool is_of_peer(const char *name, const char *prefix) {
+    tram_id peer;
+
+    return strncmp(name, prefix, strlen(prefix)) == 0 &&
+           look_id_parse(name + strlen(prefix), &peer);
+}
+
 static bool known(const char *name) {
     struct file_name parsed;
 
     return strcmp(name, "lock") == 0 || strcmp(name, "door") == 0 || strcmp(name, "bell") == 0 ||
+           strcmp(name, "place") == 0 || is_of_peer(name, "mirror-") || is_of_peer(name, "past-") ||
            look_name_parse(name, &parsed);
 }
 

@@ -43,6 +43,9 @@ struct observe_node {
     bool custody; /* byte 1 is held: somebody acts for it (the node itself, when up) */
     bool asleep;  /* it waits for its bell, as it says itself */
     bool ephemeral;
+    bool away;    /* it is placed on another host of the cluster, as `place` says */
+    char host[64]; /* on which one; "": nobody says, as where there is no cluster */
+    uint64_t epoch; /* of that placement */
     uint32_t owner;     /* user whose directory it is */
     bool other_layout;  /* another version of it than this program reads, as the note says */
     uint64_t opens;     /* how often it was opened; 0: others sent to it, it never ran */
