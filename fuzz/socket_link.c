@@ -11,6 +11,7 @@
 
 #include "fuzz.h"
 #include "service/link_socket.h"
+#include "transport/transport.h"
 
 #define KEPT 16
 
@@ -150,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct fuzzed fuzzed = { 0 };
     uint8_t first = input_byte(&input);
     uint8_t half[256];
+    struct transport *transport;
     int fds[2];
 
     if (!worker) {
@@ -162,7 +164,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         half[i] = size > 0 ? data[size - 1 - i % size] : 0;
     fuzzed.choices = (struct input){ half, half + sizeof(half) };
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
-    fuzzed.link = socket_link_new(worker, fds[0], ADDRESS_IPC, false, NULL);
+    REQUIRE(transport_take(fds[0], false, NULL, NULL, &transport) == 0);
+    fuzzed.link = socket_link_new(worker, transport, ADDRESS_IPC, NULL);
     REQUIRE(fuzzed.link);
     fuzzed.ops = fuzzed.link->ops;
     fuzzed.link->owner = &owner;

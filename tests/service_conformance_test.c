@@ -11,23 +11,29 @@
 #include "harness.h"
 #include "support/pair.h"
 #include "tram/service.h"
+#ifdef TRAM_TLS
+#include "support/keys.h"
+#endif
 
 /* Where a client finds the server; over sockets that serves there, too. */
-struct transport {
+struct way {
     const char *address;
     const char *addresses[2];
 };
 
-static struct transport transports[] = {
+static struct way transports[] = {
     { "shm://1.1.5.1/pair", { NULL } },
-    { NULL, { NULL } }, /* ipc and tcp: pair_address() */
+    { NULL, { NULL } }, /* ipc, tcp and tls: pair_address() */
     { NULL, { NULL } },
+#ifdef TRAM_TLS
+    { NULL, { NULL } },
+#endif
 };
 
 struct at {
     tram_worker *worker;
     tram_client *client;
-    const struct transport *transport;
+    const struct way *transport;
     pid_t server;
     int online, offline, messages, requests;
     char text[64];
@@ -67,11 +73,19 @@ static const struct tram_client_handlers handlers = {
     .on_state = on_state, .on_message = on_message, .on_request = on_request};
 
 static void complete(void) {
-    for (int i = 1; i <= 2; i++)
-        transports[i].address = transports[i].addresses[0] = pair_address(i == 1 ? "ipc" : "tcp");
+    static const char *const schemes[] = { "shm", "ipc", "tcp", "tls" };
+
+    for (size_t i = 1; i < sizeof(transports) / sizeof(transports[0]); i++)
+        transports[i].address = transports[i].addresses[0] = pair_address(schemes[i]);
+#ifdef TRAM_TLS
+    char *keys = keys_bundle(&(struct keys_order){ .cluster = "test", .name = "pair" });
+
+    CHECK_OK(setenv("TRAM_KEYS", keys, 1));
+    free(keys);
+#endif
 }
 
-static void begin(struct at *at, const struct transport *transport) {
+static void begin(struct at *at, const struct way *transport) {
     struct pair_options options = {.addresses = transport->addresses};
 
     *at = (struct at){.transport = transport};

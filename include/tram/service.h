@@ -13,7 +13,11 @@
  *                           instance of its own; a client has all of them (svc://topic/name)
  *     shm://1.2.3.4/name    the endpoint `name` of that node: no daemon is asked
  *     ipc:///path           a UNIX socket; file:///path is the same
- *     tcp://host:port       IPv4, IPv6 in brackets, or a host's name; loopback only, as yet
+ *     tcp://host:port       IPv4, IPv6 in brackets, or a host's name; beyond loopback only with
+ *                           TRAM_SERVER_PLAIN and TRAM_CLIENT_PLAIN
+ *     tls://host:port       the same by TLS 1.3, both sides with keys (tram-keys(1)): the server
+ *                           has to be `host` by its certificate,
+ *     tls://name@host:port  or the host of this name
  *
  * How a request ends: exactly once, with one of
  *      0             answered
@@ -111,7 +115,7 @@ struct tram_party {
     const char *program;
     const char *address;   /* by which it is reached. Of a server to itself: all, ' ' between */
     tram_id node;          /* 0: over a socket */
-    int32_t pid;           /* over ipc:// as the kernel says, over tcp:// as it says itself */
+    int32_t pid;           /* over ipc:// as the kernel says, else as it says itself */
     int error;             /* TRAM_STATE_REFUSED: a negative errno; `pid` and `program` hold it */
     uint32_t unknown;      /* TRAM_STATE_OFFLINE, on_session: one-way messages of ours to it that
                               the end of a socket cut off: nobody knows whether they arrived */
@@ -137,13 +141,17 @@ struct tram_server_handlers {
     void (*on_cancel)(tram_server *server, tram_request *request, void *arg);
     /* After -EAGAIN of anything sent to this session. */
     void (*on_space)(tram_server *server, tram_session *session, void *arg);
+    /* Somebody who connected to a socket was turned away before it was a session: a line for a log,
+     * with the address and the reason. */
+    void (*on_refused)(tram_server *server, const char *why, void *arg);
 };
 
 struct tram_server_options {
     size_t struct_size;            /* set by TRAM_SERVER_OPTIONS_INIT */
     const struct tram_server_handlers *handlers; /* stays the caller's, and stays */
     void *arg;
-    const char *const *addresses;  /* ipc:// and tcp:// to serve beside shared memory; NULL ends */
+    const char *const *addresses;  /* ipc://, tcp:// and tls:// to serve beside shared memory; NULL
+                                      ends */
     uint32_t flags;                /* TRAM_SERVER_… */
     uint32_t sessions_max;         /* 0: 4096; more clients are refused */
     uint32_t cache;                /* last values kept for each event and topic; 0: 1 */
@@ -157,6 +165,7 @@ struct tram_server_options {
 
 #define TRAM_SERVER_NO_SHM    0x01u /* by the given addresses only */
 #define TRAM_SERVER_NO_DAEMON 0x02u /* the name is not published: clients use addresses */
+#define TRAM_SERVER_PLAIN     0x04u /* tcp:// beyond loopback is meant: who is there may use it */
 
 #ifdef __cplusplus
 #define TRAM_SERVER_OPTIONS_INIT                                                                   \
@@ -173,7 +182,8 @@ struct tram_server_options {
  * free, which on_state tells. A UNIX socket that a dead server left is replaced, and it goes with
  * the server; only processes of the same user, or root's, are let in.
  *   -EADDRINUSE  this node has an endpoint of that name, or a socket address is taken
- *   -EACCES      tcp:// beyond loopback */
+ *   -EACCES      tcp:// beyond loopback without TRAM_SERVER_PLAIN
+ *   -ENOKEY      tls:// without keys, or with such as are no good: tram_worker_error() says why */
 TRAM_API int tram_server_new(tram_worker *worker, const char *address,
                              const struct tram_server_options *options, tram_server **ret_server);
 
@@ -238,7 +248,7 @@ struct tram_client_options {
     size_t struct_size;      /* set by TRAM_CLIENT_OPTIONS_INIT */
     const struct tram_client_handlers *handlers; /* stays the caller's, and stays */
     void *arg;
-    const char *via;         /* "shm", "ipc" or "tcp": only so; NULL: the best there is */
+    const char *via;         /* "shm", "ipc", "tcp" or "tls": only so; NULL: the best there is */
     enum tram_choice choice;
     uint32_t flags;          /* TRAM_CLIENT_… */
     uint32_t calls_max;      /* under way, up to 65536; 0: 1024 */
@@ -246,7 +256,8 @@ struct tram_client_options {
     size_t queue_max;        /* bytes that wait here for a server to come; 0: 1 MiB */
 };
 
-#define TRAM_CLIENT_WAIT 0x01u /* requests wait for a server to come or to return */
+#define TRAM_CLIENT_WAIT  0x01u /* requests wait for a server to come or to return */
+#define TRAM_CLIENT_PLAIN 0x02u /* tcp:// beyond loopback is meant: nobody knows who answers */
 
 #ifdef __cplusplus
 #define TRAM_CLIENT_OPTIONS_INIT                                                                   \
@@ -256,7 +267,9 @@ struct tram_client_options {
 #endif
 
 /* Connect to an address, now or as soon as somebody serves it; and again, whenever it is lost.
- *   -EACCES       tcp:// beyond loopback, or a UNIX socket that may not be connected to
+ *   -EACCES       tcp:// beyond loopback without TRAM_CLIENT_PLAIN, or a UNIX socket that is closed
+ *                 to us
+ *   -ENOKEY       tls:// without keys, as tram_server_new()
  *   -EHOSTUNREACH, -ENAMETOOLONG   there can be no such address */
 TRAM_API int tram_client_new(tram_worker *worker, const char *address,
                              const struct tram_client_options *options, tram_client **ret_client);

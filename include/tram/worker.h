@@ -56,10 +56,13 @@ struct tram_worker_options {
     const char *name;                 /* of its thread, and in tools; NULL: the program's */
     uint32_t jobs_max;                /* that wait; more are -EAGAIN; 0: 1024 */
     uint32_t reserved;                /* 0 */
+    const char *keys;                 /* file of 'tram keys', for tls:// addresses; NULL:
+                                         $TRAM_KEYS, ~/.config/tram/host.keys or
+                                         /etc/tram/host.keys, when one is needed */
 };
 
 #ifdef __cplusplus
-#define TRAM_WORKER_OPTIONS_INIT { sizeof(struct tram_worker_options), 0, 0, 0, 0, 0, 0, 0 }
+#define TRAM_WORKER_OPTIONS_INIT { sizeof(struct tram_worker_options), 0, 0, 0, 0, 0, 0, 0, 0 }
 #else
 #define TRAM_WORKER_OPTIONS_INIT { .struct_size = sizeof(struct tram_worker_options) }
 #endif

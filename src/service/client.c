@@ -81,15 +81,17 @@ static int apply(tram_client *client, tram_worker *worker,
     client->queue_max = QUEUE_DEFAULT;
     if (!options)
         return 0;
-    if (options->struct_size < sizeof(*options) || options->flags & ~TRAM_CLIENT_WAIT ||
+    if (options->struct_size < sizeof(*options) ||
+        options->flags & ~(TRAM_CLIENT_WAIT | TRAM_CLIENT_PLAIN) ||
         (unsigned) options->choice > TRAM_CHOOSE_KEY || options->calls_max > CALLS_MAX)
         return worker_fail(worker, -EINVAL, "options of a client out of their range");
     if (options->via) {
-        for (client->via = ADDRESS_SHM; client->via <= ADDRESS_TCP; client->via++)
+        for (client->via = ADDRESS_SHM; client->via <= ADDRESS_TLS; client->via++)
             if (strcmp(options->via, address_scheme(client->via)) == 0)
                 break;
-        if (client->via > ADDRESS_TCP)
-            return worker_fail(worker, -EINVAL, "'%.32s': via is shm, ipc or tcp", options->via);
+        if (client->via > ADDRESS_TLS)
+            return worker_fail(worker, -EINVAL, "'%.32s': via is shm, ipc, tcp or tls",
+                               options->via);
     }
     if (options->handlers)
         client->handlers = *options->handlers;

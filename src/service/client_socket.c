@@ -14,7 +14,7 @@
 #define BACK_MAX INT64_C(1000000000)
 
 static bool is_direct(const tram_client *client) {
-    return client->address.kind == ADDRESS_IPC || client->address.kind == ADDRESS_TCP;
+    return client->address.kind >= ADDRESS_IPC;
 }
 
 /* The address of this number, UNIX sockets first; false: there are not so many. */
@@ -26,7 +26,7 @@ static bool candidate(const struct target *target, int number, struct address *r
         *ret_address = client->address;
         return number == 0 && (!client->via || client->via == client->address.kind);
     }
-    for (enum address_kind kind = ADDRESS_IPC; kind <= ADDRESS_TCP; kind++) {
+    for (enum address_kind kind = ADDRESS_IPC; kind <= ADDRESS_TLS; kind++) {
         if (client->via && client->via != kind)
             continue;
         for (char **text = target->addresses; text && *text; text++)
@@ -83,7 +83,8 @@ void client_socket_gone(struct target *target) {
 
 /* Wrong in a way that no time heals. */
 static bool is_wrong(int rc) {
-    return rc == -EACCES || rc == -EINVAL || rc == -ENAMETOOLONG || rc == -EHOSTUNREACH;
+    return rc == -EACCES || rc == -EINVAL || rc == -ENAMETOOLONG ||
+           rc == -EHOSTUNREACH || rc == -ENOKEY;
 }
 
 static int begin(struct target *target, const struct address *address, struct link *link) {
@@ -112,13 +113,15 @@ int client_reach_socket(struct target *target) {
     if (!candidate(target, 0, &address))
         return worker_fail(worker, -EPROTONOSUPPORT, "the server has no address of that kind");
     for (; candidate(target, target->attempt, &address); target->attempt++) {
-        rc = socket_connect(worker, &address, &link);
+        rc = socket_connect(worker, &address, target->client->flags & TRAM_CLIENT_PLAIN, &link);
         if (rc == 0)
             return begin(target, &address, link);
+        if (rc == -ENOKEY) /* the text is there */
+            continue;
         (void) worker_fail(worker, rc, "cannot connect to '%.150s': %s",
                            address_format(&address, text),
                            rc == -EACCES && address.kind == ADDRESS_TCP
-                               ? "tcp:// is for loopback only"
+                               ? "tcp:// beyond loopback has to be meant: TRAM_CLIENT_PLAIN"
                                : strerror(-rc));
     }
     try_again(target);

@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "service/link_socket_inner.h"
+#include "service/secure.h"
 #include "service/service.h"
 #include "sys/socket.h"
 
@@ -72,7 +72,7 @@ void socket_watch(struct socket_link *me) {
     uint32_t events = me->paused ? 0 : TRAM_IO_READ;
 
     if (me->connecting)
-        events = TRAM_IO_WRITE;
+        events = transport_want(me->transport);
     else if (me->full)
         events |= TRAM_IO_WRITE;
     if (!me->io || events == me->events)
@@ -134,6 +134,8 @@ static void tell_down(struct socket_link *me) {
     me->down_told = true;
     me->io = tram_io_free(me->io);
     socket_enter(me);
+    if (!me->greeted && me->listener)
+        socket_listener_refused(me->listener, me, me->down);
     if (me->link.owner)
         me->link.owner->on_down(&me->link, me->down);
     else
@@ -160,7 +162,8 @@ void socket_close(struct link *link) {
     me->io = tram_io_free(me->io);
     me->hello = tram_timer_free(me->hello);
     me->answer = tram_timer_free(me->answer);
-    (void) close(me->fd); /* what it could lose is told as unknown */
+    secure_remove(me);
+    me->transport = transport_close(me->transport); /* what that loses is told as unknown */
     if (me->listener)
         socket_listener_left(me->listener, me);
     me->listener = NULL;
@@ -170,20 +173,28 @@ void socket_close(struct link *link) {
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* Connecting, and shaking hands. */
+static void go_on(struct socket_link *me) {
+    int rc = transport_open(me->transport);
+
+    if (rc == 0)
+        me->connecting = false;
+    else if (rc != -EAGAIN)
+        (void) socket_broken(me, rc);
+    if (rc != -EAGAIN)
+        socket_look_again(me);
+    socket_watch(me);
+}
+
 static void on_io(tram_io *io, int fd, uint32_t events, void *arg) {
     struct socket_link *me = arg;
 
     (void) io;
+    (void) fd;
     if (me->down != 0) {
         socket_look_again(me);
-    } else if (me->connecting && (events & (TRAM_IO_WRITE | TRAM_IO_HANGUP))) {
-        int rc = sys_connected(fd);
-
-        me->connecting = false;
-        if (rc < 0)
-            (void) socket_broken(me, rc);
-        socket_look_again(me);
-        socket_watch(me);
+    } else if (me->connecting) {
+        go_on(me);
     } else {
         if (events & TRAM_IO_WRITE) {
             me->full = false;
@@ -201,7 +212,7 @@ static bool tell_up(struct socket_link *me) {
     struct sys_credentials who = { 0 };
 
     me->up_owed = false;
-    if (me->kind == ADDRESS_IPC && sys_credentials(me->fd, &who) == 0)
+    if (me->kind == ADDRESS_IPC && sys_credentials(transport_fd(me->transport), &who) == 0)
         me->link.pid = who.pid;
     socket_enter(me);
     me->link.owner->on_up(&me->link, who.pid);
@@ -225,6 +236,12 @@ static bool settle(struct socket_link *me) {
     if (me->up_owed && !me->connecting && me->down == 0 && !tell_up(me))
         return false;
     socket_flush(me);
+    /* Decrypted already: no event tells of it. */
+    if (!me->connecting && !me->paused && me->down == 0 && transport_pending(me->transport)) {
+        (void) socket_receive(me);
+        if (me->closed)
+            return false;
+    }
     if (me->paused && me->down == 0 && !socket_keeps_too_much(me)) {
         me->paused = false;
         socket_watch(me);
@@ -269,6 +286,10 @@ static void on_no_hello(tram_timer *timer, int64_t late_ns, uint64_t missed, voi
     (void) socket_broken(arg, -ETIMEDOUT);
 }
 
+const char *socket_peer_name(const struct link *link) {
+    return transport_peer_name(((const struct socket_link *) (const void *) link)->transport);
+}
+
 static uint64_t waiting(const struct link *link) {
     return socket_gathered((const struct socket_link *) (const void *) link);
 }
@@ -287,27 +308,31 @@ static uint64_t unknown(const struct link *link) {
     }
 static const struct link_ops ipc_ops = OPS("ipc");
 static const struct link_ops tcp_ops = OPS("tcp");
+static const struct link_ops tls_ops = OPS("tls");
 
-struct link *socket_link_new(tram_worker *worker, int fd, enum address_kind kind, bool pending,
-                             struct socket_listener *listener) {
+struct link *socket_link_new(tram_worker *worker, struct transport *transport,
+                             enum address_kind kind, struct socket_listener *listener) {
     struct socket_link *me = calloc(1, sizeof(*me));
-    int rc;
+    int opened, rc;
 
     if (!me) {
-        (void) close(fd);
+        (void) transport_close(transport);
         return NULL;
     }
-    me->link = (struct link){ .ops = kind == ADDRESS_IPC ? &ipc_ops : &tcp_ops,
+    me->link = (struct link){ .ops = kind == ADDRESS_IPC   ? &ipc_ops
+                                     : kind == ADDRESS_TCP ? &tcp_ops
+                                                           : &tls_ops,
                               .worker = worker,
                               .port = 1 };
-    me->fd = fd;
+    me->transport = transport;
     me->kind = kind;
-    me->connecting = pending;
+    opened = transport_open(transport);
+    me->connecting = opened < 0;
     me->up_owed = !listener;
     me->listener = listener;
     me->memory.fn = free_memory;
-    me->events = pending ? TRAM_IO_WRITE : TRAM_IO_READ;
-    rc = worker_inner_io(worker, fd, me->events, on_io, me, &me->io);
+    me->events = transport_want(transport);
+    rc = worker_inner_io(worker, transport_fd(transport), me->events, on_io, me, &me->io);
     if (rc == 0 && listener)
         rc = worker_inner_timer(worker, on_no_hello, me, &me->hello);
     if (rc == 0 && listener)
@@ -317,7 +342,11 @@ struct link *socket_link_new(tram_worker *worker, int fd, enum address_kind kind
         socket_close(&me->link);
         return NULL;
     }
-    if (!listener && !pending)
+    if (kind == ADDRESS_TLS)
+        secure_add(me);
+    if (opened < 0 && opened != -EAGAIN)
+        (void) socket_broken(me, opened);
+    else if (!listener && opened == 0)
         socket_look_again(me);
     return &me->link;
 }

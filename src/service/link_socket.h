@@ -26,21 +26,36 @@
 #define KEPT_EACH   256u
 
 /* Connect. The link can be used at once; on_down() tells if nobody is there. A host's name is
- * looked up here, which may take its time. -EACCES: tcp beyond loopback. -ECONNREFUSED, -ENOENT …
- * at once, where that is known. */
-int socket_connect(tram_worker *worker, const struct address *address, struct link **ret_link);
+ * looked up here, which may take its time. -EACCES: tcp beyond loopback, unless `plain` says that
+ * it is meant. -ENOKEY: tls without keys. -ECONNREFUSED, -ENOENT … at once, where that is known. */
+int socket_connect(tram_worker *worker, const struct address *address, bool plain,
+                   struct link **ret_link);
 
 struct socket_listener;
+struct transport;
 
 /* Somebody connected and said hello, which is *in. Give the link an owner and a context, or return
  * false: it is closed then. */
 typedef bool socket_link_fn(struct link *link, struct inbound *in, void *context);
+/* Somebody connected and was turned away before that: a line for a log. */
+typedef void socket_refused_fn(const char *why, void *context);
 
-/* Listen. A UNIX socket that nobody listens at any more is replaced. At most `links_max` at a time;
- * who comes then is not accepted until another goes. -EADDRINUSE: somebody listens there.
- * -EACCES: tcp beyond loopback. */
-int socket_listen(tram_worker *worker, const struct address *address, uint32_t links_max,
-                  socket_link_fn *fn, void *context, struct socket_listener **ret_listener);
+struct socket_listening {
+    struct address address;
+    bool plain;              /* tcp beyond loopback is meant */
+    uint32_t links_max;      /* who comes then is not accepted until another goes */
+    socket_link_fn *fn;
+    socket_refused_fn *refused;
+    void *context;
+};
+
+/* Listen. A UNIX socket that nobody listens at any more is replaced. -EADDRINUSE: somebody listens
+ * there. -EACCES, -ENOKEY as above. */
+int socket_listen(tram_worker *worker, const struct socket_listening *how,
+                  struct socket_listener **ret_listener);
+
+/* The host, or program, at the other end by its certificate; "": not by TLS. */
+const char *socket_peer_name(const struct link *link);
 
 /* The address as it came out: with the port that the system chose. */
 const char *socket_listener_address(const struct socket_listener *listener);
@@ -48,7 +63,7 @@ const char *socket_listener_address(const struct socket_listener *listener);
 /* Its links stay, but for those that said no hello yet. NULL is fine. */
 struct socket_listener *socket_listener_free(struct socket_listener *listener);
 
-/* Over a connection that there is. `listener`: that accepted it, NULL: it is ours, or a test's.
- * `pending`: it is on its way. The descriptor is the link's. NULL: no memory; it is closed. */
-struct link *socket_link_new(tram_worker *worker, int fd, enum address_kind kind, bool pending,
-                             struct socket_listener *listener);
+/* Over a connection that there is, or is on its way. `listener`: that accepted it, NULL: it is
+ * ours, or a test's. The transport is the link's. NULL: no memory; it is closed. */
+struct link *socket_link_new(tram_worker *worker, struct transport *transport,
+                             enum address_kind kind, struct socket_listener *listener);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "service/link_socket.h"
+#include "transport/transport.h"
 
 #define IN_SIZE 65536u
 #define IN_ROOM 16384u  /* no smaller read, … */
@@ -24,7 +25,7 @@ struct buffer {
 
 struct socket_link {
     struct link link;                  /* first */
-    int fd;
+    struct transport *transport;
     enum address_kind kind;
     tram_io *io;
     uint32_t events;                   /* that io watches */
@@ -32,10 +33,12 @@ struct socket_link {
     struct socket_listener *listener;  /* of who was accepted; it counts us */
     struct socket_link *waiting, **waiting_at; /* in its list of those without hello */
 
+    struct socket_link *secure_next, **secure_at; /* of those by TLS (secure.c) */
+
     struct buffer in, out;
     uint8_t *pinned;
     uint32_t busy;                     /* calls of the owner under way */
-    bool connecting, greeted, closed;
+    bool connecting, greeted, closed;  /* connecting: or the handshake goes on */
     bool up_owed;                      /* the owner is to hear that it is connected */
     bool wants_space;                  /* … the owner; */
     bool full;                         /* the kernel takes no more at the moment */
@@ -120,3 +123,5 @@ void socket_acknowledge(struct socket_link *me);
 bool socket_listener_greeted(struct socket_listener *listener, struct socket_link *link,
                              struct inbound *in);
 void socket_listener_left(struct socket_listener *listener, struct socket_link *link);
+/* It ended before, for this reason. */
+void socket_listener_refused(struct socket_listener *listener, struct socket_link *link, int why);

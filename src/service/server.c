@@ -17,7 +17,7 @@
 
 #define SESSIONS_MAX    4096u
 #define DESCRIPTORS_MAX (1u << 20)
-#define KNOWN_FLAGS     (TRAM_SERVER_NO_SHM | TRAM_SERVER_NO_DAEMON)
+#define KNOWN_FLAGS     (TRAM_SERVER_NO_SHM | TRAM_SERVER_NO_DAEMON | TRAM_SERVER_PLAIN)
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 

@@ -27,9 +27,10 @@ int server_check_addresses(tram_server *server) {
     for (char **text = server->addresses; *text; text++) {
         if (address_parse(*text, &address, &wrong) < 0)
             return worker_fail(worker, -EINVAL, "%s", wrong.text);
-        if (address.kind != ADDRESS_IPC && address.kind != ADDRESS_TCP)
-            return worker_fail(worker, -EINVAL, "'%.100s': beside its name a server has ipc:// and "
-                               "tcp:// addresses only", *text);
+        if (address.kind != ADDRESS_IPC && address.kind != ADDRESS_TCP &&
+            address.kind != ADDRESS_TLS)
+            return worker_fail(worker, -EINVAL, "'%.100s': beside its name a server has ipc://, "
+                               "tcp:// and tls:// addresses only", *text);
         if (++count > SOCKETS_MAX)
             return worker_fail(worker, -EINVAL, "more than %d addresses", SOCKETS_MAX);
     }
@@ -41,11 +42,11 @@ static bool greeted(struct link *link, struct inbound *in, void *context) {
     tram_server *server = context;
     struct endpoint *endpoint = &server->endpoint;
     tram_session *session;
-    char address[48];
+    char address[80];
 
     if (endpoint->table.count >= server->sessions_max || endpoint->draining)
         return false;
-    (void) snprintf(address, sizeof(address), "%s://", link->ops->name);
+    (void) snprintf(address, sizeof(address), "%s://%s", link->ops->name, socket_peer_name(link));
     session = session_new(endpoint, link, address);
     if (!session)
         return false;
@@ -63,21 +64,38 @@ static const char *why_not(int rc) {
     case -EADDRINUSE:
         return "somebody listens there, or something else lies there";
     case -EACCES:
-        return "not allowed; tcp:// is for loopback only";
+        return "not allowed; tcp:// beyond loopback has to be meant: tls://, or "
+               "TRAM_SERVER_PLAIN";
     default:
         return strerror(-rc);
     }
 }
 
+static void refused(const char *why, void *context) {
+    tram_server *server = context;
+
+    (void) worker_fail(server->endpoint.worker, -ECONNREFUSED, "%s", why);
+    /* A blocking call runs no handlers; that it was told is not worth keeping. */
+    if (server->handlers.on_refused && service_get(server->endpoint.worker)->pumping == 0)
+        server->handlers.on_refused(server, why, server->arg);
+}
+
 static int listen_at(tram_server *server, const char *text) {
     struct server_sockets *sockets = server->sockets;
-    struct address address;
+    struct socket_listening how = {
+        .plain = server->flags & TRAM_SERVER_PLAIN,
+        .links_max = server->sessions_max + WAITING_MAX,
+        .fn = greeted,
+        .refused = refused,
+        .context = server,
+    };
     struct wrong wrong;
-    int rc = address_parse(text, &address, &wrong);
+    int rc = address_parse(text, &how.address, &wrong);
 
     if (rc == 0)
-        rc = socket_listen(server->endpoint.worker, &address, server->sessions_max + WAITING_MAX,
-                           greeted, server, &sockets->listeners[sockets->count]);
+        rc = socket_listen(server->endpoint.worker, &how, &sockets->listeners[sockets->count]);
+    if (rc == -ENOKEY) /* the text is there */
+        return rc;
     if (rc < 0)
         return worker_fail(server->endpoint.worker, rc, "cannot listen at '%.150s': %s", text,
                            why_not(rc));

@@ -12,6 +12,7 @@
 
 #include "service/client.h"
 #include "service/events.h"
+#include "service/secure.h"
 #include "service/server.h"
 #include "service/typed.h"
 
@@ -191,6 +192,7 @@ static void ending(struct worker_ending *entry) {
         service->free_calls = call->next;
         free(call);
     }
+    secure_free(service->secure);
     (void) tram_timer_free(service->timer);
     worker_set_shared(service->worker, NULL);
     free(service);

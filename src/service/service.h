@@ -56,6 +56,7 @@ struct service {
     uint64_t waiting;               /* bytes in inboxes */
     struct orphan *orphans;         /* drain.c */
     uint32_t hot_sockets;           /* link_socket.c */
+    struct secure *secure;          /* secure.c */
     struct tram_request *free_requests;
     struct tram_call *free_calls;
     void *names;                    /* names.c's own */

@@ -4,11 +4,15 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "service/link_socket_inner.h"
+#include "service/secure.h"
 #include "sys/file.h"
 #include "sys/socket.h"
+#include "transport/security.h"
 
 #define BACKLOG   4096 /* as far as the system lets it */
 #define ACCEPTS   64u /* in one turn */
@@ -16,50 +20,59 @@
 
 struct socket_listener {
     tram_worker *worker;
-    socket_link_fn *fn;
-    void *context;
+    struct socket_listening how;
     int fd;
     tram_io *io;
     tram_timer *breath;
     struct address address;
     char text[ADDRESS_SIZE];
-    uint32_t links, links_max;
+    uint32_t links;
     struct socket_link *waiting, **waiting_end; /* for a hello, the oldest first */
     uint32_t waiting_count;
     bool closed;
     uint64_t inode;    /* of a UNIX socket: what was made here is what is removed */
 };
 
-/* A UNIX socket's address, or TCP's; loopback only. */
-static int resolve(const struct address *address, struct sys_address *ret) {
+/* A UNIX socket's address, or TCP's; plain TCP on loopback only, unless it is meant. */
+static int resolve(const struct address *address, bool plain, struct sys_address *ret) {
     int rc;
 
     if (address->kind == ADDRESS_IPC)
         return sys_address_unix(address->path, ret);
-    if (address->kind != ADDRESS_TCP)
+    if (address->kind != ADDRESS_TCP && address->kind != ADDRESS_TLS)
         return -EINVAL;
     rc = sys_address_numeric(address->host, address->port, ret);
     if (rc == -EINVAL)
         rc = sys_address_tcp(address->host, address->port, ret);
     if (rc < 0)
         return rc;
-    return sys_address_is_local(ret) ? 0 : -EACCES;
+    return address->kind == ADDRESS_TLS || plain || sys_address_is_local(ret) ? 0 : -EACCES;
 }
 
-int socket_connect(tram_worker *worker, const struct address *address, struct link **ret_link) {
+/* The keys that an address needs. */
+static int keys_for(tram_worker *worker, const struct address *address,
+                    struct security **ret_security) {
+    *ret_security = NULL;
+    return address->kind == ADDRESS_TLS ? secure_get(worker, ret_security) : 0;
+}
+
+int socket_connect(tram_worker *worker, const struct address *address, bool plain,
+                   struct link **ret_link) {
+    const char *expected = *address->expected ? address->expected : address->host;
+    struct transport *transport;
+    struct security *security;
     struct sys_address where;
     struct link *link;
-    bool pending;
-    int fd, rc;
+    int rc;
 
-    rc = resolve(address, &where);
+    rc = resolve(address, plain, &where);
     if (rc == 0)
-        rc = sys_connect(&where, &fd, &pending);
+        rc = keys_for(worker, address, &security);
+    if (rc == 0)
+        rc = transport_connect(&where, security ? expected : NULL, security, &transport, NULL);
     if (rc < 0)
         return rc;
-    if (address->kind == ADDRESS_TCP)
-        (void) sys_no_delay(fd); /* slower, and right all the same */
-    link = socket_link_new(worker, fd, address->kind, pending, NULL);
+    link = socket_link_new(worker, transport, address->kind, NULL);
     if (!link)
         return -ENOMEM;
     *ret_link = link;
@@ -94,7 +107,7 @@ static void waits_no_more(struct socket_listener *me, struct socket_link *link) 
 
 static void listen_or_not(struct socket_listener *me) {
     if (me->io)
-        (void) tram_io_set(me->io, me->links < me->links_max ? TRAM_IO_READ : 0);
+        (void) tram_io_set(me->io, me->links < me->how.links_max ? TRAM_IO_READ : 0);
 }
 
 static void on_breath(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
@@ -107,7 +120,7 @@ static void on_breath(tram_timer *timer, int64_t late_ns, uint64_t missed, void 
 /* Only who has our user, or root, may speak through a UNIX socket, whatever its file's mode. */
 static bool trusted(const struct socket_listener *me, int fd, int32_t *ret_pid) {
     struct sys_credentials who = { 0 };
-    bool ours = me->address.kind == ADDRESS_TCP ||
+    bool ours = me->address.kind != ADDRESS_IPC ||
                 (sys_credentials(fd, &who) == 0 && (who.user == sys_user() || who.user == 0));
 
     *ret_pid = who.pid;
@@ -115,16 +128,18 @@ static bool trusted(const struct socket_listener *me, int fd, int32_t *ret_pid) 
 }
 
 static void accepted(struct socket_listener *me, int fd) {
+    struct transport *transport;
+    struct security *security;
     struct link *link;
     int32_t pid;
 
-    if (!trusted(me, fd, &pid)) {
+    if (!trusted(me, fd, &pid) || keys_for(me->worker, &me->address, &security) < 0) {
         (void) close(fd);
         return;
     }
-    if (me->address.kind == ADDRESS_TCP)
-        (void) sys_no_delay(fd); /* as above */
-    link = socket_link_new(me->worker, fd, me->address.kind, false, me);
+    if (transport_take(fd, true, NULL, security, &transport) < 0)
+        return;
+    link = socket_link_new(me->worker, transport, me->address.kind, me);
     if (!link)
         return;
     link->pid = pid;
@@ -137,7 +152,7 @@ static void on_connection(tram_io *io, int fd, uint32_t events, void *arg) {
 
     (void) io;
     (void) events;
-    for (uint32_t i = 0; i < ACCEPTS && me->links < me->links_max; i++) {
+    for (uint32_t i = 0; i < ACCEPTS && me->links < me->how.links_max; i++) {
         int rc = sys_accept(fd);
 
         if (rc == -EAGAIN)
@@ -157,7 +172,7 @@ bool socket_listener_greeted(struct socket_listener *me, struct socket_link *lin
                              struct inbound *in) {
     waits_no_more(me, link);
     link->hello = tram_timer_free(link->hello);
-    if (!me->closed && me->fn(&link->link, in, me->context))
+    if (!me->closed && me->how.fn(&link->link, in, me->how.context))
         return true;
     socket_close(&link->link);
     return false;
@@ -171,9 +186,38 @@ static void maybe_free(struct socket_listener *me) {
 void socket_listener_left(struct socket_listener *me, struct socket_link *link) {
     waits_no_more(me, link);
     me->links--;
-    if (!me->closed && me->links + 1 == me->links_max)
+    if (!me->closed && me->links + 1 == me->how.links_max)
         listen_or_not(me);
     maybe_free(me);
+}
+
+void socket_listener_refused(struct socket_listener *me, struct socket_link *link, int why) {
+    const char *said = transport_why(link->transport);
+    char text[256];
+
+    if (me->closed || !me->how.refused)
+        return;
+    if (!*said) {
+        (void) snprintf(text, sizeof(text), "%s: %s",
+                        transport_peer(link->transport)->address,
+                        why == -ETIMEDOUT ? "it connected, and did not say who it is"
+                        : why == -ECONNRESET ? "it connected, and went"
+                                             : "what it said first is no hello");
+        said = text;
+    }
+    me->how.refused(said, me->how.context);
+}
+
+/* Of tls:// it says whose certificate is there: who reads it can expect that. */
+static void name_it(struct socket_listener *me) {
+    struct security *security;
+
+    if (me->address.kind == ADDRESS_TLS && !*me->address.expected &&
+        keys_for(me->worker, &me->address, &security) == 0 &&
+        security_self(security)->role == TRANSPORT_HOST)
+        (void) snprintf(me->address.expected, sizeof(me->address.expected), "%s",
+                        security_self(security)->name);
+    (void) address_format(&me->address, me->text);
 }
 
 static int start(struct socket_listener *me, struct sys_address *where) {
@@ -184,25 +228,28 @@ static int start(struct socket_listener *me, struct sys_address *where) {
     if (rc < 0)
         return rc;
     me->fd = rc;
-    if (me->address.kind == ADDRESS_TCP) {
+    if (me->address.kind != ADDRESS_IPC) {
         rc = sys_local_address(me->fd, where);
         if (rc < 0)
             return rc;
         me->address.port = sys_address_port(where);
     }
-    (void) address_format(&me->address, me->text);
+    name_it(me);
     rc = worker_inner_io(me->worker, me->fd, TRAM_IO_READ, on_connection, me, &me->io);
     if (rc == 0)
         rc = worker_inner_timer(me->worker, on_breath, me, &me->breath);
     return rc;
 }
 
-int socket_listen(tram_worker *worker, const struct address *address, uint32_t links_max,
-                  socket_link_fn *fn, void *context, struct socket_listener **ret_listener) {
+int socket_listen(tram_worker *worker, const struct socket_listening *how,
+                  struct socket_listener **ret_listener) {
     struct socket_listener *me;
+    struct security *security;
     struct sys_address where;
-    int rc = resolve(address, &where);
+    int rc = resolve(&how->address, how->plain, &where);
 
+    if (rc == 0)
+        rc = keys_for(worker, &how->address, &security);
     if (rc < 0)
         return rc;
     me = calloc(1, sizeof(*me));
@@ -210,11 +257,9 @@ int socket_listen(tram_worker *worker, const struct address *address, uint32_t l
         return -ENOMEM;
     *me = (struct socket_listener){
         .worker = worker,
-        .fn = fn,
-        .context = context,
+        .how = *how,
         .fd = -1,
-        .address = *address,
-        .links_max = links_max,
+        .address = how->address,
     };
     me->waiting_end = &me->waiting;
     rc = start(me, &where);

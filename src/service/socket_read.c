@@ -8,7 +8,6 @@
 
 #include "service/link_socket_inner.h"
 #include "sys/clock.h"
-#include "sys/socket.h"
 
 #define QUICK_NS     2000              /* of a frame with its handler */
 #define CORK_NS      20000             /* how long answers are gathered */
@@ -278,13 +277,15 @@ bool socket_receive(struct socket_link *me) {
         (void) socket_broken(me, -ENOMEM);
         return false;
     }
-    n = sys_receive(me->fd, me->in.bytes + me->in.end, me->in.size - me->in.end);
+    n = transport_read(me->transport, me->in.bytes + me->in.end, me->in.size - me->in.end);
     if (n <= 0) {
         if (n != -EAGAIN)
             (void) socket_broken(me, n == 0 ? -ECONNRESET : (int) n);
         return false;
     }
     me->in.end += (size_t) n;
+    if (transport_pending(me->transport))
+        socket_look_again(me);
     socket_warm(me);
     socket_parse(me);
     return true;

@@ -8,7 +8,6 @@
 
 #include "service/link_socket_inner.h"
 #include "sys/clock.h"
-#include "sys/socket.h"
 
 #define PIECES    8
 #define OUT_LEAST 4096u
@@ -62,24 +61,46 @@ static int cut(struct socket_link *me, int why) {
     return socket_broken(me, why);
 }
 
+/* Does something wait for the kernel, in the transport, too? Then the loop tells when to go on. */
+static bool is_full(struct socket_link *me) {
+    me->full = (transport_want(me->transport) & TRANSPORT_WRITE) != 0;
+    if (me->full)
+        socket_watch(me);
+    return me->full;
+}
+
+/* What is encrypted goes first. False: it went. */
+static bool flush_transport(struct socket_link *me) {
+    int rc;
+
+    if (!(transport_want(me->transport) & TRANSPORT_WRITE))
+        return false;
+    rc = transport_flush(me->transport);
+    if (rc < 0 && rc != -EAGAIN) {
+        (void) cut(me, rc);
+        return true;
+    }
+    return is_full(me);
+}
+
 void socket_flush(struct socket_link *me) {
     struct buffer *out = &me->out;
 
     if (me->connecting || me->full || me->down != 0)
         return;
+    if (flush_transport(me))
+        return;
     while (out->end > out->start) {
-        int64_t n = sys_send(me->fd, out->bytes + out->start, out->end - out->start);
+        int64_t n = transport_write(me->transport, out->bytes + out->start,
+                                    out->end - out->start);
 
-        if (n == -EAGAIN) {
-            me->full = true;
-            socket_watch(me);
-            return;
-        }
-        if (n < 0) {
+        if (n < 0 && n != -EAGAIN) {
             (void) cut(me, (int) n);
             return;
         }
-        out->start += (size_t) n;
+        out->start += n > 0 ? (size_t) n : 0;
+        if (is_full(me) && out->end > out->start)
+            return;
     }
     out->start = out->end = 0;
     if (out->size > GATHER || !me->hot)
@@ -108,9 +129,10 @@ static int put(struct socket_link *me, const struct iovec *pieces, int count, si
     int rc;
 
     if (total >= DIRECT && socket_gathered(me) == 0 && !me->connecting && !me->full) {
-        written = sys_send_pieces(me->fd, pieces, count);
+        written = transport_writev(me->transport, pieces, count);
         if (written < 0 && written != -EAGAIN)
             return cut(me, (int) written);
+        (void) is_full(me);
         if (written == (int64_t) total)
             return 0;
         me->full = true;

@@ -219,6 +219,7 @@ static void opened(struct tls *me) {
     SSL_set_default_read_buffer_len(me->ssl, READ_SIZE);
     (void) SSL_clear_mode(me->ssl, SSL_MODE_RELEASE_BUFFERS);
     me->transport.open = true;
+    me->transport.pending = SSL_has_pending(me->ssl);
 }
 
 static int tls_open(struct transport *transport) {
@@ -274,6 +275,10 @@ static int64_t tls_readv(struct transport *transport, const struct iovec *pieces
             }
             at += n;
             total += n;
+            if (!SSL_has_pending(me->ssl)) { /* of what comes now the descriptor tells */
+                transport->pending = false;
+                return (int64_t) total;
+            }
         }
     }
     return (int64_t) total;

@@ -13,7 +13,8 @@ static int plain_open(struct transport *me) {
 }
 
 static int64_t plain_readv(struct transport *me, const struct iovec *pieces, int count) {
-    int64_t n = sys_receive_pieces(me->fd, pieces, count);
+    int64_t n = count == 1 ? sys_receive(me->fd, pieces->iov_base, pieces->iov_len)
+                           : sys_receive_pieces(me->fd, pieces, count);
 
     if (n < 0 && n != -EAGAIN)
         return transport_broken(me, (int) n, "%s: %s", me->peer.address, strerror((int) -n));

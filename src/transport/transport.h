@@ -66,8 +66,9 @@ struct transport_peer {
 #define TRANSPORT_READ  0x01u
 #define TRANSPORT_WRITE 0x02u
 
-/* Connect. `expected`: the name of the host that has to be there by its certificate (NULL: any of
- * the cluster, or plain TCP). Errors that are known at once, with text. */
+/* Connect. `expected`: who has to be there by the certificate, as the name of a host, or a DNS name
+ * or address that is in it (NULL: any of the cluster, or plain TCP).
+ * Errors that are known at once, with text. */
 int transport_connect(const struct sys_address *address, const char *expected,
                       struct security *security, struct transport **ret_transport,
                       struct wrong *wrong);

@@ -28,7 +28,7 @@ struct transport {
     bool pending;    /* more may be there than events tell of */
     int broken;      /* 0, or with what it ended */
     struct transport_peer peer;
-    char expected[TRANSPORT_NAME_SIZE]; /* "": anybody of the cluster */
+    char expected[256]; /* "": anybody of the cluster */
     char why[256];
 
     struct gate *gate; /* in which it waits, from the oldest on */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SAMPLES "svc://name, shm://1.2.3.4/name, ipc:///path or tcp://host:port"
+#define SAMPLES "svc://name, shm://1.2.3.4/name, ipc:///path, tcp://host:port or tls://host:port"
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -178,8 +178,9 @@ static int tcp_parse(const char *rest, struct address *address, struct wrong *wr
 
     if (!end || *at != ':')
         return wrong_set(wrong, -EINVAL,
-                         "tcp:// takes a host and a port, as tcp://127.0.0.1:7000 or "
-                         "tcp://[::1]:7000");
+                         "%s:// takes a host and a port, as %s://127.0.0.1:7000 or "
+                         "%s://[::1]:7000", address_scheme(address->kind),
+                         address_scheme(address->kind), address_scheme(address->kind));
     if (length >= sizeof(address->host))
         return wrong_set(wrong, -EINVAL, "the name of a host has up to %zu characters",
                          sizeof(address->host) - 1);
@@ -196,6 +197,21 @@ static int tcp_parse(const char *rest, struct address *address, struct wrong *wr
     return 0;
 }
 
+static int tls_parse(const char *rest, struct address *address, struct wrong *wrong) {
+    const char *at = strchr(rest, '@');
+    size_t length = at ? (size_t) (at - rest) : 0;
+
+    if (!at)
+        return tcp_parse(rest, address, wrong);
+    if (length < sizeof(address->expected))
+        memcpy(address->expected, rest, length);
+    if (length == 0 || !name_instance_valid(address->expected) || !*address->expected)
+        return wrong_set(wrong, -EINVAL,
+                         "'%.70s': before the '@' stands the name of a host by its certificate, 1 "
+                         "to 63 of A-Z a-z 0-9 . _ -", rest);
+    return tcp_parse(at + 1, address, wrong);
+}
+
 static const struct {
     const char *scheme;
     enum address_kind kind;
@@ -203,7 +219,8 @@ static const struct {
 } schemes[] = {
     { "svc", ADDRESS_SVC, svc_parse }, { "shm", ADDRESS_SHM, shm_parse },
     { "ipc", ADDRESS_IPC, ipc_parse }, { "tcp", ADDRESS_TCP, tcp_parse },
-    { "file", ADDRESS_IPC, ipc_parse }, { "topic", ADDRESS_SVC, topic_parse },
+    { "tls", ADDRESS_TLS, tls_parse }, { "file", ADDRESS_IPC, ipc_parse },
+    { "topic", ADDRESS_SVC, topic_parse },
 };
 
 int address_parse(const char *text, struct address *ret_address, struct wrong *wrong) {
@@ -251,7 +268,9 @@ char *address_format(const struct address *address, char buffer[ADDRESS_SIZE]) {
         (void) snprintf(buffer, ADDRESS_SIZE, "ipc://%s", address->path);
         break;
     case ADDRESS_TCP:
-        (void) snprintf(buffer, ADDRESS_SIZE, "tcp://%s%s%s:%u", brackets ? "[" : "",
+    case ADDRESS_TLS:
+        (void) snprintf(buffer, ADDRESS_SIZE, "%s://%s%s%s%s%s:%u", address_scheme(address->kind),
+                        address->expected, *address->expected ? "@" : "", brackets ? "[" : "",
                         address->host, brackets ? "]" : "", address->port);
         break;
     }

@@ -8,6 +8,9 @@
  *     ipc:///PATH  file:///PATH           absolute, as its bytes are (no %20), up to 107
  *     tcp://HOST:PORT                     1.2.3.4, [IPv6], or a host's name; port 0: for a server,
  *                                         one that is free
+ *     tls://HOST:PORT  tls://NAME@HOST:PORT
+ *                                         the same by TLS; NAME: the host that has to be there by
+ *                                         its certificate, else HOST
  */
 #pragma once
 
@@ -17,9 +20,9 @@
 #include "wire/name.h"
 #include "wire/wrong.h"
 
-#define ADDRESS_SIZE 320 /* room for any address as text */
+#define ADDRESS_SIZE 384 /* room for any address as text */
 
-enum address_kind { ADDRESS_SVC = 1, ADDRESS_SHM, ADDRESS_IPC, ADDRESS_TCP };
+enum address_kind { ADDRESS_SVC = 1, ADDRESS_SHM, ADDRESS_IPC, ADDRESS_TCP, ADDRESS_TLS };
 
 struct address {
     enum address_kind kind;
@@ -27,7 +30,8 @@ struct address {
     bool topic;        /* svc: it was written topic:// */
     uint32_t node;     /* shm */
     char path[108];    /* ipc */
-    char host[256];    /* tcp: without brackets */
+    char host[256];    /* tcp, tls: without brackets */
+    char expected[64]; /* tls: NAME, or "" */
     uint16_t port;
 };
 
@@ -37,5 +41,5 @@ int address_parse(const char *text, struct address *ret_address, struct wrong *w
 /* The text of an address that was parsed, in its one spelling; `buffer` is returned. */
 char *address_format(const struct address *address, char buffer[ADDRESS_SIZE]);
 
-/* "svc", "shm", "ipc" or "tcp". */
+/* "svc", "shm", "ipc", "tcp" or "tls". */
 const char *address_scheme(enum address_kind kind);

@@ -56,6 +56,12 @@ TEST(parts) {
     CHECK_EQ(address.port, 80);
     CHECK_STR(address_scheme(ADDRESS_IPC), "ipc");
     CHECK_STR(address_scheme(ADDRESS_TCP), "tcp");
+    CHECK_OK(address_parse("tls://beta@[fd00::2]:7000", &address, NULL));
+    CHECK_EQ(address.kind, ADDRESS_TLS);
+    CHECK_STR(address.expected, "beta");
+    CHECK_STR(address.host, "fd00::2");
+    CHECK_OK(address_parse("tls://10.0.0.2:7000", &address, NULL));
+    CHECK_STR(address.expected, "");
 }
 
 TEST(bad_ones_say_why) {
@@ -109,6 +115,11 @@ TEST(bad_ones_say_why) {
         { "tcp://a:", "no port" },
         { "tcp://a:07", "no port" },
         { "tcp://a:7x", "no port" },
+        { "tcp://a@b:7", "no host" },
+        { "tls://b", "tls:// takes a host and a port" },
+        { "tls://@b:7", "before the '@'" },
+        { "tls://0123456789012345678901234567890123456789012345678901234567890123@b:7",
+          "before the '@'" },
     };
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

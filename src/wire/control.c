@@ -176,7 +176,8 @@ static int addresses_check(char *const *addresses, size_t count, struct wrong *w
     for (size_t i = 0; i < count; i++) {
         if (address_parse(addresses[i], &address, wrong) < 0)
             return -EBADMSG;
-        if (address.kind != ADDRESS_IPC && address.kind != ADDRESS_TCP)
+        if (address.kind != ADDRESS_IPC && address.kind != ADDRESS_TCP &&
+            address.kind != ADDRESS_TLS)
             return wrong_set(wrong, -EBADMSG, "%s:// is no address of a socket",
                              address_scheme(address.kind));
     }

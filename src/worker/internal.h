@@ -187,6 +187,7 @@ struct tram_worker {
     struct tram_error error;
     char *bus;
     char name[32];
+    char *keys; /* NULL: as the environment says */
     uint32_t flags;
 
     /* What other threads write. */

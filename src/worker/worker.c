@@ -224,7 +224,10 @@ int tram_worker_new(const struct tram_worker_options *given, tram_worker **ret_w
         sys_program(worker->name, sizeof(worker->name));
     worker->flags = options.flags;
     worker->bus = options.bus ? strdup(options.bus) : NULL;
-    rc = (options.bus && !worker->bus) ? -ENOMEM : worker_jobs_make(worker, options.jobs_max);
+    worker->keys = options.keys ? strdup(options.keys) : NULL;
+    rc = (options.bus && !worker->bus) || (options.keys && !worker->keys)
+             ? -ENOMEM
+             : worker_jobs_make(worker, options.jobs_max);
     if (rc < 0)
         (void) fail_making(rc, "no memory for a worker");
     else
@@ -299,6 +302,7 @@ void worker_destroy(tram_worker *worker) {
         (void) pthread_mutex_destroy(&worker->life_lock);
     }
     free(worker->bus);
+    free(worker->keys);
     if (worker->forked) { /* libuv's part of it is not to be touched: it stays, and is no leak */
         worker->registry_next = graveyard;
         graveyard = worker;
@@ -340,6 +344,10 @@ tram_node *tram_worker_node(tram_worker *worker) {
 
 void *tram_worker_loop(tram_worker *worker) {
     return worker && !worker->forked ? &worker->loop : NULL;
+}
+
+const char *worker_keys(const tram_worker *worker) {
+    return worker->keys;
 }
 
 const char *tram_worker_name(const tram_worker *worker) {

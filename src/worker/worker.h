@@ -126,6 +126,9 @@ int worker_inner_io(tram_worker *worker, int fd, uint32_t events, tram_io_fn *fn
 /* Is this the thread that may use it? 0, -EXDEV or -ECHILD. */
 int worker_check(const tram_worker *worker);
 
+/* The file of keys that its options name, or NULL. */
+const char *worker_keys(const tram_worker *worker);
+
 /* Note an error for tram_worker_error(); returns `code`. */
 int worker_fail(tram_worker *worker, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -258,13 +258,18 @@ static void serve(void *arg) {
 
 /* Each process has loopback addresses of its own, so that no port is anybody else's. */
 const char *pair_address(const char *scheme) {
-    static char ipc[128], tcp[64];
+    static char ipc[128], tcp[64], tls[64];
     unsigned number = (unsigned) getpid();
 
     if (strcmp(scheme, "ipc") == 0) {
         CHECK(snprintf(ipc, sizeof(ipc), "ipc://%s/pair.sock", getenv("TRAM_DIR")) <
               (int) sizeof(ipc));
         return ipc;
+    }
+    if (strcmp(scheme, "tls") == 0) {
+        (void) snprintf(tls, sizeof(tls), "tls://pair@127.%u.%u.%u:7412",
+                        1 + (number >> 16 & 127), number >> 8 & 255, number & 255);
+        return tls;
     }
     (void) snprintf(tcp, sizeof(tcp), "tcp://127.%u.%u.%u:7411", 1 + (number >> 16 & 127),
                     number >> 8 & 255, number & 255);

@@ -48,7 +48,8 @@ struct pair_options {
     const char *journal;      /* a file; each request's payload is appended as it is answered */
 };
 
-/* Where it can serve, "ipc" or "tcp": an address of this test alone. */
+/* Where it can serve, "ipc", "tcp" or "tls": an address of this test alone. The last one is that of
+ * a host called "pair". */
 const char *pair_address(const char *scheme);
 
 /* Start one; it serves when this returns. */
