@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=60 label=noasan,notsan
+# test: timeout=180 label=noasan,notsan
 """The man pages against the header, the tool's --help and each other.
 
     tests/man_test.py                  first the rules on pages that were spoilt, then the pages

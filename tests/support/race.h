@@ -16,6 +16,7 @@
 
 #define LONGEST (400 * KIT_MS) /* a race with its fences, on a machine that is busy; … */
 #define PATIENCE (12 * KIT_S)  /* … and until something is seen that must be */
+#define BUSY     (6 * 1000000) /* fewer rounds in all that time: the sides did not run at once */
 
 typedef bool (*side)(struct litmus *litmus);
 
@@ -116,7 +117,9 @@ static void without(const char *label, side one, side other, bool visible) {
 
     printf("    without %s: %llu of %llu\n", label, (unsigned long long) seen,
            (unsigned long long) race.done);
-    if (demanded && seen == 0)
+    if (demanded && seen == 0 && race.done < BUSY)
+        printf("    too few: this machine is too busy to show it\n");
+    else if (demanded && seen == 0)
         FAIL("without %s nothing was seen: this test is blind", label);
 }
 
