@@ -105,7 +105,7 @@ void server_drained(struct worker_deferred *deferred) {
     if (sockets_drain(server))
         return;
     server->drain_told = true;
-    (void) tram_flush(tram_worker_node(server->endpoint.worker)); /* answers: before it goes */
+    worker_settle(server->endpoint.worker); /* answers: before it goes */
     if (server->drained)
         server->drained(server, server->arg);
 }

@@ -144,6 +144,8 @@ struct tram_worker {
     uint32_t batch_at, batch_count;
     int64_t batch_since;         /* when it came, if it has more than one; else 0 */
     bool quick;                  /* as far as the last such tells */
+    bool staged;                 /* something may be: releases wait for the flush, … */
+    uint32_t owed_count;         /* … these */
     struct worker_deferred *deferred;
     struct worker_source *sources;
     struct held_list later;      /* to be handed on before anything else */
@@ -156,6 +158,7 @@ struct tram_worker {
     uint32_t pumping;
     struct heap timers, inner_timers;
     struct tram_msg batch[MESSAGES_MAX];
+    struct tram_msg owed[MESSAGES_MAX];
 
     /* The rest of its own thread's. */
     tram_message_fn *on_message;

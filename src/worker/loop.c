@@ -82,7 +82,7 @@ static bool chores(tram_worker *worker) {
         if (!worker->forked)
             worker_parked_due(worker);
         if (!worker->forked && !worker_receives(worker))
-            (void) tram_flush(worker->node); /* its error comes again with the next send */
+            worker_settle(worker);
     }
     return any;
 }
@@ -152,7 +152,7 @@ int64_t worker_node_due(tram_worker *worker, bool receiving) {
     int64_t timeout;
 
     if (!receiving) {
-        (void) tram_flush(worker->node); /* its error comes again with the next send */
+        worker_settle(worker);
         return now + IDLE_NS;
     }
     timeout = tram_timeout(worker->node);
@@ -261,7 +261,7 @@ int worker_loop(tram_worker *worker) {
             return -ECHILD;
         code = stopped(worker);
         if (unlikely(code >= 0)) {
-            (void) tram_flush(worker->node); /* what handlers staged; its error comes again */
+            worker_settle(worker); /* what handlers staged */
             return (int) code;
         }
         if (!any)
@@ -285,8 +285,8 @@ int worker_turn_once(tram_worker *worker) {
         any |= turn(worker, 0);
     if (worker->forked)
         return -ECHILD;
-    if (worker->quick)
-        (void) tram_flush(worker->node); /* what handlers staged; its error comes again */
+    if (worker->staged)
+        worker_settle(worker);
     code = stopped(worker);
     if (code >= 0) {
         worker_call_attention(worker);

@@ -10,6 +10,9 @@
  * sender's next ones can come; should the process die then, they are lost to it as those are that
  * it was working on. Plain ones stay: nobody but the application may say that it had them.
  *
+ * Process, then commit: what a handler staged is accepted with the flush, and no message is
+ * released between the two. Once something is staged, releases wait for the end of the turn.
+ *
  * Copies are bounded (COPIES_MAX): more of `later` wait in their rings, and so do their senders;
  * more of `parked` make the oldest be refused at once.
  */
@@ -18,6 +21,34 @@
 #include <string.h>
 
 #include "worker/internal.h"
+
+/* ---- releasing ------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) void release_later(tram_worker *worker,
+                                                    const struct tram_msg *msg) {
+    if (worker->owed_count == MESSAGES_MAX)
+        worker_settle(worker);
+    worker->staged = true;
+    worker->owed[worker->owed_count++] = *msg;
+}
+
+/* The handler is done with it. */
+static inline void release(tram_worker *worker, const struct tram_msg *msg) {
+    if (unlikely(worker->staged))
+        release_later(worker, msg);
+    else
+        (void) tram_release(worker->node, msg); /* unless its channel was closed */
+}
+
+void worker_settle(tram_worker *worker) {
+    uint32_t count = worker->owed_count;
+
+    (void) tram_flush(worker->node); /* its error comes again with the next send */
+    worker->staged = false;
+    worker->owed_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        (void) tram_release(worker->node, &worker->owed[i]); /* as above */
+}
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
@@ -68,7 +99,7 @@ void held_release(tram_worker *worker, struct held *held) {
     if (held->message.copy)
         copy_free(worker, held->message.copy, held->message.msg.size);
     else
-        (void) tram_release(worker->node, &held->message.msg); /* unless its channel was closed */
+        release(worker, &held->message.msg);
     held_forget(worker, held);
 }
 
@@ -223,8 +254,10 @@ static void judge(tram_worker *worker) {
     worker->quick = worker_read_clock(worker) - since < worker->batch_count * QUICK_NS;
 }
 
-bool worker_more(const tram_worker *worker) {
-    return worker->batch_at < worker->batch_count && worker->quick && worker->pumping == 0;
+bool worker_stage(tram_worker *worker, bool more) {
+    more |= worker->batch_at < worker->batch_count && worker->quick && worker->pumping == 0;
+    worker->staged |= more;
+    return more;
 }
 
 /* ---- handing on ------------------------------------------------------------------------------ */
@@ -282,11 +315,13 @@ void worker_hand_on(tram_worker *worker, struct worker_port *port, struct held *
     port->on_message(port, &message);
     if (unlikely(worker->forked))
         return;
-    if (message.copy) {
-        if (!message.taken)
+    if (likely(!message.taken)) {
+        if (unlikely(message.copy))
             copy_free(worker, message.copy, message.msg.size);
-    } else if (!message.taken) {
-        (void) tram_release(worker->node, &message.msg); /* unless its channel was closed */
+        else if (unlikely(worker->staged) && !message.last)
+            release_later(worker, &message.msg);
+        else
+            (void) tram_release(worker->node, &message.msg); /* unless its channel was closed */
     }
     worker_after_handler(worker);
 }
@@ -303,7 +338,7 @@ static void hand_on_plain(tram_worker *worker, struct held *held, const struct t
     worker->on_message(worker, &own, worker->on_message_arg);
     if (unlikely(worker->forked))
         return;
-    (void) tram_release(worker->node, &own); /* unless its channel was closed */
+    release_later(worker, &own); /* for all we know, it staged something */
     worker_after_handler(worker);
 }
 
@@ -314,7 +349,7 @@ static void refuse(tram_worker *worker, struct held *held, const struct tram_msg
     if (held)
         held_release(worker, held);
     else
-        (void) tram_release(worker->node, msg); /* unless its channel was closed */
+        release(worker, msg);
     worker_after_handler(worker);
 }
 
@@ -394,6 +429,8 @@ void worker_messages_end(tram_worker *worker) {
     struct held_list *lists[] = {&worker->later, &worker->parked, &worker->plain};
     struct held *held;
 
+    if (worker->node && !worker->forked)
+        worker_settle(worker);
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         while ((held = held_first(lists[i]))) {
             free(held->message.copy);
@@ -421,6 +458,8 @@ int worker_receive(tram_worker *worker, int64_t look_ns) {
 
     if (worker->batch_since)
         judge(worker);
+    if (unlikely(worker->staged))
+        worker_settle(worker);
     count = tram_recv_batch(worker->node, worker->batch, MESSAGES_MAX, TRAM_HOLD, look_ns);
     if (likely(count > 0)) {
         if (count > 1)
@@ -454,6 +493,8 @@ bool worker_later(tram_worker *worker) {
         if (unlikely(worker_over(worker)))
             break;
     }
+    if (worker->staged && !worker->forked)
+        worker_settle(worker);
     return true;
 }
 
@@ -486,5 +527,7 @@ bool worker_messages(tram_worker *worker, int64_t look_ns) {
                 break;
         }
     }
+    if (unlikely(worker->staged) && !worker->forked)
+        worker_settle(worker);
     return true;
 }
