@@ -149,11 +149,11 @@ static bool greet(struct socket_link *me, struct inbound *in) {
 }
 
 static void hand(struct socket_link *me, struct inbound *in) {
-    bool first = !me->greeted;
+    bool first = !me->greeted, accepted = me->listener; /* before its owner closes it */
 
     if (first && !greet(me, in))
         return;
-    if (first && me->listener) /* it was told by the listener */
+    if (first && accepted) /* it was told by the listener */
         return;
     if (in->frame.kind == FRAME_ACK) {
         if (acknowledged(me, in) < 0)
