@@ -166,7 +166,9 @@ struct tram_worker {
     void (*stranger)(tram_worker *worker, const struct tram_msg *msg);
     bool (*hopeless)(const struct tram_msg *msg);
     struct held_list parked, plain;
-    uint64_t copies;             /* bytes of them that were copied out */
+    struct held_list outlived;   /* plain ones that were copied out, older than those */
+    uint64_t copies;             /* bytes of messages that were copied out */
+    uint64_t dropped;            /* plain ones, ever */
     struct held *free_held;
     struct watched *watched[PEERS];
     uint32_t watch_count, space_count;

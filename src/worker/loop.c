@@ -186,6 +186,8 @@ static bool fall_asleep(tram_worker *worker) {
     if (worker->parked.count > 0 && worker->stranger &&
         worker->parked.first->since + PARK_NS < due)
         due = worker->parked.first->since + PARK_NS;
+    if (worker->plain.count > 0 && worker->plain.first->since + PARK_NS < due)
+        due = worker->plain.first->since + PARK_NS;
     if (due <= worker->now || !worker_sources_sleep(worker))
         return false;
     store_ordered(&worker->outside.asleep, 1);
@@ -278,6 +280,7 @@ int worker_turn_once(tram_worker *worker) {
     bool any = false;
 
     wake_up(worker);
+    (void) worker_read_clock(worker); /* who calls may have been away for long */
     ask_uv(worker, UV_RUN_NOWAIT);
     if (!worker->forked)
         any = descriptors(worker);
