@@ -23,6 +23,8 @@
  *     -ECONNRESET    unknown: the server, or the connection, went with the request in hand; it may
  *                    have been executed or not. A one-way message over a socket ends so, too
  *     -ENOTCONN, -ECONNREFUSED   nobody serves the name; it was not executed
+ *     -ENOBUFS       the other end has 4,096 requests of this node in hand, or 64 MiB of them; it
+ *                    was not executed
  * Through shared memory a request that lies in the ring of a server with an ID of its own is kept
  * when that server dies, and handed to its successor, in order; what the dead one had in hand comes
  * again, marked (attempt in struct tram_view). With TRAM_CLIENT_WAIT the client waits for that.
@@ -182,9 +184,10 @@ TRAM_API tram_server *tram_server_free(tram_server *server);
 
 /* Hand over to a successor: the name goes, nothing new is taken, what is in hand may be answered.
  * Then `done` is called, if not NULL; free the server there. What is not taken waits in the rings
- * for the next server of that node; over sockets it fails as not executed. It lasts until the last
- * answer is taken: a client that waits without end inside a handler, and reads a stream of this
- * server, has to have a time-out. */
+ * for the next server of that node; over sockets, and of a request behind which 256 messages or
+ * 32 KiB of its node have come meanwhile, it fails as not executed. It lasts until the last answer
+ * is taken: a client that waits without end inside a handler, and reads a stream of this server,
+ * has to have a time-out. */
 TRAM_API int tram_server_drain(tram_server *server, void (*done)(tram_server *server, void *arg));
 
 /* Sessions, one after the other: NULL gives the first, NULL is the end. */

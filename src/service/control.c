@@ -33,7 +33,7 @@ static int keep(tram_session *session, const struct frame *frame, uint32_t code,
                 size_t size) {
     struct control *control;
 
-    if (session->controls >= CONTROLS_MAX)
+    if (session->controls >= CONTROLS_MAX || *session_unsent(session) + size > UNSENT_MAX)
         return -ENOBUFS;
     control = malloc(sizeof(*control) + size);
     if (!control)
@@ -47,6 +47,7 @@ static int keep(tram_session *session, const struct frame *frame, uint32_t code,
     *session->control_end = control;
     session->control_end = &control->next;
     session->controls++;
+    *session_unsent(session) += sizeof(*control) + size;
     return 0;
 }
 
@@ -78,6 +79,7 @@ bool control_flush(tram_session *session) {
         if (!session->control)
             session->control_end = &session->control;
         session->controls--;
+        *session_unsent(session) -= sizeof(*control) + control->size;
         free(control);
     }
     return true;
@@ -88,6 +90,7 @@ void control_drop(tram_session *session) {
 
     while ((control = session->control)) {
         session->control = control->next;
+        *session_unsent(session) -= sizeof(*control) + control->size;
         free(control);
     }
     session->control_end = &session->control;

@@ -15,14 +15,14 @@ struct inbox_message {
     struct held held;
 };
 
-/* What the layer deals with itself, or what the blocking call waits for, is not kept. */
+/* What the layer deals with itself, or what the blocking call waits for, is not kept. SYNC is: what
+ * it asks for is in the inbox, too. */
 static bool has_handler(struct endpoint *endpoint, const struct inbound *in) {
     struct tram_call *call;
 
     switch (in->frame.kind) {
     case FRAME_HELLO:
     case FRAME_WELCOME:
-    case FRAME_SYNC:
     case FRAME_SYNCED:
     case FRAME_BYE:
     case FRAME_INSPECT:

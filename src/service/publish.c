@@ -292,6 +292,7 @@ int tram_session_publish(tram_session *session, uint32_t event_code, const void 
 static void goes(struct subscriber *subscriber, bool away) {
     struct publisher *publisher = subscriber->publisher;
 
+    subscriber_drop_backlog(subscriber);
     subscriber->session = NULL;
     if (subscriber->durable && away) {
         publisher->kept = true;

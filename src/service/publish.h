@@ -123,6 +123,8 @@ void subscriber_send(struct subscriber *subscriber, const struct event *event);
 /* Send a message, or keep it: 0, -ENOMEM, or the link's error. */
 int subscriber_put(struct subscriber *subscriber, const struct frame *frame, uint32_t code,
                    const void *extra, const void *data, size_t size);
+/* What waits for it goes: its session does. */
+void subscriber_drop_backlog(struct subscriber *subscriber);
 /* There is room again. */
 void subscriber_flush(struct subscriber *subscriber);
 /* Can it take one more of this size without missing any? */

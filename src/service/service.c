@@ -19,7 +19,7 @@
 
 /* Tell who sent it; who can't be told (his ring is full) finds out by his time-out. What is no
  * question is not answered, so that two nodes never refuse each other's refusals. */
-static void stranger(tram_worker *worker, const struct tram_msg *msg) {
+void service_refuse(tram_worker *worker, const struct tram_msg *msg) {
     struct tram_meta meta = {0};
     struct frame frame, answer = {0};
 
@@ -50,6 +50,11 @@ static void stranger(tram_worker *worker, const struct tram_msg *msg) {
     }
     memcpy(meta.layer, &answer, sizeof(answer));
     (void) tram_sendv(tram_worker_node(worker), msg->from, &meta, NULL, 0, TRAM_NOWAIT, 0);
+}
+
+/* Is it a question that is refused as not executed? */
+bool service_refuses(const struct frame *frame) {
+    return frame->kind == FRAME_REQUEST || frame->kind == FRAME_GET || frame->kind == FRAME_SET;
 }
 
 /* A client's port is of one life of it only, and an answer for whoever asked in one. */
@@ -215,7 +220,7 @@ struct service *service_get(tram_worker *worker) {
     wheel_init(&service->wheel, worker_now(worker));
     service->ending.fn = ending;
     worker_ending_add(worker, &service->ending);
-    worker_set_stranger(worker, stranger, hopeless);
+    worker_set_stranger(worker, service_refuse, hopeless);
     worker_set_shared(worker, service);
     return service;
 }

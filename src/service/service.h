@@ -31,6 +31,10 @@
 #define CALLS_MAX          65536u
 #define CONTROLS_MAX        1024u /* control frames that wait for space, per session */
 #define TEXT_MAX           4096u /* of an error */
+#define REQUESTS_MAX       4096u /* deferred, of a node, … */
+#define REQUESTS_BYTES     (UINT64_C(64) << 20) /* … and bytes of them, or one */
+#define UNSENT_MAX         (UINT64_C(16) << 20) /* bytes of control frames and events that wait for
+                                                   space, of a node or connection */
 
 #define container_of(ptr, type, member) ((type *) (void *) ((char *) (ptr) -offsetof(type, member)))
 
@@ -64,6 +68,11 @@ struct service {
 
 /* What the endpoints of this worker share, made when it is first needed. NULL: no memory. */
 struct service *service_get(tram_worker *worker);
+
+/* Refuse a message for which there is no endpoint, as not executed; and is it of a kind for which
+ * this is all that there is to be said? */
+void service_refuse(tram_worker *worker, const struct tram_msg *msg);
+bool service_refuses(const struct frame *frame);
 
 /* Where names.c keeps what it has for this worker. NULL: no memory. */
 void **service_names(tram_worker *worker);
@@ -103,6 +112,9 @@ struct neighbour {                  /* a node that has sessions with endpoints o
     unsigned users;
     struct held *first, **end;
     uint64_t bytes;                 /* that came from it ever */
+    uint32_t requests;              /* of it that are deferred */
+    uint64_t request_bytes;
+    uint64_t unsent;                /* bytes that wait for space in its ring */
 };
 
 struct neighbour *neighbour_get(struct service *service, tram_id id);
@@ -115,7 +127,9 @@ void hold_release(struct held *held);
 /* The worker ends: what the application still has of it is copied out. */
 void hold_forget(struct service *service);
 /* A message came from there: has what is kept become too old? */
-void hold_passed(struct neighbour *neighbour, const struct inbound *in);
+void hold_passed(struct service *service, struct neighbour *neighbour, uint64_t seq, size_t size);
+/* Is one that came as number `seq`, behind `bytes`, too old when number `now` comes? */
+bool hold_is_old(const struct neighbour *neighbour, uint64_t seq, uint64_t bytes, uint64_t now);
 
 /* ---- endpoints (endpoint.c, inbox.c) --------------------------------------------------------- */
 
@@ -170,6 +184,9 @@ void endpoint_deinit(struct endpoint *endpoint);
 /* A message of somebody without a session here: a server makes one. NULL: there is to be none. */
 tram_session *endpoint_stranger(struct endpoint *endpoint, const struct inbound *in);
 
+/* Past its deadline: it is dropped, and counted. */
+bool endpoint_expired(struct endpoint *endpoint, const struct inbound *in);
+
 /* A message for it. */
 void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inbound *in);
 /* The same, where a blocking call is on the way. True: kept for later. */
@@ -210,6 +227,7 @@ struct tram_session {
     uint32_t calls;                 /* that it has under way */
     struct control *control, **control_end;
     uint32_t controls;
+    uint64_t unsent;                /* over a socket: as a neighbour has it */
     struct neighbour *neighbour;    /* over shared memory */
     struct target *target;          /* of a client: which server it is */
     struct tram_party party;
@@ -242,6 +260,10 @@ void session_control(tram_session *session, struct frame frame, uint32_t code, c
 /* … with room again: true: all went. */
 bool control_flush(tram_session *session);
 void control_drop(tram_session *session);
+/* What waits for space is counted for all sessions of a node together, or of a connection. */
+static inline uint64_t *session_unsent(tram_session *session) {
+    return session->neighbour ? &session->neighbour->unsent : &session->unsent;
+}
 
 static inline struct frame session_frame(const tram_session *session, enum frame_kind kind,
                                          uint64_t correlation) {
@@ -364,6 +386,7 @@ struct tram_request {
     tram_draft *draft;              /* of the answer, open */
     struct tram_request *next, **link; /* of the session; or free */
     struct held held;
+    struct neighbour *neighbour;    /* that it is counted at, while it is deferred; or NULL */
     struct endpoint *endpoint;      /* NULL: it went */
 };
 
@@ -398,6 +421,8 @@ void drain_check(struct endpoint *endpoint);
 /* A server begins: what a predecessor on this worker left for it. */
 void drain_inherit(struct endpoint *endpoint);
 void drain_forget(struct service *service);
+/* A message of number `seq` came from there. */
+void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq);
 
 /* ---- both ends of struct tram_view (view.c) -------------------------------------------------- */
 
