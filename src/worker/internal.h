@@ -154,6 +154,7 @@ struct tram_worker {
     uint32_t since_look;         /* … and since a turn looked at timers and descriptors */
     bool forked;
     bool spins, never_sleeps, sleeping;
+    bool looks;                  /* this turn is one of many: another look follows at once */
     bool inner_ready, outer_ready;
     uint32_t pumping;
     struct heap timers, inner_timers;

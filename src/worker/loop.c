@@ -102,6 +102,7 @@ static bool turn(tram_worker *worker, int64_t look_ns) {
     int64_t pause = 0;
     bool any = false;
 
+    worker->looks = look_ns > 0;
     if (unlikely(worker_interrupted(worker))) {
         any = attend(worker);
         if (worker_over(worker))
@@ -266,7 +267,9 @@ int worker_loop(tram_worker *worker) {
             worker_settle(worker); /* what handlers staged */
             return (int) code;
         }
-        if (!any)
+        if (any)
+            worker->spun_from = 0;
+        else
             rest(worker);
         if (unlikely(worker->forked))
             return -ECHILD;
