@@ -443,6 +443,9 @@ static inline void trace_leave(void) {
 static inline const uint8_t *trace_of(const struct inbound *in) {
     return in->frame.flags & FRAME_TRACE ? in->extra.trace : NULL;
 }
+static inline bool trace_on(void) {
+    return __atomic_load_n(&trace_used, __ATOMIC_RELAXED);
+}
 /* The id to send along; NULL: none. */
 const uint8_t *trace_current(void);
 
