@@ -36,7 +36,8 @@ group()
     coverage) echo gcovr ;;
     deb) echo build-essential debhelper dh-python dpkg-dev lintian mmdebstrap python3 xz-utils ;;
     bench)
-        echo python3 libzmq3-dev libnng-dev iceoryx libiceoryx-posh-dev libiceoryx-binding-c-dev
+        echo python3 libzmq3-dev libsystemd-dev libnng-dev iceoryx libiceoryx-posh-dev
+        echo libiceoryx-binding-c-dev
         ;;
     *)
         echo "need.sh: unknown group '$1'" >&2
