@@ -567,8 +567,7 @@ def read_second():
     for name in ("worker.h", "service.h", "protobuf.h"):
         with open(os.path.join(TOP, "include", "tram", name), encoding="utf-8") as file:
             text += file.read()
-    # The pages about events come with them.
-    return re.sub(r"/\* -+ events -.*?(?=/\* -+ names -)", "", text, flags=re.S)
+    return text
 
 
 def read_helps():
