@@ -219,6 +219,7 @@ struct tram_session {
     bool refused;                   /* … there is none at that node, though that runs */
     bool broken;                    /* to be ended: its control frames can't be kept */
     bool syncing;                   /* SYNC went, SYNCED has not come yet */
+    bool greeted;                   /* a server's: HELLO said who the client is */
     bool told;                      /* online, by the last on_session() or on_state() */
     uint32_t syncs;                 /* number of the last SYNC */
     tram_session *next, **prev;     /* of the endpoint */

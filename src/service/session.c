@@ -240,6 +240,7 @@ int session_read_hello(tram_session *session, const struct inbound *in) {
     session->party.program = program;
     session->party.name = name;
     session->party.pid = session->link->pid ? session->link->pid : hello.pid;
+    session->greeted = true;
     return 0;
 }
 
@@ -286,7 +287,9 @@ static void on_down(struct link *link, int why) {
 static void on_up(struct link *link, int32_t pid) {
     tram_session *session = link->context;
 
-    session->party.pid = pid ? pid : session->party.pid;
+    /* The node may be of another process by now than the client that this session is of. */
+    if (pid != 0 && !session->greeted)
+        session->party.pid = pid;
     if (!session->endpoint->server)
         client_up(session);
 }
