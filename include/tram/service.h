@@ -155,6 +155,8 @@ struct tram_server_options {
                                       before it is cut off; 0: 1 s */
     const void *descriptors;       /* a serialized google.protobuf.FileDescriptorSet, for tools */
     size_t descriptors_size;       /* up to 1 MiB */
+    uint64_t sockets_held_max;     /* bytes that all its connections together make it hold; those
+                                      that hold most are ended when it is more; 0: 256 MiB */
 };
 
 #define TRAM_SERVER_NO_SHM    0x01u /* by the given addresses only */
@@ -162,7 +164,7 @@ struct tram_server_options {
 
 #ifdef __cplusplus
 #define TRAM_SERVER_OPTIONS_INIT                                                                   \
-    { sizeof(struct tram_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(struct tram_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #else
 #define TRAM_SERVER_OPTIONS_INIT { .struct_size = sizeof(struct tram_server_options) }
 #endif

@@ -47,7 +47,7 @@ static int keep(tram_session *session, const struct frame *frame, uint32_t code,
     *session->control_end = control;
     session->control_end = &control->next;
     session->controls++;
-    *session_unsent(session) += sizeof(*control) + size;
+    session_waits(session, (int64_t) (sizeof(*control) + size));
     return 0;
 }
 
@@ -79,7 +79,7 @@ bool control_flush(tram_session *session) {
         if (!session->control)
             session->control_end = &session->control;
         session->controls--;
-        *session_unsent(session) -= sizeof(*control) + control->size;
+        session_waits(session, -(int64_t) (sizeof(*control) + control->size));
         free(control);
     }
     return true;
@@ -90,7 +90,7 @@ void control_drop(tram_session *session) {
 
     while ((control = session->control)) {
         session->control = control->next;
-        *session_unsent(session) -= sizeof(*control) + control->size;
+        session_waits(session, -(int64_t) (sizeof(*control) + control->size));
         free(control);
     }
     session->control_end = &session->control;

@@ -30,6 +30,13 @@
  * at once, where that is known. */
 int socket_connect(tram_worker *worker, const struct address *address, struct link **ret_link);
 
+/* How much all connections of a server may hold together: those that hold most are ended when it is
+ * more. A listener and its connections keep it; unref takes NULL. */
+struct socket_budget;
+struct socket_budget *socket_budget_new(uint64_t max);
+struct socket_budget *socket_budget_unref(struct socket_budget *budget);
+uint64_t socket_budget_used(const struct socket_budget *budget);
+
 struct socket_listener;
 
 /* Somebody connected and said hello, which is *in. Give the link an owner and a context, or return
@@ -37,10 +44,11 @@ struct socket_listener;
 typedef bool socket_link_fn(struct link *link, struct inbound *in, void *context);
 
 /* Listen. A UNIX socket that nobody listens at any more is replaced. At most `links_max` at a time;
- * who comes then is not accepted until another goes. -EADDRINUSE: somebody listens there.
- * -EACCES: tcp beyond loopback. */
+ * who comes then is not accepted until another goes. `budget` may be NULL. -EADDRINUSE: somebody
+ * listens there. -EACCES: tcp beyond loopback. */
 int socket_listen(tram_worker *worker, const struct address *address, uint32_t links_max,
-                  socket_link_fn *fn, void *context, struct socket_listener **ret_listener);
+                  struct socket_budget *budget, socket_link_fn *fn, void *context,
+                  struct socket_listener **ret_listener);
 
 /* The address as it came out: with the port that the system chose. */
 const char *socket_listener_address(const struct socket_listener *listener);

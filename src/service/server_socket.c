@@ -11,9 +11,11 @@
 #include "service/server.h"
 
 #define SOCKETS_MAX 16 /* that the daemon takes of a name */
+#define HELD_MAX    (UINT64_C(256) << 20) /* bytes that all connections make it hold */
 
 struct server_sockets {
     int count;
+    struct socket_budget *budget;
     struct socket_listener *listeners[SOCKETS_MAX];
     const char *addresses[SOCKETS_MAX + 1];
 };
@@ -77,7 +79,7 @@ static int listen_at(tram_server *server, const char *text) {
 
     if (rc == 0)
         rc = socket_listen(server->endpoint.worker, &address, server->sessions_max + WAITING_MAX,
-                           greeted, server, &sockets->listeners[sockets->count]);
+                           sockets->budget, greeted, server, &sockets->listeners[sockets->count]);
     if (rc < 0)
         return worker_fail(server->endpoint.worker, rc, "cannot listen at '%.150s': %s", text,
                            why_not(rc));
@@ -117,8 +119,13 @@ int server_listen(tram_server *server) {
     if (server->sockets || !server->addresses[0])
         return 0;
     server->sockets = calloc(1, sizeof(*server->sockets));
-    if (!server->sockets)
+    if (server->sockets)
+        server->sockets->budget = socket_budget_new(
+            server->options.sockets_held_max ? server->options.sockets_held_max : HELD_MAX);
+    if (!server->sockets || !server->sockets->budget) {
+        server_listen_no_more(server);
         return worker_fail(server->endpoint.worker, -ENOMEM, "no memory for a server");
+    }
     for (char **text = server->addresses; rc == 0 && *text; text++)
         rc = listen_at(server, *text);
     if (rc == 0)
@@ -138,6 +145,7 @@ void server_listen_no_more(tram_server *server) {
     server->sockets = NULL;
     for (int i = 0; sockets && i < sockets->count; i++)
         (void) socket_listener_free(sockets->listeners[i]);
+    (void) socket_budget_unref(sockets ? sockets->budget : NULL);
     free(sockets);
 }
 

@@ -265,6 +265,11 @@ void control_drop(tram_session *session);
 static inline uint64_t *session_unsent(tram_session *session) {
     return session->neighbour ? &session->neighbour->unsent : &session->unsent;
 }
+static inline void session_waits(tram_session *session, int64_t bytes) {
+    *session_unsent(session) += (uint64_t) bytes;
+    if (session->link->ops->hold)
+        session->link->ops->hold(session->link, bytes);
+}
 
 static inline struct frame session_frame(const tram_session *session, enum frame_kind kind,
                                          uint64_t correlation) {

@@ -24,6 +24,7 @@ struct socket_listener {
     struct address address;
     char text[ADDRESS_SIZE];
     uint32_t links, links_max;
+    struct socket_budget *budget;
     struct socket_link *waiting, **waiting_end; /* for a hello, the oldest first */
     uint32_t waiting_count;
     bool closed;
@@ -128,6 +129,7 @@ static void accepted(struct socket_listener *me, int fd) {
     if (!link)
         return;
     link->pid = pid;
+    socket_budget_join(socket_of(link), me->budget);
     me->links++;
     wait_for_hello(me, socket_of(link));
 }
@@ -164,8 +166,10 @@ bool socket_listener_greeted(struct socket_listener *me, struct socket_link *lin
 }
 
 static void maybe_free(struct socket_listener *me) {
-    if (me->closed && me->links == 0)
-        free(me);
+    if (!me->closed || me->links > 0)
+        return;
+    (void) socket_budget_unref(me->budget);
+    free(me);
 }
 
 void socket_listener_left(struct socket_listener *me, struct socket_link *link) {
@@ -198,7 +202,8 @@ static int start(struct socket_listener *me, struct sys_address *where) {
 }
 
 int socket_listen(tram_worker *worker, const struct address *address, uint32_t links_max,
-                  socket_link_fn *fn, void *context, struct socket_listener **ret_listener) {
+                  struct socket_budget *budget, socket_link_fn *fn, void *context,
+                  struct socket_listener **ret_listener) {
     struct socket_listener *me;
     struct sys_address where;
     int rc = resolve(address, &where);
@@ -215,6 +220,7 @@ int socket_listen(tram_worker *worker, const struct address *address, uint32_t l
         .fd = -1,
         .address = *address,
         .links_max = links_max,
+        .budget = socket_budget_ref(budget),
     };
     me->waiting_end = &me->waiting;
     rc = start(me, &where);

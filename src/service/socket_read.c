@@ -19,6 +19,7 @@
 
 struct taken {
     struct socket_link *link;          /* NULL: it is closed */
+    struct socket_budget *budget;      /* … which goes on to count it */
     struct taken *next, **at;
     size_t size;
     bool oneway;
@@ -36,6 +37,7 @@ void *socket_take(struct inbound *in, const void **ret_data) {
     if (!taken)
         return NULL;
     taken->link = me;
+    taken->budget = NULL;
     taken->size = in->size + KEPT_EACH;
     taken->oneway = in->frame.kind == FRAME_ONEWAY;
     if (in->size > 0)
@@ -46,6 +48,7 @@ void *socket_take(struct inbound *in, const void **ret_data) {
         taken->next->at = &taken->next;
     me->taken = taken;
     me->taken_bytes += taken->size;
+    socket_account(me);
     in->kept = true;
     *ret_data = taken->bytes;
     return taken;
@@ -63,18 +66,24 @@ void socket_release(tram_worker *worker, void *held) {
         if (taken->next)
             taken->next->at = taken->at;
         me->taken_bytes -= taken->size;
+        socket_account(me);
         if (taken->oneway)
             handed_on(me);
         if (me->paused && !socket_keeps_too_much(me))
             socket_look_again(me); /* source_turn() goes on reading */
     }
+    socket_budget_release(taken->budget, taken->size);
     free(taken);
 }
 
 void socket_orphan_taken(struct socket_link *me) {
-    for (struct taken *taken = me->taken; taken; taken = taken->next)
+    for (struct taken *taken = me->taken; taken; taken = taken->next) {
         taken->link = NULL;
+        taken->budget = socket_budget_inherit(me->budget, taken->size);
+    }
     me->taken = NULL;
+    me->taken_bytes = 0;
+    socket_account(me);
 }
 
 /* ---- acknowledging one-way messages ---------------------------------------------------------- */
@@ -182,7 +191,10 @@ static int64_t next_frame(struct socket_link *me, struct inbound *in) {
         /* As much again as there is, not what the head promises. */
         size_t more = whole - there < there + IN_ROOM ? whole - there : there + IN_ROOM;
 
-        return buffer_grow(&me->in, more, IN_SIZE, me->pinned) ? 0 : -ENOMEM;
+        if (!buffer_grow(&me->in, more, IN_SIZE, me->pinned))
+            return -ENOMEM;
+        socket_account(me);
+        return 0;
     }
     at += sizeof(head);
     in->frame = head.frame;
@@ -269,6 +281,7 @@ void socket_parse(struct socket_link *me) {
     }
     if (socket_gathered(me) > 0 && me->busy == 0)
         socket_flush(me);
+    socket_account(me);
 }
 
 bool socket_receive(struct socket_link *me) {

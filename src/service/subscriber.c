@@ -36,8 +36,7 @@ static int send_now(struct subscriber *subscriber, const struct frame *frame, ui
 
 static int keep(struct subscriber *subscriber, const struct frame *frame, uint32_t code,
                 const void *extra, const void *data, size_t size) {
-    uint64_t *unsent = session_unsent(subscriber->session);
-    struct backlog *waits = *unsent + size > UNSENT_MAX
+    struct backlog *waits = *session_unsent(subscriber->session) + size > UNSENT_MAX
                                 ? NULL /* with all that it has subscribed to */
                                 : malloc(sizeof(*waits) + frame->extra + size);
 
@@ -54,7 +53,7 @@ static int keep(struct subscriber *subscriber, const struct frame *frame, uint32
     *subscriber->end = waits;
     subscriber->end = &waits->next;
     subscriber->bytes += waits->size;
-    *unsent += sizeof(*waits) + waits->size;
+    session_waits(subscriber->session, (int64_t) (sizeof(*waits) + waits->size));
     return 0;
 }
 
@@ -65,7 +64,7 @@ static void drop_oldest(struct subscriber *subscriber) {
     if (!subscriber->first)
         subscriber->end = &subscriber->first;
     subscriber->bytes -= waits->size;
-    *session_unsent(subscriber->session) -= sizeof(*waits) + waits->size;
+    session_waits(subscriber->session, -(int64_t) (sizeof(*waits) + waits->size));
     free(waits);
 }
 
