@@ -178,11 +178,12 @@ static void hand(struct socket_link *me, struct inbound *in) {
  * there is room for some more; or -EBADMSG, -ENOMEM. */
 static int64_t next_frame(struct socket_link *me, struct inbound *in) {
     size_t there = me->in.end - me->in.start, whole;
-    const uint8_t *at = me->in.bytes + me->in.start;
     struct socket_head head;
+    const uint8_t *at;
 
     if (there < sizeof(head))
-        return 0;
+        return 0; /* nor a buffer, if a blocking call has read all that was there */
+    at = me->in.bytes + me->in.start;
     memcpy(&head, at, sizeof(head));
     if (head.size > (me->greeted ? SOCKET_MAX : HELLO_SIZE))
         return -EBADMSG;
