@@ -24,8 +24,9 @@ group()
         echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler libprotobuf-dev
         ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh;
-            # of cores: gdb
-        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb
+            # of cores: gdb; of unit files: systemd
+        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb \
+            systemd
         ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools
