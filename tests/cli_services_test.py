@@ -235,6 +235,25 @@ def listed_events():
     end(pub)
 
 
+def removed(hello):
+    """What a publisher that was killed leaves goes with its node."""
+    sub = Lines("sub", "--durable", "log", "hello")
+    until = time.monotonic() + 20 * SCALE
+    while ("durable" not in tram("ls", "clients", "hello")[0]) and time.monotonic() < until:
+        pass
+    end(hello)
+    end(sub.process)
+    path = json.loads(tram("ls", "services", "--json")[0])["path"]
+
+    def of_hello():
+        names = os.listdir(os.path.join(path, "events"))
+        return sorted("@" in name for name in names if name.startswith("1.1.7.1-"))
+
+    same("a ring and a reader are left", of_hello(), [False, True])
+    tram("rm", "--force", "1.1.7.1")
+    same("they go with the node", of_hello(), [])
+
+
 def described():
     text = tram("describe", "ranking")[0]
     same("a method", "tram.example.Ranking.Best(tram.example.Limit)" in text, True)
@@ -258,7 +277,7 @@ def main():
     without_a_daemon()
     start("tramd", stderr=subprocess.DEVNULL)
     ranking = start("typed_server")
-    start("service_hello_server")
+    hello = start("service_hello_server")
     for name in ("ranking", "hello"):
         tram("wait", "--timeout", PATIENCE, name)
     lists()
@@ -271,6 +290,7 @@ def main():
     events()
     stopped(ranking)
     follows(ranking)
+    removed(hello)
     print(*complaints, sep="\n")
     return 1 if complaints else 0
 
