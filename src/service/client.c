@@ -165,8 +165,7 @@ tram_client *tram_client_free(tram_client *client) {
         tram_session *session = endpoint->sessions;
 
         drafts_orphan(session);
-        session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL,
-                        0);
+        session_bye(session);
         calls_forget(endpoint, session);
         session_end(session, -ECANCELED);
     }

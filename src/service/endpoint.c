@@ -13,7 +13,8 @@
 
 #define CLOSE_NS INT64_C(1000000000) /* to its deadline: then the clock is read for a message */
 
-/* A session whose control frames can't be kept any more. */
+/* A session whose control frames can't be kept any more: that there are no more is told, if need be
+ * later. */
 static bool end_broken(struct endpoint *endpoint) {
     tram_session *session = endpoint->sessions;
 
@@ -21,7 +22,11 @@ static bool end_broken(struct endpoint *endpoint) {
         session = session->next;
     if (!session)
         return false;
-    session->broken = false;
+    if (session->broken == BROKEN_TELL) {
+        control_drop(session);
+        session_bye(session);
+    }
+    session->broken = BROKEN_NOT;
     if (endpoint->server)
         session_end(session, -ECONNRESET);
     else

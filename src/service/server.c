@@ -25,11 +25,8 @@ static void refuse(struct endpoint *endpoint, const struct inbound *in) {
     struct frame frame = {.kind = FRAME_BYE,
                           .port = (uint32_t) (in->frame.correlation >> 32),
                           .correlation = (uint64_t) endpoint->port.port << 32};
-    struct tram_meta meta = {0};
 
-    memcpy(meta.layer, &frame, sizeof(frame));
-    (void) tram_sendv(tram_worker_node(endpoint->worker), in->from, &meta, NULL, 0, TRAM_NOWAIT,
-                      0); /* who can't be told finds out by his time-out */
+    farewell_say(endpoint->service, in->from, &frame, 0);
 }
 
 /* In a blocking call nobody can be told: then notice() does it, before its messages come. */
@@ -69,7 +66,7 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     else if (runs) /* from before we were there: who has gone since is known by the refusal */
         (void) session_hello(session, FRAME_WELCOME);
     if (!runs) { /* nobody will tell of its end */
-        session->broken = true;
+        session->broken = BROKEN_GONE;
         worker_defer(endpoint->worker, &endpoint->notice);
     }
     server_introduce(session);
@@ -301,7 +298,7 @@ void server_goodbye(tram_session *session) {
 
     if (session->link->ops->keeps) {
         if (!session->endpoint->draining)
-            session_control(session, frame, 0, NULL, 0);
+            session_bye(session);
         return;
     }
     frame.flags = FRAME_FAILED;

@@ -58,6 +58,9 @@ struct service {
     struct tram_request *abandoned; /* of endpoints that went; the application has them */
     struct neighbour *neighbours;   /* hold.c */
     uint64_t waiting;               /* bytes in inboxes */
+    struct farewell *farewells;     /* control.c */
+    tram_timer *again;              /* of what failed for a reason that passes */
+    bool again_set;
     struct orphan *orphans;         /* drain.c */
     uint32_t hot_sockets;           /* link_socket.c */
     struct tram_request *free_requests;
@@ -83,6 +86,10 @@ void service_timeout(struct service *service, struct wheel_entry *entry, int64_t
 /* Run worker_pump() for this endpoint until *done. */
 int service_pump(struct service *service, struct endpoint *endpoint, const bool *done,
                  int64_t deadline);
+
+/* Did a send fail for a reason that passes without anybody telling when (no memory)? Then what
+ * waits is tried again soon. */
+bool service_retries(struct service *service, int rc);
 
 /* A deadline out of a time-out as the header has them; `otherwise` for 0. */
 int64_t service_deadline(struct service *service, int64_t timeout_ns, int64_t otherwise);
@@ -115,6 +122,7 @@ struct neighbour {                  /* a node that has sessions with endpoints o
     uint32_t requests;              /* of it that are deferred */
     uint64_t request_bytes;
     uint64_t unsent;                /* bytes that wait for space in its ring */
+    struct farewell *farewell;      /* to it; NULL: none (control.c) */
 };
 
 struct neighbour *neighbour_get(struct service *service, tram_id id);
@@ -206,6 +214,12 @@ enum session_state {
     SESSION_DEAD,    /* taken out of everything; memory goes with the turn */
 };
 
+enum session_broken {
+    BROKEN_NOT,
+    BROKEN_GONE, /* there is nobody to be told */
+    BROKEN_TELL, /* its control frames can't be kept */
+};
+
 struct control;
 
 struct tram_session {
@@ -217,7 +231,7 @@ struct tram_session {
     bool space_came;                /* … and came while a blocking call was on the way */
     bool fresh;                     /* of a client: whether its server runs is not known yet */
     bool refused;                   /* … there is none at that node, though that runs */
-    bool broken;                    /* to be ended: its control frames can't be kept */
+    uint8_t broken;                 /* enum session_broken: to be ended */
     bool syncing;                   /* SYNC went, SYNCED has not come yet */
     bool greeted;                   /* a server's: HELLO said who the client is */
     bool told;                      /* online, by the last on_session() or on_state() */
@@ -270,6 +284,15 @@ static inline void session_waits(tram_session *session, int64_t bytes) {
     if (session->link->ops->hold)
         session->link->ops->hold(session->link, bytes);
 }
+/* The session ends: what waits is dropped; but if BYE is the last of it, it still goes. */
+void control_leave(tram_session *session);
+/* Tell the other side that it ends. */
+void session_bye(tram_session *session);
+/* A frame without a session: as those, it waits for space. */
+void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code);
+void farewells_forget(struct service *service);
+/* Try again what waits, of all sessions. */
+void controls_again(struct service *service);
 
 static inline struct frame session_frame(const tram_session *session, enum frame_kind kind,
                                          uint64_t correlation) {

@@ -145,7 +145,7 @@ void session_end(tram_session *session, int status) {
     inbox_drop(endpoint, session);
     drafts_orphan(session);
     requests_orphan(session);
-    control_drop(session);
+    control_leave(session);
     if (session->link->ops->unknown)
         session->party.unknown = (uint32_t) session->link->ops->unknown(session->link);
     session->link->ops->close(session->link);
@@ -333,7 +333,7 @@ tram_session *tram_session_free(tram_session *session) {
         return NULL;
     session->told = false; /* who ends it need not be told */
     drafts_orphan(session); /* or the channel is closed to us */
-    session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL, 0);
+    session_bye(session);
     if (session->state != SESSION_DEAD) {
         calls_forget(session->endpoint, session);
         session_end(session, -ECANCELED);

@@ -46,7 +46,7 @@ void sync_arrived(tram_session *session, const struct inbound *in) {
         count++;
     list = malloc((count + 1) * sizeof(*list));
     if (!list) {
-        session->broken = true;
+        session->broken = BROKEN_TELL;
         worker_defer(session->endpoint->worker, &session->endpoint->notice);
         return;
     }

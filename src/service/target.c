@@ -106,7 +106,7 @@ static struct target *target_find(tram_client *client, const char *name) {
 
 static void leave(tram_session *session, int status) {
     drafts_orphan(session); /* or the channel is closed to us */
-    session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL, 0);
+    session_bye(session);
     session_end(session, status);
 }
 
@@ -309,7 +309,7 @@ static void lose(tram_session *session) {
 
     session->state = SESSION_LOST;
     session->fresh = false;
-    control_drop(session);
+    control_leave(session);
     worker_defer(client->endpoint.worker, &client->endpoint.notice);
     worker_defer(client->endpoint.worker, &client->flush_defer);
     calls_lost(&client->endpoint, session);
