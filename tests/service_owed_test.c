@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is owed when rings, or the memory of the bus, are full: that a session is over. Server and client are two workers of this
+ * What is owed when rings, or the memory of the bus, are full: that a session is over, and one-way
+ * messages that were accepted before there was a server. Server and client are two workers of this
  * process, each of which reads when the test lets it.
  */
 // test: timeout=120
@@ -12,6 +13,7 @@
 
 #include "harness.h"
 #include "support/pair.h"
+#include "support/tramd.h"
 #include "tram/service.h"
 
 #define NODE    TRAM_ID(1, 1, 6, 1)
@@ -259,4 +261,56 @@ TEST(session_that_ends_without_memory_is_told) {
     full = false;
     BOTH_UNTIL(ends == 3);
     done();
+}
+
+/* ---- what was accepted before there was a server --------------------------------------------- */
+
+TEST(one_way_messages_wait_for_memory) {
+    tram_client *client = client_with(TRAM_CLIENT_WAIT, 0);
+
+    for (int i = 0; i < 40; i++)
+        CHECK_OK(tram_client_send(client, 1, block, sizeof(block), NULL));
+    serve_it(TRAM_SERVER_NO_DAEMON);
+    for (int i = 0; i < 40; i++) {
+        full = true;
+        pair_turn(here);
+        full = false;
+        pair_turn(there);
+    }
+    BOTH_UNTIL(messages == 40);
+    done();
+}
+
+TEST(one_way_message_that_is_too_large_is_counted) {
+    static char large[100000];
+    tram_client *client = client_with(TRAM_CLIENT_WAIT, 0);
+
+    CHECK_OK(tram_client_send(client, 1, large, sizeof(large), NULL));
+    CHECK_OK(tram_client_send(client, 1, "x", 1, NULL));
+    serve_it(TRAM_SERVER_NO_DAEMON);
+    BOTH_UNTIL(messages == 1 && online == 1);
+    (void) tram_server_free(server);
+    BOTH_UNTIL(offline == 1);
+    CHECK_EQ(unknown, 1);
+    done();
+}
+
+TEST(one_way_message_to_whoever_will_serve_it_is_kept) {
+    struct tram_client_options options = TRAM_CLIENT_OPTIONS_INIT;
+    pid_t daemon = tramd_start(NULL);
+    tram_client *client;
+    int rc, sent = 0;
+
+    here = small_worker(0);
+    CHECK_OK(tram_client_new(here, "svc://owed", &options, &client));
+    while ((rc = tram_client_send(client, 1, "x", 1, NULL)) == 0) { /* until it is known */
+        sent++;
+        pair_turn(here);
+    }
+    CHECK_ERR(rc, -ENOTCONN);
+    CHECK(sent > 0);
+    serve_it(0);
+    BOTH_UNTIL(messages == sent);
+    done();
+    test_kill(daemon);
 }

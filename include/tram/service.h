@@ -116,7 +116,9 @@ struct tram_party {
     int32_t pid;           /* over ipc:// as the kernel says, over tcp:// as it says itself */
     int error;             /* TRAM_STATE_REFUSED: a negative errno; `pid` and `program` hold it */
     uint32_t unknown;      /* TRAM_STATE_OFFLINE, on_session: one-way messages of ours to it that
-                              the end of a socket cut off: nobody knows whether they arrived */
+                              the end of a socket cut off: nobody knows whether they arrived. Also
+                              those that had waited here for it, and were larger than its ring may
+                              be: they did not */
 };
 
 /* Handlers of a server; each may be NULL. */
@@ -302,7 +304,8 @@ TRAM_API int tram_client_ask(tram_client *client, uint32_t code, const void *dat
 TRAM_API tram_call *tram_call_free(tram_call *call);
 
 /* One way: accepted is 0. Over shared memory it arrives. What waits here for a server to come
- * (TRAM_CLIENT_WAIT) goes with the client if none does. Over a socket it is on its way; when the
+ * (TRAM_CLIENT_WAIT, or it was not known yet whether there is one) goes with the client if none
+ * does. Over a socket it is on its way; when the
  * connection ends, `unknown` in struct tram_party says how many of the messages sent through it
  * nobody can say of whether they arrived: never fewer than were lost. */
 TRAM_API int tram_client_send(tram_client *client, uint32_t code, const void *data, size_t size,

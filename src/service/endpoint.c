@@ -73,6 +73,8 @@ static bool tell_one(struct endpoint *endpoint) {
             continue;
         session->told = online;
         tell(endpoint, session, online);
+        if (!online)
+            session->party.unknown = 0; /* said */
         return true;
     }
     return false;

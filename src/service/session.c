@@ -147,7 +147,7 @@ void session_end(tram_session *session, int status) {
     requests_orphan(session);
     control_leave(session);
     if (session->link->ops->unknown)
-        session->party.unknown = (uint32_t) session->link->ops->unknown(session->link);
+        session->party.unknown += (uint32_t) session->link->ops->unknown(session->link);
     session->link->ops->close(session->link);
     session->link = NULL;
     neighbour_put(endpoint->service, session->neighbour);
