@@ -310,7 +310,7 @@ int tram_client_wait(tram_client *client, int64_t timeout_ns) {
         return rc;
     client->wait_up = false;
     for (tram_session *session = client->endpoint.sessions; session; session = session->next)
-        client->wait_up |= session->state == SESSION_ONLINE;
+        client->wait_up |= session->state == SESSION_ONLINE && !session->ending;
     if (client->wait_up)
         return 0;
     deadline = timeout_ns == 0 ? worker_now(client->endpoint.worker)

@@ -18,7 +18,7 @@
 static bool end_broken(struct endpoint *endpoint) {
     tram_session *session = endpoint->sessions;
 
-    while (session && !session->broken)
+    while (session && (!session->broken || inbox_has(endpoint, session)))
         session = session->next;
     if (!session)
         return false;

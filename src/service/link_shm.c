@@ -141,10 +141,11 @@ int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, struct link *
     shm->link.peer = node;
     shm->peer.on_state = on_state;
     shm->peer.on_space = on_space;
-    rc = tram_peer(shm->node, node, &peer);
+    rc = worker_peer_add(worker, &shm->peer, node);
     if (rc == 0)
-        rc = worker_peer_add(worker, &shm->peer, node);
+        rc = tram_peer(shm->node, node, &peer); /* then: what runs now is told when it ends */
     if (rc < 0) {
+        worker_peer_remove(worker, &shm->peer);
         free(shm);
         return rc;
     }

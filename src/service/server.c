@@ -75,13 +75,17 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
 
 /* Sessions of an earlier process of that node: all that it sent came before this one's HELLO. One
  * that has not said who it is may be this process's: a successor of ours finds requests first. */
+bool server_is_predecessor(const tram_session *other, const tram_session *session) {
+    return other != session && session->link->peer && other->link->peer == session->link->peer &&
+           other->party.pid != 0 && other->party.pid != session->party.pid;
+}
+
 static void end_predecessors(tram_session *session) {
     tram_session *other, *next;
 
     for (other = session->endpoint->sessions; other; other = next) {
         next = other->next;
-        if (other != session && session->link->peer && other->link->peer == session->link->peer &&
-            other->party.pid != 0 && other->party.pid != session->party.pid) {
+        if (server_is_predecessor(other, session)) {
             session_end(other, -ECONNRESET);
             next = session->endpoint->sessions; /* calls may have ended, with handlers */
         }
@@ -91,7 +95,8 @@ static void end_predecessors(tram_session *session) {
 void server_greeted(tram_session *session, const struct inbound *in) {
     if (session_read_hello(session, in) < 0)
         session->endpoint->nonsense++;
-    end_predecessors(session);
+    else
+        end_predecessors(session);
     if (session->state != SESSION_DEAD)
         (void) session_hello(session, FRAME_WELCOME);
 }

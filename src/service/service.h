@@ -199,6 +199,9 @@ bool endpoint_expired(struct endpoint *endpoint, const struct inbound *in);
 void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inbound *in);
 /* The same, where a blocking call is on the way. True: kept for later. */
 bool inbox_keep(struct endpoint *endpoint, tram_session *session, struct inbound *in);
+/* Its node, or connection, went: true: that is to be told behind what is kept of it. */
+bool inbox_keep_end(struct endpoint *endpoint, tram_session *session);
+bool inbox_has(const struct endpoint *endpoint, const tram_session *session);
 void inbox_open(struct worker_deferred *deferred);
 void inbox_drop(struct endpoint *endpoint, tram_session *session); /* NULL: all */
 /* Mark the calls of this session whose answers are kept as `listed`. */
@@ -234,6 +237,7 @@ struct tram_session {
     uint8_t broken;                 /* enum session_broken: to be ended */
     bool syncing;                   /* SYNC went, SYNCED has not come yet */
     bool greeted;                   /* a server's: HELLO said who the client is */
+    bool ending;                    /* its end is in the inbox */
     bool told;                      /* online, by the last on_session() or on_state() */
     uint32_t syncs;                 /* number of the last SYNC */
     tram_session *next, **prev;     /* of the endpoint */
@@ -259,6 +263,8 @@ struct tram_session {
 tram_session *session_new(struct endpoint *endpoint, struct link *link, const char *address);
 /* End it: everything of it fails, and the link is closed. Tells nobody there. */
 void session_end(tram_session *session, int status);
+/* Its node, or its connection, went. */
+void session_down(tram_session *session);
 tram_session *session_find(struct endpoint *endpoint, tram_id from, uint32_t port);
 void session_set_party(tram_session *session, const struct hello *hello, const void *payload,
                        size_t size);

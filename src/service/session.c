@@ -273,15 +273,20 @@ static void on_space(struct link *link) {
         client_space(session);
 }
 
-static void on_down(struct link *link, int why) {
-    tram_session *session = link->context;
-
-    (void) why; /* whatever it was, what was under way is unknown */
-
+/* Whatever it was, what was under way is unknown. */
+void session_down(tram_session *session) {
     if (session->endpoint->server)
         session_end(session, -ECONNRESET);
     else
         client_down(session);
+}
+
+static void on_down(struct link *link, int why) {
+    tram_session *session = link->context;
+
+    (void) why;
+    if (!inbox_keep_end(session->endpoint, session))
+        session_down(session);
 }
 
 static void on_up(struct link *link, int32_t pid) {
