@@ -109,6 +109,19 @@ def other_jobs():
     yield tram("tram rpc spin 32", "rpc", "--spin", quick=20000)
     yield tram("tram rpc sleep 32", "rpc", "--sleep", quick=2000)
     yield tram("tram rpc async 64", "rpc", "--batch", "64", "--size", "64", quick=200000)
+    for peer in ("zmq", "sdbus"):
+        yield Job(f"{peer} rpc spin 32", f"peer-{peer}", "rpc", quick=5000)
+        yield Job(f"{peer} rpc sleep 32", f"peer-{peer}", "rpc", "--sleep", quick=2000)
+    yield Job("zmq rpc async 64", "peer-zmq", "rpc", "--sleep", "--batch", "64", "--size", "64",
+              quick=20000)  # its spinning would take the I/O thread's core
+    yield Job("sdbus rpc async 64", "peer-sdbus", "rpc", "--batch", "64", "--size", "64",
+              quick=20000)
+    for readers in ("1", "4"):
+        yield tram(f"floor fan {readers}", "floor", "fan", "--readers", readers, "--size", "256",
+                   quick=1000000)
+        yield tram(f"tram events {readers}", "events", "--readers", readers, quick=500000)
+        yield tram(f"tram events batch {readers}", "events", "--readers", readers, "--batch", "16",
+                   quick=500000)
 
 
 # --- Running --------------------------------------------------------------------------------------
@@ -293,6 +306,8 @@ def latency_targets():
                  "over_bare", 3, True)
     yield Target("request and reply asleep, 32 B, p50 / futex", "tram rpc sleep 32",
                  "floor futex 32", "p50_ns", 1.3, True)
+    yield Target("request and reply asleep, 32 B, p50 / sd-bus", "tram rpc sleep 32",
+                 "sdbus rpc sleep 32", "p50_ns", 1, True)
 
 
 def rate_targets():
@@ -316,6 +331,10 @@ def rate_targets():
                      f"zmq stream {text}", "msgs_per_s", bound, False)
     yield Target("64 asynchronous requests under way, 64 B, M/s", "tram rpc async 64", None,
                  "msgs_per_s", 4, False, unit=1e-6)
+    yield Target("events one to one, 256 B / the ring, one send each", "tram events 1",
+                 "tram stream plain 256", "msgs_per_s", 0.6, False)
+    yield Target("events one to four, 256 B, delivered / ideal ring read by four",
+                 "tram events 4", "floor fan 4", "delivered_per_s", 0.6, False)
     yield Target("round trip spinning, 32 B, p50 / ZeroMQ ipc", "tram rtt spin 32",
                  "zmq rtt spin 32", "p50_ns", 0.02, True)
 
@@ -358,6 +377,10 @@ def rate(job):
     return text
 
 
+def delivered(job):
+    return short(job.value("delivered_per_s") / 1e6) if job and job.results else "–"
+
+
 RTT_ROWS = (("ideal ring, spinning", "floor rtt {}"), ("**tram, spinning**", "tram rtt spin {}"),
             ("iceoryx, spinning", "iceoryx rtt spin {}"), ("pipe, spinning", "pipe rtt spin {}"),
             ("UNIX socket, spinning", "unix rtt spin {}"),
@@ -391,10 +414,24 @@ def print_figures(jobs):
     print(table(["one to one, M msg/s", "32 B", "256 B", "1 KiB", "64 KiB (GB/s)"], rows) + "\n")
     others = ("tram rtt default 32", "tram rtt threads 32", "tram wake sleep", "tram wake default",
               "tram first", "tram claim 1M", "tram claim 64M", "tram stream threads 32",
-              "tram fanin 64", "tram mix", "tram rpc spin 32", "tram rpc sleep 32",
-              "tram rpc async 64")
+              "tram fanin 64", "tram mix")
     rows = [[name, times(jobs[name]), rate(jobs[name])] for name in others if name in jobs]
     print(table(["tram", "p50 / p99 µs", "M msg/s"], rows) + "\n")
+    print_services(jobs)
+
+
+def print_services(jobs):
+    rows = [[title, times(jobs.get(f"{peer} rpc spin 32")), times(jobs.get(f"{peer} rpc sleep 32")),
+             rate(jobs.get(f"{peer} rpc async 64"))]
+            for title, peer in (("**tram**", "tram"), ("ZeroMQ ipc, REQ/REP", "zmq"),
+                                ("sd-bus, peer to peer", "sdbus"))]
+    print(table(["request and reply, 32 B, p50 / p99 µs", "spinning", "both sleep",
+                 "64 under way, 64 B, M/s"], rows) + "\n")
+    rows = [[title] + [delivered(jobs.get(f"{name} {readers}")) for readers in (1, 4)]
+            for title, name in (("ideal ring of 4 MiB, in batches", "floor fan"),
+                                ("**tram, each published**", "tram events"),
+                                ("**tram, 16 staged**", "tram events batch"))]
+    print(table(["events, 256 B, M delivered/s", "to one", "to four"], rows) + "\n")
 
 
 def print_targets(rows):

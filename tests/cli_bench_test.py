@@ -27,9 +27,11 @@ RUNS = (
     ("fanin --senders 5", 200000), ("fanin --senders 3 --batch 8 --size 256", 50000),
     ("fanin --senders 3 --threads", 50000), ("wake", 50), ("wake --default", 50), ("first", 20),
     ("rpc", 500), ("rpc --sleep", 50), ("rpc --batch 64 --size 64", 5000),
+    ("events", 20000), ("events --readers 3 --batch 8 --size 1k", 5000), ("events --sleep", 20000),
     ("mix", 4000), ("mix --senders 7 --batch 1", 4000), ("mix --threads", 4000),
     ("floor line", 1000), ("floor rtt --size 1k", 1000), ("floor futex", 500),
     ("floor each", 100000), ("floor batch --size 64k", 1000), ("floor away", 100000),
+    ("floor fan", 100000), ("floor fan --readers 1 --size 1k", 20000),
 )
 
 
@@ -72,7 +74,8 @@ def test_text_comes_before_json():
 
 def test_wrong_arguments():
     for words in ("", "nonsense", "rtt --size 4", "rtt --size x", "rtt more", "rtt --nonsense",
-                  "floor nonsense", "stream --batch 0", "mix --senders 1000"):
+                  "floor nonsense", "stream --batch 0", "mix --senders 1000",
+                  "events --readers 0", "events --readers 65"):
         done = subprocess.run([TRAM, "bench", *words.split()], capture_output=True, text=True,
                               timeout=60, check=False)
         assert done.returncode == 2, (words, done.returncode, done.stdout)

@@ -351,6 +351,29 @@ def test_leftovers():
     held.close()
 
 
+def test_leftovers_of_events():
+    """Rings and readers are no node's; those of a publisher that is known are no leftovers."""
+    one_channel()
+    none(look()[0], "leftover")
+    events = os.path.join(BUS, "events")
+    os.mkdir(events, 0o700)
+    for name, size in ((f"{A}-00c0ffee", 8192), (f"{A}-00c0ffee@{C}-00000001-2", 4096),
+                       (f"{C}-00c0ffee", 8192), (f"{C}-00c0ffee@=log", 4096), ("core.123", 1)):
+        with open(os.path.join(events, name), "wb") as file:
+            file.write(b"x" * size)
+        os.utime(file.name, (time.time() - 7200,) * 2)
+    findings, code = look()
+    assert code == 0
+    left = {f["what"]: f for f in findings if f["check"] == "leftover"}
+    assert sorted(left) == [f"events/{C}-00c0ffee holds 8.0 KiB and is 2 h old",
+                            f"events/{C}-00c0ffee@=log holds 4.0 KiB and is 2 h old",
+                            "events/core.123 holds 4.0 KiB and is 2 h old"], left
+    for finding in left.values():
+        subprocess.run(finding["do"], shell=True, check=True)
+    none(look()[0], "leftover")
+    assert sorted(os.listdir(events)) == [f"{A}-00c0ffee", f"{A}-00c0ffee@{C}-00000001-2"]
+
+
 def test_other_buses():
     one_channel(waiting=2)
     subprocess.run(["cp", "-a", "--", BUS, os.path.join(DIR, "second")], check=True)

@@ -188,12 +188,70 @@ def events():
     same("a topic", sub.next(), "1 - hi")
     same("sub of a topic ends", sub.process.wait(20 * SCALE), 0)
     running.remove(sub.process)
+    listed_events()
     _, err = tram("pub", "hello", "1", "x", expect=4)
     same("a name that is held", "is served by service_hello_" in err, True)
     tram("pub", "--set", "hello", "1", "x", expect=1)
     tram("pub", "--set", "nobody", "1", "x", expect=3)
     tram("sub", "--timeout", "20", "nobody", expect=5)
     tram("sub", "--raw", "--json", "hello", expect=2)
+
+
+def listed_events():
+    """What servers keep, and who has subscribed to what."""
+    sub = Lines("sub", "--topic", "wind/*", "--block", "--json", "station", "7")
+    last = Lines("sub", "--json", "station")
+    pub = subprocess.Popen([TRAM, "pub", "--wait", "2", "--keep", "--topic", "wind/north",
+                            "--linger", "60000", "station", "7"], stdin=subprocess.PIPE)
+    running.append(pub)
+    pub.stdin.write(b"calm\nstorm\n")
+    pub.stdin.flush()
+    same("both come", [json.loads(sub.next())["text"] for _ in range(2)], ["calm", "storm"])
+    same("to the other", [json.loads(last.next())["text"] for _ in range(2)], ["calm", "storm"])
+    found = json.loads(tram("ls", "events", "--json", "station")[0])["events"]
+    same("a kept value", found,
+         [{"service": "station", "number": 7, "topic": "wind/north", "published": 2, "cached": 1,
+           "size": 5, "text": "storm"}])
+    want = {sub.process.pid: ["7 wind/* block, 0 behind, 0 missed"],
+            last.process.pid: ["*, 0 behind, 0 missed"]}
+    until = time.monotonic() + 20 * SCALE
+    said = None
+    while said != want and time.monotonic() < until:  # they print, and then say how far they are
+        found = json.loads(tram("ls", "clients", "--json", "station")[0])["clients"]
+        said = {c["pid"]: c["subscriptions"] for c in found}
+    same("subscriptions", said, want)
+    same("in a table", "events 7 wind/* block, 0 behind" in tram("ls", "clients", "station")[0],
+         True)
+    lines = Lines("ls", "events", "--follow", "--json", "station")
+    same("what is there", json.loads(lines.next())["events"][0]["text"], "storm")
+    pub.stdin.write(b"breeze\n")
+    pub.stdin.flush()
+    change = json.loads(lines.next())
+    same("a change", (change["event"], change["published"], change["text"]),
+         ("changed", 3, "breeze"))
+    for each in (lines.process, sub.process, last.process):
+        end(each, signal.SIGINT)
+    pub.stdin.close()
+    end(pub)
+
+
+def removed(hello):
+    """What a publisher that was killed leaves goes with its node."""
+    sub = Lines("sub", "--durable", "log", "hello")
+    until = time.monotonic() + 20 * SCALE
+    while ("durable" not in tram("ls", "clients", "hello")[0]) and time.monotonic() < until:
+        pass
+    end(hello)
+    end(sub.process)
+    path = json.loads(tram("ls", "services", "--json")[0])["path"]
+
+    def of_hello():
+        names = os.listdir(os.path.join(path, "events"))
+        return sorted("@" in name for name in names if name.startswith("1.1.7.1-"))
+
+    same("a ring and a reader are left", of_hello(), [False, True])
+    tram("rm", "--force", "1.1.7.1")
+    same("they go with the node", of_hello(), [])
 
 
 def described():
@@ -219,7 +277,7 @@ def main():
     without_a_daemon()
     start("tramd", stderr=subprocess.DEVNULL)
     ranking = start("typed_server")
-    start("service_hello_server")
+    hello = start("service_hello_server")
     for name in ("ranking", "hello"):
         tram("wait", "--timeout", PATIENCE, name)
     lists()
@@ -232,6 +290,7 @@ def main():
     events()
     stopped(ranking)
     follows(ranking)
+    removed(hello)
     print(*complaints, sep="\n")
     return 1 if complaints else 0
 

@@ -91,7 +91,7 @@ if [ "${2-}" != --inside ]; then
     "${enter[@]}" true 2>/dev/null || skip "this machine does not let us have mounts of our own"
     base base
     base python --include=python3
-    base service --include=libprotobuf-c1,libuv1
+    base service --include=libprotobuf-c1,libprotobuf32,libuv1
     programs
     exec "${enter[@]}" "$0" "$dir" --inside
 fi
@@ -169,28 +169,34 @@ needs()
 }
 
 needs libtram0 ''
-needs tram ''
+needs tram 'libgcc-s1 libprotobuf-c1 libprotobuf32 libstdc++6 libuv1'
 needs libtram-service0 'libprotobuf-c1 libtram0 libuv1'
 needs libtram-dev 'libtram-service0 libtram0'
 needs tram-daemon 'init-system-helpers libprotobuf-c1 libuv1'
 same 'python3-tram needs' "$(dpkg-deb -f "$dir/python3-tram_$version"-*_all.deb Depends |
     tr ',' '\n' | sed 's/ (.*//; s/^ *//; s/:any//' | sort -u | xargs)" 'libtram0 python3'
 
-system base
-installs libtram0 tram
-same 'tram --version' "$(in_root tram --version)" "tram $version"
-same 'nothing else was installed' "$(diff <(echo "$dpkg_before") <(in_root dpkg --get-selections) |
-    sed -n 's/^> \([a-z0-9-]*\).*/\1/p' | xargs)" 'libtram0 tram'
-same 'pages and completions' "$(for package in "$dir"/*.deb; do dpkg-deb -c "$package"; done |
-    grep -c -e '/man/man.*gz' -e completions/.)" "$(find man completion -type f | wc -l)"
-
-# talk USER PROGRAM…: two programs, then the tool, one to the other.
+# talk USER: two programs.
 talk()
 {
+    in_root setpriv --reuid "$1" --regid "$1" --clear-groups /packages/hello_send
+    same "$1: hello_send" $? 0
+    hears "$1" /packages/hello_recv
+}
+
+# The library needs nothing that a minimal system has not.
+system base
+installs libtram0
+same 'nothing else was installed' "$(diff <(echo "$dpkg_before") <(in_root dpkg --get-selections) |
+    sed -n 's/^> \([a-z0-9-]*\).*/\1/p' | xargs)" 'libtram0'
+talk 0
+talk 65534
+leaves_nothing libtram0
+
+# tool USER: from one node to the other.
+tool()
+{
     local user=$1 out
-    in_root setpriv --reuid "$user" --regid "$user" --clear-groups /packages/hello_send
-    same "$user: hello_send" $? 0
-    hears "$user" /packages/hello_recv
     out=$(echo packed | in_root setpriv --reuid "$user" --regid "$user" --clear-groups \
         tram send --from 1.0.0.1 --to 1.0.0.3 2>&1)
     same "$user: tram send ($out)" $? 0
@@ -198,14 +204,15 @@ talk()
         tram recv --id 1.0.0.3 --count 1)" packed
 }
 
-talk 0
-talk 65534
-
-leaves_nothing tram libtram0
-
-# The second layer: its daemon serves a bus for a user, and nothing of it runs by itself.
+# The tool; and the second layer: its daemon serves a bus for a user, and nothing of it runs by
+# itself.
 system service
-installs libtram0 libtram-service0 libtram-dev tram-daemon
+installs libtram0 libtram-service0 libtram-dev tram-daemon tram
+same 'tram --version' "$(in_root tram --version)" "tram $version"
+same 'pages and completions' "$(for package in "$dir"/*.deb; do dpkg-deb -c "$package"; done |
+    grep -c -e '/man/man.*gz' -e completions/.)" "$(find man completion -type f | wc -l)"
+tool 0
+tool 65534
 same 'tramd --version' "$(in_root tramd --version)" "tramd $version"
 same 'enabled' "$(find "$root/etc/systemd" -name 'tramd*' 2>/dev/null)" ''
 same 'the example' "$(in_root sh -c 'zcat -f /usr/share/doc/tram-daemon/examples/tramd.conf* \
@@ -215,7 +222,7 @@ exec 3< <(in_root setpriv --reuid 65534 --regid 65534 --clear-groups timeout 20 
 read -r -t 20 line <&3
 same 'tramd serves' "${line##* tramd }" 'info: serves /dev/shm/tram-65534/default, with 0 names'
 exec 3<&-
-leaves_nothing tram-daemon libtram-dev libtram-service0 libtram0
+leaves_nothing tram tram-daemon libtram-dev libtram-service0 libtram0
 
 # Python: from it to C, and to it from C. (The receivers are other users: the first one still runs.)
 system python

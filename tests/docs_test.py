@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=60 label=noasan,notsan
+# test: timeout=180 label=noasan,notsan
 """The texts against the code and against each other: links, offsets, limits, programs; and the
 Chinese README against the English one.
 

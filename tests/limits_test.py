@@ -20,6 +20,9 @@ import rules  # noqa: E402
 
 TOP = os.environ.get("TRAM_SRC") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE, HEADER = "man/man7/tram_limits.7", "include/tram/tram.h"
+SERVICE = "include/tram/service.h"
+
+CORE = ("src/sys/", "src/ring/", "src/node/")
 
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
          "µs": 1000, "ms": 1000000, "s": 1000000000}
@@ -42,7 +45,7 @@ def constants(files):
     """name → value, of all numeric constants of the library's sources."""
     texts, values = {}, {}
     for path in sorted(files):
-        if path.startswith("src/") and not path.endswith("_test.c"):
+        if path.startswith(CORE) and not path.endswith("_test.c"):
             for name, value in re.findall(r"^#define (\w+) +(\S.*)$", files[path], re.M):
                 texts.setdefault(name, value.split("/*")[0])
 
@@ -111,6 +114,38 @@ TOLD = (
     ("src/ring/layout.h", "sizeof(struct extension) == 24", "24 less"),
     ("src/sys/guard.c", "#define BLOCK 256u", "guards 262,144"),
     ("src/sys/guard.c", "#define BLOCKS 1024u", "guards 262,144"),
+    ("src/service/server.c", "#define SESSIONS_MAX 4096u", "4,096 (sessions_max)"),
+    ("src/service/client.c", "#define CALLS_DEFAULT 1024u", "calls_max: 1,024"),
+    ("src/service/client.c", "#define QUEUE_DEFAULT (1u << 20)", "1 MiB of messages wait"),
+    ("src/service/service.h", "#define CALLS_MAX 65536u", "1,024, up to 65,536"),
+    ("src/service/service.h", "#define REQUESTS_MAX 4096u", "Of a node 4,096"),
+    ("src/service/service.h", "#define REQUESTS_BYTES (UINT64_C(64) << 20)", "or 64 MiB of them"),
+    ("src/service/service.h", "#define UNSENT_MAX (UINT64_C(16) << 20)", "16 MiB of answers"),
+    ("src/service/service.h", "#define DEFAULT_WINDOW 16u", "16 parts under way"),
+    ("src/service/service.h", "#define WINDOW_MAX 65536u", "(window), up to 65,536"),
+    ("src/service/hold.c", "#define PASSED_COUNT 256", "256 messages of its node"),
+    ("src/service/hold.c", "#define PASSED_BYTES 32768", "or 32 KiB"),
+    ("src/service/hold.c", "#define WAITING_MAX (16u << 20)", "16 MiB in a worker"),
+    ("src/worker/worker.h", "#define PARK_NS INT64_C(5000000000)", "wait for 5 s"),
+    ("src/worker/internal.h", "#define COPIES_MAX (16u << 20)", "5 s, 16 MiB of them"),
+    ("include/tram/worker.h", "more are -EAGAIN; 0: 1024", "1,024 wait in a worker"),
+    ("src/service/publish.h", "#define SUBSCRIBERS_MAX 65536u", "65,536 of a server"),
+    ("src/service/publish.h", "#define BACKLOG_MAX (UINT64_C(1) << 20)", "1 MiB wait for each"),
+    ("src/service/publish.c", "#define TOPICS_MAX 4096u", "4,096 of a server"),
+    ("src/service/publish.c", "#define VALUES_MAX 1u", "one value of each"),
+    ("src/topic/topic.h", "#define TOPIC_MAX (UINT64_C(1) << 32)", "to 4 GiB"),
+    ("src/wire/frame.h", "#define SOCKET_MAX (16u << 20)", "16 MiB, else -EMSGSIZE"),
+    ("src/service/link_socket.h", "#define OUT_MAX (UINT64_C(1) << 20)", "1 MiB that it doesn't"),
+    ("src/service/link_socket.h", "#define KEPT_MAX (UINT64_C(16) << 20)", "16 MiB that the app"),
+    ("src/service/link_socket.h", "#define WAITING_MAX 512u", "512 connections"),
+    ("src/service/link_socket.h", "#define HELLO_NS INT64_C(5000000000)", "each for 5 s"),
+    ("src/service/server_socket.c", "#define HELD_MAX (UINT64_C(256) << 20)", "together 256 MiB"),
+    ("src/service/socket_budget.c", "#define LITTLE (UINT64_C(128) << 10)", "more than 128 KiB"),
+    ("src/service/server_socket.c", "#define SOCKETS_MAX 16", "up to 16 addresses"),
+    ("systemd/tramd.conf", "connections = 4096", "4,096 connections"),
+    ("systemd/tramd.conf", "names = 16384", "16,384 names"),
+    ("systemd/tramd.conf", "names-each = 4096", "4,096 and as many watches"),
+    ("systemd/tramd.conf", "watches-each = 4096", "4,096 and as many watches"),
 )
 
 
@@ -125,7 +160,7 @@ def told(files):
 
 def codes(files):
     """Errors that the header knows; the page is led to."""
-    known = set(re.findall(r"-E[A-Z]+", files[HEADER]))
+    known = set(re.findall(r"-E[A-Z]+", files[HEADER] + files[SERVICE]))
     for code in sorted(set(re.findall(r"-E[A-Z]+", plain(files[PAGE]))) - known):
         yield f"{PAGE}: the header knows nothing of {code}"
     for path in ("man/man7/tram.7", "man/man3/tram_open.3"):
@@ -148,6 +183,8 @@ SPOILT = (
      "nothing of MORE_MAX"),
     ("src/node/recv.c", "are in hand: release some", "are in hand", "no error says 'messages of"),
     ("src/node/open.c", "attempts > 254", "attempts > 255", "not 'options.attempts > 254'"),
+    ("src/service/service.h", "REQUESTS_MAX       4096u", "REQUESTS_MAX 8192u",
+     "not '#define REQUESTS_MAX 4096u'"),
     (PAGE, "191 bytes", "255 bytes", "'191 bytes' is not there"),
     (PAGE, "\\-EMLINK", "\\-EDOM", "nothing of -EDOM"),
     ("README.md", "tram_limits", "tram_limit", "does not lead to tram_limits(7)"),
@@ -156,7 +193,8 @@ SPOILT = (
 
 def read_tree():
     files = {}
-    names = [HEADER, PAGE, "README.md", "man/man7/tram.7", "man/man3/tram_open.3"]
+    names = [HEADER, SERVICE, PAGE, "README.md", "man/man7/tram.7", "man/man3/tram_open.3"]
+    names += sorted({path for path, _, _ in TOLD} - set(names))
     for folder in ("sys", "ring", "node"):
         names += glob.glob(f"src/{folder}/*.[ch]", root_dir=TOP)
     for name in names:

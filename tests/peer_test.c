@@ -133,6 +133,28 @@ TEST(told_of_orderly_ends) {
     tram_close(node);
 }
 
+/* Both are owed at the first dispatch: in their order, or it would seem to run. */
+TEST(told_of_an_end_behind_its_beginning) {
+    tram_node *node = kit_open(NULL, WATCHER, NULL);
+    struct tram_event event;
+    struct tram_peer peer;
+
+    for (int i = 0; i < 5; i++) {
+        pid_t pid = test_fork(open_and_stay, NULL);
+
+        do
+            CHECK_OK(tram_peer(node, TARGET, &peer));
+        while (peer.state != TRAM_PEER_UP);
+        CHECK_OK(tram_watch(node, TARGET));
+        test_kill(pid);
+        CHECK_EQ(next_event(node, &event), TRAM_EVENT_UP);
+        CHECK_EQ(next_event(node, &event), TRAM_EVENT_DOWN);
+        CHECK_EQ(tram_dispatch(node, &event), 0);
+        CHECK_OK(tram_unwatch(node, TARGET));
+    }
+    tram_close(node);
+}
+
 /* `tram rm` takes the watch files with the rest: the watcher puts its own back. */
 TEST(told_of_who_comes_back_after_rm) {
     tram_node *node = kit_open(NULL, WATCHER, NULL);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * How many events of 256 bytes go from one publisher to 1 and to 4 subscribers with back-pressure,
- * in processes of their own, beside the same over a bare ring: service_events_speed_prog [MESSAGES]
+ * in processes of their own, beside the same over a bare ring:
+ *
+ *     service_events_speed_prog [MESSAGES]
+ *     service_events_speed_prog MESSAGES costs          what each costs, in one thread, only
+ *     service_events_speed_prog MESSAGES block|latest   one kind: for service_events_speed_test.py
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -313,6 +317,10 @@ int main(int argc, char **argv) {
     double bare, one, four, more;
 
     total = argc > 1 ? strtoull(argv[1], NULL, 10) : 5000000;
+    if (argc > 2 && strcmp(argv[2], "costs") != 0) {
+        costs(strcmp(argv[2], "block") == 0 ? TRAM_DELIVER_BLOCK : TRAM_DELIVER_LATEST_ALL, 0);
+        return 0;
+    }
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ring_costs(0);
     ring_costs(TRAM_MORE);

@@ -27,6 +27,7 @@
 /* ---- the server ------------------------------------------------------------------------------ */
 
 static const char *const *addresses;
+static uint64_t held_max;
 static int told_fd;
 static tram_request *waiting[65536];
 static uint32_t waiting_from, waiting_to;
@@ -88,6 +89,7 @@ static void serve(void *arg) {
     options.handlers = &handlers;
     options.flags = TRAM_SERVER_NO_DAEMON;
     options.addresses = addresses;
+    options.sockets_held_max = held_max;
     CHECK_OK(tram_worker_new(NULL, &worker));
     CHECK_OK(tram_server_new(worker, "svc://pair", &options, &server));
     (void) tram_worker_run(worker);
@@ -552,6 +554,59 @@ TEST(peers_that_never_read) {
     end(&scene, DEAF * 24);
     for (int i = 0; i < DEAF; i++)
         (void) close(fds[i]);
+}
+
+/* Send the same again and again, until it goes no further, or the other side has ended it. */
+static void fill(int fd, const char *block, size_t size, uint64_t most) {
+    uint64_t said = 0;
+
+    for (int quiet = 0; quiet < 20 && said < most;) {
+        ssize_t n = send(fd, block + said % size, size - said % size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0 && errno != EAGAIN)
+            return;
+        said += n > 0 ? (uint64_t) n : 0;
+        quiet = n > 0 ? 0 : quiet + 1;
+        if (n < 0)
+            (void) poll(NULL, 0, 1);
+    }
+}
+
+/* Each is within its bounds, and all together are too much: those that hold most are ended. */
+static void many_at_once(const char *block, size_t size, uint64_t most) {
+    enum { MANY = 24 };
+    struct scene scene;
+    int fds[MANY];
+
+    held_max = UINT64_C(64) << 20;
+    begin(&scene);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = dial_and_greet(scene.address[i % 2]);
+        fill(fds[i], block, size, most);
+    }
+    end(&scene, 64 + 32);
+    for (int i = 0; i < MANY; i++)
+        (void) close(fds[i]);
+}
+
+TEST(messages_that_are_never_finished_are_bounded_together) {
+    struct socket_head head = { .size = SOCKET_MAX, .code = 1,
+                                .frame = { .kind = FRAME_REQUEST, .port = 1,
+                                           .correlation = UINT64_C(77) << 32 | 1 } };
+    size_t size = SOCKET_MAX;
+    char *block = calloc(1, size);
+
+    CHECK(block);
+    memcpy(block, &head, sizeof(head));
+    many_at_once(block, size, size - 65536);
+    free(block);
+}
+
+TEST(answers_that_are_never_read_are_bounded_together) {
+    static char block[65536 + 64], payload[65536];
+
+    many_at_once(block, put_frame(block, FRAME_REQUEST, 1, payload, sizeof(payload)),
+                 UINT64_C(64) << 20);
 }
 
 static void ask_many(void *arg) {

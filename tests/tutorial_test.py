@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-# test: timeout=60 label=noasan,notsan
-"""docs/TUTORIAL.md, built and run from top to bottom: its files are written, its commands are given
-to one shell, and what that says is compared with what the page says it would.
+# test: timeout=120 label=noasan,notsan
+"""docs/TUTORIAL.md and TUTORIAL-SERVICES.md, each built and run from top to bottom: its files are
+written, its commands are given to one shell, and what that says is compared with what the page says
+it would.
 
     ```c NAME       a file; so is ```text NAME
     ```console      after "$ " a command; the lines behind it are its output, and [N] is its exit
@@ -22,6 +23,9 @@ TOP = os.environ.get("TRAM_SRC") or os.path.dirname(os.path.dirname(os.path.absp
 BUILD = os.environ.get("TRAM_BUILD") or os.path.join(TOP, "build")
 LIMIT = 20 * int(os.environ.get("TRAM_TIME_SCALE") or 1)
 DONE = "--- done "
+
+# Each page, and the folder that it makes.
+PAGES = (("TUTORIAL.md", "tutorial"), ("TUTORIAL-SERVICES.md", "services"))
 
 
 def blocks(text):
@@ -99,12 +103,12 @@ def show(lines):
     return "\n".join("    " + line for line in lines) if lines is not None else "    (it hangs)"
 
 
-def run_page(text, shell):
+def run_page(text, inside, shell):
     """(lines that were compared, what was not as it says). Ends at the first."""
     folder, count = shell.folder, 0
     for number, kind, name, lines in blocks(text):
         if name:
-            folder = os.path.join(shell.folder, "tutorial")
+            folder = os.path.join(shell.folder, inside)
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write("\n".join(lines) + "\n")
         elif kind == "console":
@@ -118,9 +122,6 @@ def run_page(text, shell):
 
 
 def main():
-    path = os.path.join(TOP, "docs", "TUTORIAL.md")
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
     folder = os.path.join(os.environ["TRAM_DIR"], "tree")
     os.mkdir(folder)
     os.symlink(os.path.join(TOP, "include"), os.path.join(folder, "include"))
@@ -133,15 +134,23 @@ def main():
             file.write(f'#!/bin/sh\nexec {compiler} "$@"\n')
         os.chmod(file.name, 0o755)
         os.environ["PATH"] = tools + ":" + os.environ["PATH"]
-    shell = Shell(folder)
-    try:
-        count, wrong = run_page(text, shell)
-    finally:
-        shell.end()
-    if wrong:
-        print(wrong)
-    print(f"{count} passed, {1 if wrong else 0} failed, 0 skipped")
-    return 1 if wrong else 0
+    compared, failed = 0, 0
+    for page, inside in PAGES:
+        if page == "TUTORIAL-SERVICES.md" and os.environ.get("TRAM_SERVICE") == "OFF":
+            continue
+        with open(os.path.join(TOP, "docs", page), encoding="utf-8") as file:
+            text = file.read()
+        shell = Shell(folder)
+        try:
+            count, wrong = run_page(text, inside, shell)
+        finally:
+            shell.end()
+        compared += count
+        if wrong:
+            failed += 1
+            print(f"{page}, {wrong}")
+    print(f"{compared} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

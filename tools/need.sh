@@ -24,8 +24,9 @@ group()
         echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler libprotobuf-dev libssl-dev
         ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh;
-            # of cores: gdb
-        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb
+            # of cores: gdb; of unit files: systemd
+        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb \
+            systemd
         ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools
@@ -36,7 +37,8 @@ group()
     coverage) echo gcovr ;;
     deb) echo build-essential debhelper dh-python dpkg-dev lintian mmdebstrap python3 xz-utils ;;
     bench)
-        echo python3 libzmq3-dev libnng-dev iceoryx libiceoryx-posh-dev libiceoryx-binding-c-dev
+        echo python3 libzmq3-dev libsystemd-dev libnng-dev iceoryx libiceoryx-posh-dev
+        echo libiceoryx-binding-c-dev
         ;;
     *)
         echo "need.sh: unknown group '$1'" >&2

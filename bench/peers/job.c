@@ -15,19 +15,22 @@ struct job_call {
 
 static void job_help(const struct job_ops *ops, FILE *out) {
     fprintf(out,
-            "usage: peer-%s rtt|stream [--size S] [--count N] [--sleep] [--each] [--json]\n\n"
+            "usage: peer-%s rtt|stream%s [--size S] [--count N] [--sleep] [--each]%s [--json]\n\n"
             "  --size S   bytes of a message (k, M behind the number; default 32)\n"
             "  --count N  messages or round trips\n"
             "  --sleep    round trips: both sides block; else both spin\n"
             "  --each     streams: a system call per message, where packing is possible\n"
+            "%s"
             "  --json     nothing but the JSON object on the last line\n\n%s\n",
-            ops->name, ops->modes);
+            ops->name, ops->requests ? "|rpc" : "", ops->requests ? " [--batch N]" : "",
+            ops->requests ? "  --batch N  rpc: so many requests under way (1)\n" : "", ops->modes);
 }
 
 static bool job_options(struct job_call *call, int argc, char **argv) {
     static const struct option options[] = {
         { "size", required_argument, NULL, 's' },
         { "count", required_argument, NULL, 'n' },
+        { "batch", required_argument, NULL, 'b' },
         { "sleep", no_argument, NULL, 'w' },
         { "each", no_argument, NULL, 'e' },
         { "json", no_argument, NULL, 'j' },
@@ -45,12 +48,16 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
         }
         if (opt == '?')
             return false;
-        if ((opt == 's' || opt == 'n') && (!bench_parse_size(optarg, &n) || n < 1))
+        if (strchr("snb", opt) && (!bench_parse_size(optarg, &n) || n < 1))
             return false;
         if (opt == 's')
             call->o.size = n < BENCH_SIZE_MIN ? BENCH_SIZE_MIN : n;
         if (opt == 'n')
             call->o.count = n;
+        if (opt == 'b' && n > JOB_UNDER_WAY_MAX)
+            return false;
+        if (opt == 'b')
+            call->o.under_way = (unsigned) n;
         call->o.sleep |= opt == 'w';
         call->o.each |= opt == 'e';
         call->o.quiet |= opt == 'j';
@@ -58,7 +65,10 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
     if (optind + 1 != argc)
         return false;
     call->o.stream = strcmp(argv[optind], "stream") == 0;
-    return call->o.stream || strcmp(argv[optind], "rtt") == 0;
+    call->o.requests = call->ops->requests && strcmp(argv[optind], "rpc") == 0;
+    if (call->o.under_way > 1 && !call->o.requests)
+        return false;
+    return call->o.stream || call->o.requests || strcmp(argv[optind], "rtt") == 0;
 }
 
 static int job_run(void *arg, struct bench_result *r) {
@@ -90,7 +100,9 @@ static int job_run(void *arg, struct bench_result *r) {
 
 static int job_worker(void *arg, const char *dir) {
     struct job_call *call = arg;
-    struct bench_result r = { .bench = call->o.stream ? "stream" : "rtt",
+    struct bench_result r = { .bench = call->o.stream     ? "stream"
+                                       : call->o.requests ? "rpc"
+                                                          : "rtt",
                               .subject = call->ops->name,
                               .size = call->o.size };
     int ret;

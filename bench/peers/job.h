@@ -15,8 +15,12 @@
 #include "cli/bench_pattern.h"
 #include "cli/bench_util.h"
 
+#define JOB_UNDER_WAY_MAX 512u
+
 struct job_opts {
     bool stream; /* else round trips */
+    bool requests; /* round trips as requests and answers, if the peer knows such */
+    unsigned under_way; /* … so many at once: a rate */
     size_t size;
     uint64_t count, warm;
     bool sleep; /* round trips: block, don't spin; streams: the peer's best way anyhow */
@@ -40,6 +44,7 @@ struct job_ops {
     const char *name;
     const char *modes; /* for --help: what its settings are */
     bool packs;        /* several messages per system call: --each makes a difference */
+    bool requests;     /* it has requests and answers */
     /* Once, before the two processes are started, and after they ended. May be NULL. */
     int (*setup)(const struct job_opts *o);
     void (*teardown)(void);
@@ -77,6 +82,41 @@ JOB_INLINE int job_ask(struct job *j, const struct job_ops *ops, void *end,
         if (seq >= j->o.warm)
             bench_hist_add(&hist, bench_now() - start);
     }
+    j->hist = hist;
+    j->ok[0] = ok;
+    return 0;
+}
+
+/* Several requests under way, answered in order. */
+JOB_INLINE int job_ask_many(struct job *j, const struct job_ops *ops, void *end,
+                            struct bench_pattern *out, struct bench_pattern *in) {
+    uint64_t start[JOB_UNDER_WAY_MAX], began = 0, next = 0, all = j->o.count + j->o.warm;
+    static struct bench_hist hist;
+    bool ok = true;
+
+    bench_hist_clear(&hist);
+    for (uint64_t seq = 0; seq < all; seq++) {
+        const void *data = NULL;
+        size_t size = 0;
+        int ret = 0;
+
+        for (; ret >= 0 && next < all && next - seq < j->o.under_way; next++) {
+            start[next % j->o.under_way] = bench_now();
+            ret = ops->send(end, bench_pattern_make(out, next), j->o.size);
+        }
+        if (ret >= 0)
+            ret = ops->flush(end);
+        if (ret >= 0)
+            ret = ops->recv(end, &data, &size);
+        if (ret < 0)
+            return ret;
+        ok &= size == j->o.size && bench_pattern_check(in, data, size, seq);
+        if (seq >= j->o.warm)
+            bench_hist_add(&hist, bench_now() - start[seq % j->o.under_way]);
+        else if (seq + 1 == j->o.warm)
+            began = bench_now();
+    }
+    j->rate = (double) j->o.count * 1e9 / (double) (bench_now() - began);
     j->hist = hist;
     j->ok[0] = ok;
     return 0;
@@ -156,8 +196,12 @@ JOB_INLINE int job_end(struct job *j, const struct job_ops *ops, unsigned who) {
     before = bench_switches();
     if (j->o.stream)
         ret = who ? job_receive(j, ops, end, &in) : job_send(j, ops, end, &out);
+    else if (who)
+        ret = job_echo(j, ops, end, &in);
+    else if (j->o.under_way > 1)
+        ret = job_ask_many(j, ops, end, &out, &in);
     else
-        ret = who ? job_echo(j, ops, end, &in) : job_ask(j, ops, end, &out, &in);
+        ret = job_ask(j, ops, end, &out, &in);
     j->switches[who] = bench_switches_since(before);
     /* Some peers throw away what they hold when they are closed. */
     if (ret >= 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Peer: ZeroMQ over ipc. PAIR sockets for round trips, PUSH and PULL for streams; each process
- * and its I/O thread are pinned to the same core. Spinning yields between looks, since nothing
- * comes unless the I/O thread runs: that is faster than not to, or than other cores.
+ * Peer: ZeroMQ over ipc. PAIR sockets for round trips, PUSH and PULL for streams, REQ and REP for
+ * requests, DEALER and ROUTER for several of them under way; each process and its I/O thread are
+ * pinned to the same core. Spinning yields between looks, since nothing comes unless the I/O thread
+ * runs: that is faster than not to, or than other cores.
  */
 // needs: libzmq
 #include <sched.h>
@@ -17,8 +18,8 @@
 
 struct zmq_end {
     void *context, *socket;
-    zmq_msg_t msg;
-    bool spin;
+    zmq_msg_t msg, from; /* of ROUTER: who asks */
+    bool spin, routes;
 };
 
 static void end_close(void *end) {
@@ -27,6 +28,7 @@ static void end_close(void *end) {
     if (!e)
         return;
     (void) zmq_msg_close(&e->msg);
+    (void) zmq_msg_close(&e->from);
     if (e->socket)
         (void) zmq_close(e->socket);
     if (e->context)
@@ -47,16 +49,28 @@ static bool end_connect(struct zmq_end *e, const struct job_opts *o, unsigned wh
            (who ? zmq_bind(e->socket, address) : zmq_connect(e->socket, address)) == 0;
 }
 
+static int socket_type(const struct job_opts *o, unsigned who) {
+    if (o->requests && o->under_way > 1)
+        return who ? ZMQ_ROUTER : ZMQ_DEALER;
+    if (o->requests)
+        return who ? ZMQ_REP : ZMQ_REQ;
+    if (o->stream)
+        return who ? ZMQ_PULL : ZMQ_PUSH;
+    return ZMQ_PAIR;
+}
+
 static void *end_open(const struct job_opts *o, unsigned who) {
     struct zmq_end *e = calloc(1, sizeof(*e));
 
     if (!e)
         return NULL;
     (void) zmq_msg_init(&e->msg);
+    (void) zmq_msg_init(&e->from);
+    e->routes = socket_type(o, who) == ZMQ_ROUTER;
     e->spin = !o->stream && !o->sleep;
     e->context = zmq_ctx_new();
     if (e->context)
-        e->socket = zmq_socket(e->context, !o->stream ? ZMQ_PAIR : who ? ZMQ_PULL : ZMQ_PUSH);
+        e->socket = zmq_socket(e->context, socket_type(o, who));
     if (!e->socket || !end_connect(e, o, who)) {
         fprintf(stderr, "peer-zmq: %s\n", zmq_strerror(zmq_errno()));
         end_close(e);
@@ -68,6 +82,8 @@ static void *end_open(const struct job_opts *o, unsigned who) {
 static int end_send(void *end, const void *data, size_t size) {
     struct zmq_end *e = end;
 
+    if (e->routes && zmq_msg_send(&e->from, e->socket, ZMQ_SNDMORE) < 0)
+        return -zmq_errno();
     return zmq_send(e->socket, data, size, 0) < 0 ? -zmq_errno() : 0;
 }
 
@@ -76,15 +92,23 @@ static int end_flush(void *end) {
     return 0;
 }
 
-static int end_recv(void *end, const void **ret_data, size_t *ret_size) {
-    struct zmq_end *e = end;
+static int part_recv(struct zmq_end *e, zmq_msg_t *msg) {
     int ret;
 
-    while ((ret = zmq_msg_recv(&e->msg, e->socket, e->spin ? ZMQ_DONTWAIT : 0)) < 0 &&
+    while ((ret = zmq_msg_recv(msg, e->socket, e->spin ? ZMQ_DONTWAIT : 0)) < 0 &&
            zmq_errno() == EAGAIN)
         (void) sched_yield();
+    return ret < 0 ? -zmq_errno() : 0;
+}
+
+static int end_recv(void *end, const void **ret_data, size_t *ret_size) {
+    struct zmq_end *e = end;
+    int ret = e->routes ? part_recv(e, &e->from) : 0;
+
+    if (ret == 0)
+        ret = part_recv(e, &e->msg);
     if (ret < 0)
-        return -zmq_errno();
+        return ret;
     *ret_data = zmq_msg_data(&e->msg);
     *ret_size = zmq_msg_size(&e->msg);
     return 0;
@@ -92,7 +116,9 @@ static int end_recv(void *end, const void **ret_data, size_t *ret_size) {
 
 static const struct job_ops zmq_ops = {
     .name = "zmq",
-    .modes = "ZeroMQ over ipc, PAIR sockets for round trips, PUSH and PULL for streams.",
+    .modes = "ZeroMQ over ipc, PAIR sockets for round trips, PUSH and PULL for streams, REQ and\n"
+             "REP for requests, DEALER and ROUTER for several under way.",
+    .requests = true,
     .open = end_open,
     .send = end_send,
     .flush = end_flush,

@@ -27,6 +27,8 @@
  *     -ECONNRESET    unknown: the server, or the connection, went with the request in hand; it may
  *                    have been executed or not. A one-way message over a socket ends so, too
  *     -ENOTCONN, -ECONNREFUSED   nobody serves the name; it was not executed
+ *     -ENOBUFS       the other end has 4,096 requests of this node in hand, or 64 MiB of them; it
+ *                    was not executed
  * Through shared memory a request that lies in the ring of a server with an ID of its own is kept
  * when that server dies, and handed to its successor, in order; what the dead one had in hand comes
  * again, marked (attempt in struct tram_view). With TRAM_CLIENT_WAIT the client waits for that.
@@ -118,7 +120,9 @@ struct tram_party {
     int32_t pid;           /* over ipc:// as the kernel says, else as it says itself */
     int error;             /* TRAM_STATE_REFUSED: a negative errno; `pid` and `program` hold it */
     uint32_t unknown;      /* TRAM_STATE_OFFLINE, on_session: one-way messages of ours to it that
-                              the end of a socket cut off: nobody knows whether they arrived */
+                              the end of a socket cut off: nobody knows whether they arrived. Also
+                              those that had waited here for it, and were larger than its ring may
+                              be: they did not */
 };
 
 /* Handlers of a server; each may be NULL. */
@@ -161,6 +165,8 @@ struct tram_server_options {
                                       before it is cut off; 0: 1 s */
     const void *descriptors;       /* a serialized google.protobuf.FileDescriptorSet, for tools */
     size_t descriptors_size;       /* up to 1 MiB */
+    uint64_t sockets_held_max;     /* bytes that all its connections together make it hold; those
+                                      that hold most are ended when it is more; 0: 256 MiB */
 };
 
 #define TRAM_SERVER_NO_SHM    0x01u /* by the given addresses only */
@@ -169,7 +175,7 @@ struct tram_server_options {
 
 #ifdef __cplusplus
 #define TRAM_SERVER_OPTIONS_INIT                                                                   \
-    { sizeof(struct tram_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(struct tram_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #else
 #define TRAM_SERVER_OPTIONS_INIT { .struct_size = sizeof(struct tram_server_options) }
 #endif
@@ -192,9 +198,10 @@ TRAM_API tram_server *tram_server_free(tram_server *server);
 
 /* Hand over to a successor: the name goes, nothing new is taken, what is in hand may be answered.
  * Then `done` is called, if not NULL; free the server there. What is not taken waits in the rings
- * for the next server of that node; over sockets it fails as not executed. It lasts until the last
- * answer is taken: a client that waits without end inside a handler, and reads a stream of this
- * server, has to have a time-out. */
+ * for the next server of that node; over sockets, and of a request behind which 256 messages or
+ * 32 KiB of its node have come meanwhile, it fails as not executed. It lasts until the last answer
+ * is taken: a client that waits without end inside a handler, and reads a stream of this server,
+ * has to have a time-out. */
 TRAM_API int tram_server_drain(tram_server *server, void (*done)(tram_server *server, void *arg));
 
 /* Sessions, one after the other: NULL gives the first, NULL is the end. */
@@ -310,7 +317,8 @@ TRAM_API int tram_client_ask(tram_client *client, uint32_t code, const void *dat
 TRAM_API tram_call *tram_call_free(tram_call *call);
 
 /* One way: accepted is 0. Over shared memory it arrives. What waits here for a server to come
- * (TRAM_CLIENT_WAIT) goes with the client if none does. Over a socket it is on its way; when the
+ * (TRAM_CLIENT_WAIT, or it was not known yet whether there is one) goes with the client if none
+ * does. Over a socket it is on its way; when the
  * connection ends, `unknown` in struct tram_party says how many of the messages sent through it
  * nobody can say of whether they arrived: never fewer than were lost. */
 TRAM_API int tram_client_send(tram_client *client, uint32_t code, const void *data, size_t size,

@@ -112,7 +112,10 @@ TRAM_API tram_worker *tram_worker_current(void);           /* whose handler this
 TRAM_API const struct tram_error *tram_worker_error(const tram_worker *worker);
 
 /* Messages to the worker's node that are for no endpoint: plain tram_send()s. The message is
- * released when the handler returns. Without a handler they stay in their rings. */
+ * released when the handler returns. Without a handler they stay in their rings; if the worker has
+ * endpoints, for 5 s, or until 512 of a sender wait, so that they don't hold up what is for these.
+ * Then they wait in memory, 8 MiB of them, for a handler that may still come, and the oldest that
+ * are more are dropped: tram_worker_error() says so, its limit how many. */
 typedef void tram_message_fn(tram_worker *worker, const struct tram_msg *msg, void *arg);
 TRAM_API int tram_worker_on_message(tram_worker *worker, tram_message_fn *fn, void *arg);
 

@@ -26,6 +26,7 @@ static const struct bench_verb verbs[] = {
     { "mix", bench_mix, "sizes 8 B to 16 KiB at random between N x N nodes" },
     { "first", bench_first, "the first message to a new node, until it is received" },
     { "rpc", bench_rpc, "requests to a service and their answers" },
+    { "events", bench_events, "events of one publisher to one or many subscribers" },
     { "floor", bench_floor, "what the machine allows: cache line, ideal rings, futex" },
 };
 #define VERBS (sizeof(verbs) / sizeof(*verbs))
@@ -36,12 +37,13 @@ static void bench_help(FILE *out) {
         fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].what);
     fprintf(out,
             "\nOptions:\n"
-            "  --size S       bytes of a message (k, M behind the number; default 32)\n"
+            "  --size S       bytes of a message (k, M behind the number; 32, of events 256)\n"
             "  --count N      messages or round trips\n"
             "  --batch N      stage N messages before a flush and receive N at once (stream, mix)\n"
-            "                 or have N requests under way (rpc; 1)\n"
+            "                 stage N events (events), have N requests under way (rpc; 1)\n"
             "  --take N       receive N at once, whatever --batch says (stream)\n"
             "  --senders K    senders of fanin (8), nodes of mix (4)\n"
+            "  --readers N    subscribers of events (1), readers of floor fan (4)\n"
             "  --spin         never sleep (rtt does that unless told otherwise)\n"
             "  --sleep        never spin: sleep at once (wake and first do that)\n"
             "  --default      wait as one does who asks for nothing: spin a little, then sleep\n"
@@ -60,6 +62,7 @@ static void bench_help(FILE *out) {
             "  tram bench stream --batch 64          32-byte messages in batches\n"
             "  tram bench fanin --senders 64 --json\n"
             "  tram bench rpc --batch 64 --size 64   64 requests under way\n"
+            "  tram bench events --readers 4         one publisher, four subscribers\n"
             "  tram bench rtt --claim --size 64M --count 1000\n"
             "  tram bench floor rtt --size 64k       the ideal ring's round trip\n",
             bench_floor_names);
@@ -71,6 +74,7 @@ enum {
     OPT_BATCH,
     OPT_TAKE,
     OPT_SENDERS,
+    OPT_READERS,
     OPT_SLEEP,
     OPT_SPIN,
     OPT_DEFAULT,
@@ -86,6 +90,7 @@ static const struct option options[] = {
     { "batch", required_argument, NULL, OPT_BATCH },
     { "take", required_argument, NULL, OPT_TAKE },
     { "senders", required_argument, NULL, OPT_SENDERS },
+    { "readers", required_argument, NULL, OPT_READERS },
     { "sleep", no_argument, NULL, OPT_SLEEP },
     { "spin", no_argument, NULL, OPT_SPIN },
     { "default", no_argument, NULL, OPT_DEFAULT },
@@ -134,6 +139,11 @@ static bool option_take(struct bench_opts *o, int opt, const char *text) {
         if (!option_number("senders", text, 1024, &n))
             return false;
         o->senders = (unsigned) n;
+        return true;
+    case OPT_READERS:
+        if (!option_number("readers", text, BENCH_READERS_MAX, &n))
+            return false;
+        o->readers = (unsigned) n;
         return true;
     default:
         break;
@@ -207,7 +217,8 @@ int verb_bench(int argc, char **argv) {
     if (!call.verb) {
         fprintf(stderr, "tram bench: %s%s; see --help\n",
                 optind < argc ? "no such verb: " : "which one? ",
-                optind < argc ? argv[optind] : "rtt, stream, fanin, wake, mix, first, rpc, floor");
+                optind < argc ? argv[optind]
+                              : "rtt, stream, fanin, wake, mix, first, rpc, events, floor");
         return CLI_USAGE;
     }
     if (call.verb->run == bench_floor && optind + 1 < argc)

@@ -14,6 +14,8 @@
 /* A run that takes longer hangs. */
 #define BENCH_TIMEOUT_S 300u
 
+#define BENCH_READERS_MAX 64u
+
 struct bench_opts {
     const char *floor; /* floor: which one; NULL: all */
     const char *dir;   /* where the buses of this run lie */
@@ -22,6 +24,7 @@ struct bench_opts {
     unsigned batch;   /* messages staged before a flush, and received at once … */
     unsigned take;    /* … unless this says otherwise */
     unsigned senders; /* fanin, mix: how many; nodes of mix */
+    unsigned readers; /* events, floor fan: how many */
     bool sleep;       /* never spin; none of the three: what suits the verb */
     bool dflt;        /* wait as one does who asks for nothing: spin a little, then sleep */
     bool spin;        /* never sleep */
@@ -40,7 +43,11 @@ int bench_wake(const struct bench_opts *o);
 int bench_mix(const struct bench_opts *o);
 int bench_first(const struct bench_opts *o);
 int bench_rpc(const struct bench_opts *o);
+int bench_events(const struct bench_opts *o);
 int bench_floor(const struct bench_opts *o);
+
+/* The floor of events (bench_fan.c). */
+int bench_fan(const struct bench_opts *o, struct bench_result *r);
 
 /* The names of the floors, for --help. */
 extern const char bench_floor_names[];

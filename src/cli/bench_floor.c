@@ -13,7 +13,7 @@
 #define RTT_RING (1u << 20)
 #define AWAY_NS 20000u
 
-enum floor_kind { FLOOR_LINE, FLOOR_RTT, FLOOR_FUTEX, FLOOR_STREAM };
+enum floor_kind { FLOOR_LINE, FLOOR_RTT, FLOOR_FUTEX, FLOOR_STREAM, FLOOR_FAN };
 
 struct floor {
     const char *name;
@@ -31,10 +31,11 @@ static const struct floor floors[] = {
     { "each", FLOOR_STREAM, 1u << 20, false, false, "ideal 1 MiB ring, each published" },
     { "batch", FLOOR_STREAM, 4u << 20, true, false, "ideal 4 MiB ring, in batches" },
     { "away", FLOOR_STREAM, 4u << 20, true, true, "ideal 4 MiB ring, in batches, looks away" },
+    { "fan", FLOOR_FAN, 0, true, false, "ideal 4 MiB ring, many readers" },
 };
 #define FLOORS (sizeof(floors) / sizeof(*floors))
 
-const char bench_floor_names[] = "line, rtt, futex, each, batch, away";
+const char bench_floor_names[] = "line, rtt, futex, each, batch, away, fan";
 
 /* What both processes share; [0] goes from member 0 to 1, [1] back. */
 struct floor_run {
@@ -321,9 +322,12 @@ static int floor_run(void *arg, struct bench_result *r) {
 
 static int floor_measure(const struct bench_opts *o, const struct floor *floor,
                          struct bench_result *r) {
-    struct floor_run *f = bench_shared(sizeof(*f));
+    struct floor_run *f;
     int ret = 1;
 
+    if (floor->kind == FLOOR_FAN)
+        return bench_fan(o, r);
+    f = bench_shared(sizeof(*f));
     if (!f)
         return 1;
     f->floor = floor;

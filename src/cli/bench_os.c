@@ -85,6 +85,21 @@ bool bench_pin_elsewhere(int cpu) {
     return CPU_COUNT(&set) > 0 && sched_setaffinity(0, sizeof(set), &set) == 0;
 }
 
+bool bench_pin_both(const int cpu[2]) {
+    cpu_set_t set;
+
+    if (cpu[0] < 0 || cpu[1] < 0)
+        return false;
+    CPU_ZERO(&set);
+    CPU_SET((size_t) cpu[0], &set);
+    CPU_SET((size_t) cpu[1], &set);
+    return sched_setaffinity(0, sizeof(set), &set) == 0;
+}
+
+void bench_yield(void) {
+    (void) sched_yield();
+}
+
 void bench_pause(uint64_t ns) {
     struct timespec t = { .tv_sec = (time_t) (ns / 1000000000u),
                           .tv_nsec = (long) (ns % 1000000000u) };

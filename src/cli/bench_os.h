@@ -24,6 +24,12 @@ bool bench_pin(int cpu);
 /* Lets the calling thread run anywhere but there. */
 bool bench_pin_elsewhere(int cpu);
 
+/* Lets the calling thread run on either. */
+bool bench_pin_both(const int cpu[2]);
+
+/* Gives its core to another. */
+void bench_yield(void);
+
 /* The round trip of one cache line between two cores in ns, median of short bursts; 0 if there is
    only one core. Takes some milliseconds. */
 double bench_class_probe(const int cpu[2]);

@@ -326,14 +326,22 @@ static void check_leftover(struct doctor *doctor, struct observe *observe,
         doctor_do(doctor, "rm %s/%s/%s", cli_bus_path(), id, left->name);
         return;
     }
+    if (left->events)
+        (void) snprintf(id, sizeof(id), "events");
     if (left->kind == OBSERVE_HIDDEN && since(left->changed_ns) < MINUTE)
         return; /* somebody is at it */
     doctor_say(doctor, DOCTOR_NOTE, "leftover", "%s/%s holds %s and is %s old", id, left->name,
                doctor_bytes(left->memory, bytes), doctor_span(since(left->changed_ns), span));
-    doctor_why(doctor, left->kind == OBSERVE_HIDDEN
-                           ? "a process died while it made that file; the next one that makes it "
-                             "writes over it"
-                           : "it is no file of tram's, and keeps the node from being removed");
+    if (left->kind == OBSERVE_HIDDEN)
+        doctor_why(doctor, "a process died while it made that file; the next one that makes it "
+                           "writes over it");
+    else if (left->kind == OBSERVE_EVENTS)
+        doctor_why(doctor, "the node that published there is not on the bus any more; the next one "
+                           "that publishes removes it");
+    else
+        doctor_why(doctor, left->events ? "it is no file of tram's"
+                                        : "it is no file of tram's, and keeps the node from being "
+                                          "removed");
     doctor_do(doctor, "rm '%s/%s/%s'", cli_bus_path(), id, left->name);
 }
 

@@ -114,6 +114,10 @@ static void add_clients(struct rows *rows, const inspection *said, bool json) {
             buf_preview(&buf, s->program, strlen(s->program));
             buf_text(&buf, "  ");
             buf_preview(&buf, s->address, strlen(s->address));
+            for (size_t n = 0; n < s->n_subscriptions; n++) {
+                buf_text(&buf, n == 0 ? "  events " : "; ");
+                buf_preview(&buf, s->subscriptions[n], strlen(s->subscriptions[n]));
+            }
         }
         rows_add(rows, key, &buf);
     }
@@ -165,6 +169,8 @@ static enum cli_exit ask(const char *address, int64_t timeout_ns, const struct k
     if (!said)
         return code;
     kind->add(rows, said, json);
+    if (said->more)
+        cli_error("%s: there are more than it says at once", address);
     (void) inspection_free(said);
     return CLI_OK;
 }
@@ -295,7 +301,7 @@ int ls_clients(const char *pattern, bool json, bool following, int64_t timeout_n
     static const struct kind kind = {
         "clients",
         "SERVICE                  NODE                 PID    REQUESTS  IN HAND    MESSAGES  "
-        "    EVENTS  PROGRAM, ADDRESS\n",
+        "    EVENTS  PROGRAM, ADDRESS, SUBSCRIPTIONS\n",
         add_clients,
     };
 

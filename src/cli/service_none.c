@@ -41,3 +41,8 @@ int bench_rpc(const struct bench_opts *o) {
     (void) o;
     return absent();
 }
+
+int bench_events(const struct bench_opts *o) {
+    (void) o;
+    return absent();
+}

@@ -383,8 +383,9 @@ int tram_dispatch(tram_node *node, struct tram_event *ret_event) {
             node_wake(node);
         return node_leave(node, 0);
     }
-    /* Down before up: a life that ended before the next one began. */
-    if (peer->events & 1u << TRAM_EVENT_DOWN)
+    /* Down before up: a life that ended before the next one began; unless that has ended, too. */
+    if ((peer->events & 1u << TRAM_EVENT_DOWN) &&
+        (peer->up || !(peer->events & 1u << TRAM_EVENT_UP)))
         type = TRAM_EVENT_DOWN;
     else
         type = (unsigned) __builtin_ctz(peer->events);

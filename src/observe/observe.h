@@ -67,16 +67,20 @@ int observe_node(struct observe *observe, tram_id id, struct observe_node *ret_n
 enum observe_leftover_kind {
     OBSERVE_HIDDEN,   /* .NAME: somebody was making NAME */
     OBSERVE_WATCH,    /* watch-W: node `peer` wants to know when `node` opens */
+    OBSERVE_EVENTS,   /* events/…: a ring of events, or a reader of one, whose publisher `node` is
+                         not on the bus */
     OBSERVE_STRANGER, /* nothing of ours */
 };
 
-/* A file in a node's directory that is part of no node and no channel. */
+/* A file in a node's directory that is part of no node and no channel; or, with `node` 0 or the one
+ * that is missing, in the folder `events`. */
 struct observe_leftover {
     enum observe_leftover_kind kind;
     tram_id node, peer;
     uint64_t memory;
     uint64_t changed_ns; /* CLOCK_REALTIME */
-    char name[64];       /* cut to fit */
+    bool events;         /* it lies in the folder `events` */
+    char name[128];      /* cut to fit */
 };
 
 /* All of them, in no order. free(*ret_list). */

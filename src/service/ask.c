@@ -128,7 +128,7 @@ static int begin(tram_session *session, struct sending *sending, enum frame_kind
     if (rc < 0)
         return rc;
     sending->waits = false;
-    if (session->state == SESSION_DEAD || !session->link)
+    if (session->state == SESSION_DEAD || session->ending || !session->link)
         return worker_fail(endpoint->worker, -ENOTCONN, "the session is over");
     rc = sending_init(sending, endpoint->service, kind, code, data, size, how);
     if (rc < 0)

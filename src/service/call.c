@@ -183,7 +183,7 @@ void call_expired(struct wheel_entry *entry) {
 
 /* Ends may have handlers, which may end others, ask anew, and end the endpoint: look from where it
  * was, at whatever is there. Those that are asked meanwhile have another session. */
-enum end_how { END_TELL, END_SILENT, END_UNLESS_WAITING };
+enum end_how { END_TELL, END_SILENT, END_UNLESS_WAITING }; /* … or answered */
 
 static void end_all(struct endpoint *endpoint, tram_session *session, int status,
                     enum end_how how) {
@@ -191,7 +191,7 @@ static void end_all(struct endpoint *endpoint, tram_session *session, int status
         struct tram_call *call = endpoint->calls.slots[i];
 
         if (!call || (session && call->session != session) ||
-            (how == END_UNLESS_WAITING && call->waits))
+            (how == END_UNLESS_WAITING && (call->waits || call->listed)))
             continue;
         if (how == END_SILENT && !call->reply)
             call_drop(call);
@@ -213,8 +213,16 @@ void calls_forget(struct endpoint *endpoint, tram_session *session) {
 }
 
 void calls_lost(struct endpoint *endpoint, tram_session *session) {
-    if (session->calls > 0)
-        end_all(endpoint, session, -ECONNRESET, END_UNLESS_WAITING);
+    if (session->calls == 0)
+        return;
+    for (uint32_t i = 0; i <= endpoint->calls.mask; i++) {
+        struct tram_call *call = endpoint->calls.slots[i];
+
+        if (call && call->session == session)
+            call->listed = false;
+    }
+    inbox_list_answered(endpoint, session); /* kept, and told when the blocking call is over */
+    end_all(endpoint, session, -ECONNRESET, END_UNLESS_WAITING);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */

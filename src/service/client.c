@@ -167,8 +167,7 @@ tram_client *tram_client_free(tram_client *client) {
         tram_session *session = endpoint->sessions;
 
         drafts_orphan(session);
-        session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL,
-                        0);
+        session_bye(session);
         calls_forget(endpoint, session);
         session_end(session, -ECANCELED);
     }
@@ -313,7 +312,7 @@ int tram_client_wait(tram_client *client, int64_t timeout_ns) {
         return rc;
     client->wait_up = false;
     for (tram_session *session = client->endpoint.sessions; session; session = session->next)
-        client->wait_up |= session->state == SESSION_ONLINE;
+        client->wait_up |= session->state == SESSION_ONLINE && !session->ending;
     if (client->wait_up)
         return 0;
     deadline = timeout_ns == 0 ? worker_now(client->endpoint.worker)

@@ -4,6 +4,10 @@
  * has in hand is answered. What comes meanwhile is kept in hand and never released, so that it
  * stays in its ring: for the next process of this node, or for the next server of that name on this
  * worker. Over sockets it is refused as not executed.
+ *
+ * What is in hand holds up its channel in the end, and with it answers that the last requests may
+ * wait for. So a question behind which as much has passed as hold.c lets pass is refused, too. What
+ * is no question stays: it was accepted, and nobody would hear that it is lost.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,13 +23,65 @@ struct orphan {
     struct orphan *next;
     uint32_t port;
     struct worker_message *message;
+    struct neighbour *neighbour;
+    uint64_t bytes; /* that had come from there */
 };
+
+static void orphan_free(struct service *service, struct orphan *orphan) {
+    neighbour_put(service, orphan->neighbour);
+    free(orphan);
+}
+
+/* Keep it, behind the others. False: there is no memory. */
+static bool adopt(struct service *service, uint32_t port, struct worker_message *message,
+                  struct neighbour *neighbour) {
+    struct orphan **end = &service->orphans;
+    struct orphan *orphan = calloc(1, sizeof(*orphan));
+
+    if (!orphan)
+        return false;
+    orphan->message = worker_take(message);
+    if (!orphan->message) {
+        free(orphan);
+        return false;
+    }
+    orphan->port = port;
+    orphan->neighbour = neighbour;
+    orphan->bytes = neighbour->bytes;
+    while (*end)
+        end = &(*end)->next;
+    *end = orphan;
+    return true;
+}
+
+void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq) {
+    struct orphan **link = &service->orphans;
+    struct frame frame;
+
+    while (*link) {
+        struct orphan *orphan = *link;
+
+        if (orphan->neighbour != neighbour) {
+            link = &orphan->next;
+            continue;
+        }
+        memcpy(&frame, orphan->message->msg.layer, sizeof(frame));
+        if (!hold_is_old(neighbour, orphan->message->msg.seq, orphan->bytes, seq) ||
+            !service_refuses(&frame))
+            return;
+        *link = orphan->next;
+        service_refuse(service->worker, &orphan->message->msg);
+        (void) worker_release(orphan->message);
+        orphan_free(service, orphan);
+    }
+}
 
 static void drain_message(struct worker_port *port, struct worker_message *message) {
     struct endpoint *endpoint = container_of(port, struct endpoint, port);
-    struct orphan **end = &endpoint->service->orphans;
+    struct service *service = endpoint->service;
+    const struct tram_msg *msg = &message->msg;
+    struct neighbour *neighbour;
     struct frame frame;
-    struct orphan *orphan;
 
     memcpy(&frame, message->msg.layer, sizeof(frame));
     if (frame.kind != FRAME_REQUEST && frame.kind != FRAME_ONEWAY && frame.kind != FRAME_HELLO &&
@@ -34,18 +90,14 @@ static void drain_message(struct worker_port *port, struct worker_message *messa
         link_shm_message(port, message);
         return;
     }
-    orphan = calloc(1, sizeof(*orphan));
-    if (!orphan)
+    neighbour = neighbour_get(service, msg->from);
+    if (!neighbour)
         return; /* nothing can be kept: it goes unanswered, and ends by its time-out */
-    orphan->port = port->port;
-    orphan->message = worker_take(message);
-    if (!orphan->message) {
-        free(orphan);
-        return;
-    }
-    while (*end)
-        end = &(*end)->next;
-    *end = orphan;
+    neighbour->users++;
+    if (!adopt(service, port->port, message, neighbour))
+        neighbour->users--;
+    hold_passed(service, neighbour, msg->seq, msg->size);
+    neighbour_put(service, neighbour);
 }
 
 /* Over a socket there is no successor on the same connection: not executed. */
@@ -105,7 +157,7 @@ void server_drained(struct worker_deferred *deferred) {
     if (sockets_drain(server))
         return;
     server->drain_told = true;
-    (void) tram_flush(tram_worker_node(server->endpoint.worker)); /* answers: before it goes */
+    worker_settle(server->endpoint.worker); /* answers: before it goes */
     if (server->drained)
         server->drained(server, server->arg);
 }
@@ -141,7 +193,7 @@ void drain_inherit(struct endpoint *endpoint) {
         }
         *link = orphan->next;
         worker_hand_back(orphan->message); /* comes with the next turn, in order */
-        free(orphan);
+        orphan_free(endpoint->service, orphan);
     }
 }
 
@@ -152,6 +204,6 @@ void drain_forget(struct service *service) {
     while ((orphan = service->orphans)) {
         service->orphans = orphan->next;
         worker_hand_back(orphan->message);
-        free(orphan);
+        orphan_free(service, orphan);
     }
 }

@@ -11,15 +11,22 @@
 #include "service/server.h"
 #include "service/service.h"
 
-/* A session whose control frames can't be kept any more. */
+#define CLOSE_NS INT64_C(1000000000) /* to its deadline: then the clock is read for a message */
+
+/* A session whose control frames can't be kept any more: that there are no more is told, if need be
+ * later. */
 static bool end_broken(struct endpoint *endpoint) {
     tram_session *session = endpoint->sessions;
 
-    while (session && !session->broken)
+    while (session && (!session->broken || inbox_has(endpoint, session)))
         session = session->next;
     if (!session)
         return false;
-    session->broken = false;
+    if (session->broken == BROKEN_TELL) {
+        control_drop(session);
+        session_bye(session);
+    }
+    session->broken = BROKEN_NOT;
     if (endpoint->server)
         session_end(session, -ECONNRESET);
     else
@@ -66,6 +73,8 @@ static bool tell_one(struct endpoint *endpoint) {
             continue;
         session->told = online;
         tell(endpoint, session, online);
+        if (!online)
+            session->party.unknown = 0; /* said */
         return true;
     }
     return false;
@@ -196,14 +205,25 @@ static void client_only(struct endpoint *endpoint, tram_session *session, struct
     }
 }
 
+/* The clock of the turn may be as old as the handlers before this one took. */
+bool endpoint_expired(struct endpoint *endpoint, const struct inbound *in) {
+    int64_t deadline = in->extra.deadline;
+
+    if (deadline == INT64_MAX || (deadline > CLOSE_NS && worker_now(endpoint->worker) <
+                                                              deadline - CLOSE_NS))
+        return false;
+    if (worker_read_clock(endpoint->worker) < deadline)
+        return false;
+    if (endpoint->server)
+        server_of(endpoint)->expired++;
+    return true;
+}
+
 static void one_way(struct endpoint *endpoint, tram_session *session, struct inbound *in) {
     struct tram_view view;
 
-    if (in->extra.deadline != INT64_MAX && worker_now(endpoint->worker) >= in->extra.deadline) {
-        if (endpoint->server)
-            server_of(endpoint)->expired++;
+    if (endpoint_expired(endpoint, in))
         return;
-    }
     if (endpoint->draining && drain_keep(session, in))
         return;
     session->messages_ever++;
@@ -225,7 +245,7 @@ static void bye(tram_session *session, const struct inbound *in) {
 
 void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inbound *in) {
     if (session->neighbour)
-        hold_passed(session->neighbour, in);
+        hold_passed(endpoint->service, session->neighbour, in->seq, in->size);
     if (endpoint->service->pumping && inbox_keep(endpoint, session, in))
         return;
     switch (in->frame.kind) {

@@ -135,16 +135,19 @@ static bool copy_out(struct held *held) {
     return true;
 }
 
-void hold_passed(struct neighbour *neighbour, const struct inbound *in) {
+bool hold_is_old(const struct neighbour *neighbour, uint64_t seq, uint64_t bytes, uint64_t now) {
+    return now - seq >= PASSED_COUNT || neighbour->bytes - bytes >= PASSED_BYTES;
+}
+
+void hold_passed(struct service *service, struct neighbour *neighbour, uint64_t seq, size_t size) {
     struct held *held;
 
-    neighbour->bytes += in->size + OVERHEAD;
-    while ((held = neighbour->first)) {
-        if (in->seq - held->seq < PASSED_COUNT && neighbour->bytes - held->bytes < PASSED_BYTES)
-            break;
+    neighbour->bytes += size + OVERHEAD;
+    while ((held = neighbour->first) && hold_is_old(neighbour, held->seq, held->bytes, seq))
         if (!copy_out(held))
             break;
-    }
+    if (service->orphans)
+        drain_passed(service, neighbour, seq);
 }
 
 void hold_forget(struct service *service) {

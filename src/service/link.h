@@ -62,6 +62,8 @@ struct link_ops {
     uint64_t (*waiting)(const struct link *link); /* bytes on the way, for TRAM_CHOOSE_LEAST */
     uint64_t (*unknown)(const struct link *link); /* one-way messages of which nobody knows, in
                                                      on_down: sent, and not acknowledged */
+    void (*hold)(struct link *link, int64_t bytes); /* its owner has so many more bytes for it, or
+                                                       fewer; NULL: nobody counts them */
     void (*close)(struct link *link);             /* frees it; no more calls */
 };
 

@@ -41,7 +41,7 @@ static int shm_send(struct link *link, const struct frame *frame, uint32_t code,
     uint32_t flags = TRAM_NOWAIT;
     int rc;
 
-    if (more || worker_more(link->worker))
+    if (worker_stage(link->worker, more))
         flags |= TRAM_MORE;
     memcpy(meta.layer, frame, sizeof(*frame));
     rc = told(shm(link), tram_sendv(shm(link)->node, link->peer, &meta, pieces, count, flags, 0));
@@ -54,7 +54,7 @@ static int shm_claim(struct link *link, size_t size, void **ret_data) {
 
 static int shm_commit(struct link *link, const struct frame *frame, uint32_t code, size_t size) {
     struct tram_meta meta = {.tag = code};
-    uint32_t flags = worker_more(link->worker) ? TRAM_MORE : 0;
+    uint32_t flags = worker_stage(link->worker, false) ? TRAM_MORE : 0;
 
     memcpy(meta.layer, frame, sizeof(*frame));
     return told(shm(link), tram_commit(shm(link)->node, link->peer, &meta, size, flags));
@@ -141,10 +141,11 @@ int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, struct link *
     shm->link.peer = node;
     shm->peer.on_state = on_state;
     shm->peer.on_space = on_space;
-    rc = tram_peer(shm->node, node, &peer);
+    rc = worker_peer_add(worker, &shm->peer, node);
     if (rc == 0)
-        rc = worker_peer_add(worker, &shm->peer, node);
+        rc = tram_peer(shm->node, node, &peer); /* then: what runs now is told when it ends */
     if (rc < 0) {
+        worker_peer_remove(worker, &shm->peer);
         free(shm);
         return rc;
     }
@@ -183,9 +184,12 @@ void link_shm_message(struct worker_port *port, struct worker_message *message) 
     in.seq = msg->seq;
     in.hold = message;
     in.kept = false;
-    session = is_answer(in.frame.kind)
-                  ? call_session(endpoint, &in)
-                  : session_find(endpoint, msg->from, (uint32_t) (in.frame.correlation >> 32));
+    if (is_answer(in.frame.kind)) {
+        message->last = true;
+        session = call_session(endpoint, &in);
+    } else {
+        session = session_find(endpoint, msg->from, (uint32_t) (in.frame.correlation >> 32));
+    }
     if (!session && !(session = endpoint_stranger(endpoint, &in)))
         return; /* of a call or a session that is over */
     endpoint_frame(endpoint, session, &in);

@@ -159,6 +159,7 @@ void socket_close(struct link *link) {
     unlist(me);
     socket_abort(link);
     socket_orphan_taken(me);
+    socket_budget_leave(me);
     me->io = tram_io_free(me->io);
     me->hello = tram_timer_free(me->hello);
     me->answer = tram_timer_free(me->answer);
@@ -304,7 +305,8 @@ static uint64_t unknown(const struct link *link) {
     {                                                                                              \
         .name = kind, .keeps = false, .send = socket_send, .claim = socket_claim,                  \
         .commit = socket_commit, .abort = socket_abort, .take = socket_take,                       \
-        .release = socket_release, .waiting = waiting, .unknown = unknown, .close = socket_close,  \
+        .release = socket_release, .waiting = waiting, .unknown = unknown, .hold = socket_hold,    \
+        .close = socket_close,                                                                     \
     }
 static const struct link_ops ipc_ops = OPS("ipc");
 static const struct link_ops tcp_ops = OPS("tcp");

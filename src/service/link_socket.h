@@ -31,6 +31,13 @@
 int socket_connect(tram_worker *worker, const struct address *address, bool plain,
                    struct link **ret_link);
 
+/* How much all connections of a server may hold together: those that hold most are ended when it is
+ * more. A listener and its connections keep it; unref takes NULL. */
+struct socket_budget;
+struct socket_budget *socket_budget_new(uint64_t max);
+struct socket_budget *socket_budget_unref(struct socket_budget *budget);
+uint64_t socket_budget_used(const struct socket_budget *budget);
+
 struct socket_listener;
 struct transport;
 
@@ -44,6 +51,7 @@ struct socket_listening {
     struct address address;
     bool plain;              /* tcp beyond loopback is meant */
     uint32_t links_max;      /* who comes then is not accepted until another goes */
+    struct socket_budget *budget; /* may be NULL */
     socket_link_fn *fn;
     socket_refused_fn *refused;
     void *context;

@@ -56,6 +56,12 @@ struct socket_link {
     struct taken *taken;               /* messages that the owner keeps */
     uint64_t taken_bytes;
 
+    struct socket_budget *budget;      /* of all connections of its server; NULL: there is none */
+    struct socket_link *peer, **peer_at; /* in its list */
+    uint64_t above;                    /* bytes that the owner has for it */
+    uint64_t holds;                    /* of all that, as far as the budget knows */
+    bool doomed;                       /* it holds too much of it */
+
     bool owes;                         /* source_turn() has something to do */
     bool hot;                          /* … and reads in each turn of a loop that spins */
     int64_t hot_until;
@@ -87,6 +93,18 @@ void socket_close(struct link *link);
 /* Around each call of the owner; leave: false if it closed the link. */
 void socket_enter(struct socket_link *me);
 bool socket_leave(struct socket_link *me);
+
+/* ---- socket_budget.c ------------------------------------------------------------------------- */
+
+struct socket_budget *socket_budget_ref(struct socket_budget *budget);
+void socket_budget_join(struct socket_link *me, struct socket_budget *budget);
+void socket_budget_leave(struct socket_link *me);
+/* What it holds has changed. It, or another, may be ended: told by the loop, as always. */
+void socket_account(struct socket_link *me);
+void socket_hold(struct link *link, int64_t bytes);
+/* A message that is kept when its connection has ended, and its release. */
+struct socket_budget *socket_budget_inherit(struct socket_budget *budget, uint64_t bytes);
+void socket_budget_release(struct socket_budget *budget, uint64_t bytes);
 
 /* ---- socket_write.c -------------------------------------------------------------------------- */
 

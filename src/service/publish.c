@@ -68,9 +68,7 @@ bool publisher_waits(struct publisher *publisher) {
     return true;
 }
 
-void publisher_not_held(struct publisher *publisher) {
-    if (publisher->held_since == 0)
-        return;
+void publisher_let_go(struct publisher *publisher) {
     publisher->held_since = 0;
     publisher->wants_space = publisher->space_came = false;
     if (publisher->has_ring)
@@ -203,36 +201,33 @@ int publish_event(struct publisher *publisher, struct event *event, uint32_t fla
 static int publish_plain(tram_server *server, uint32_t code, const void *data, size_t size,
                          const struct tram_how *how) {
     struct publisher *publisher = server->events;
-    struct topic_record record = {.size = (uint32_t) size, .code = code};
     int rc;
 
-    if (how && (how->struct_size < sizeof(*how) || how->flags & ~TRAM_HOW_MORE || how->topic ||
-                how->trace || how->timeout_ns || how->window))
+    if (how && (how->struct_size < sizeof(*how) ||
+                ((uintptr_t) how->topic | (uintptr_t) how->trace | (uint64_t) how->timeout_ns |
+                 how->window | (how->flags & ~TRAM_HOW_MORE)) != 0))
         return 1;
     if (!publisher || publisher->messages > 0 || publisher->draft || !ring_wanted(publisher) ||
-        code == TRAM_ANY_EVENT || (!data && size > 0) || trace_current())
+        code == TRAM_ANY_EVENT || (!data && size > 0) || (trace_on() && trace_current()))
         return 1;
     rc = ring_room(publisher, size);
     if (rc < 0 || !publisher->has_ring)
         return rc < 0 ? rc : 1;
     publisher_not_held(publisher);
-    ring_put(publisher, &record, NULL, data, how && how->flags);
+    ring_plain(publisher, code, data, size, how && how->flags);
     publisher->published++;
     return 0;
 }
 
-int tram_server_publish(tram_server *server, uint32_t event_code, const void *data, size_t size,
-                        const struct tram_how *how) {
+/* The long way. Not inlined: what it needs of the stack, the short way would pay for. */
+static __attribute__((noinline)) int publish_any(tram_server *server, uint32_t event_code,
+                                                 const void *data, size_t size,
+                                                 const struct tram_how *how) {
     struct publisher *publisher;
     struct sending sending;
     struct event event;
-    int rc = server ? worker_check(server->endpoint.worker) : -EINVAL;
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    rc = server->endpoint.dead ? 1 : publish_plain(server, event_code, data, size, how);
-    if (rc <= 0)
-        return rc < 0 ? publish_explain(server, rc) : 0;
     if (server->endpoint.dead ||
         event_init(&event, &sending, server->endpoint.service, event_code, data, size, how) < 0)
         return worker_fail(server->endpoint.worker, -EINVAL, "an argument is out of its range");
@@ -241,6 +236,19 @@ int tram_server_publish(tram_server *server, uint32_t event_code, const void *da
         return -ENOMEM;
     rc = publish_event(publisher, &event, how ? how->flags : 0);
     return rc < 0 ? publish_explain(server, rc) : 0;
+}
+
+int tram_server_publish(tram_server *server, uint32_t event_code, const void *data, size_t size,
+                        const struct tram_how *how) {
+    int rc = server ? worker_check(server->endpoint.worker) : -EINVAL;
+
+    if (rc < 0)
+        return rc;
+    rc = server->endpoint.dead ? 1 : publish_plain(server, event_code, data, size, how);
+    if (__builtin_expect(rc == 0, 1))
+        return 0;
+    return rc < 0 ? publish_explain(server, rc)
+                  : publish_any(server, event_code, data, size, how);
 }
 
 /* ---- to one ---------------------------------------------------------------------------------- */
@@ -292,6 +300,7 @@ int tram_session_publish(tram_session *session, uint32_t event_code, const void 
 static void goes(struct subscriber *subscriber, bool away) {
     struct publisher *publisher = subscriber->publisher;
 
+    subscriber_drop_backlog(subscriber);
     subscriber->session = NULL;
     if (subscriber->durable && away) {
         publisher->kept = true;

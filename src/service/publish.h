@@ -83,7 +83,11 @@ struct publisher *publisher_get(tram_server *server);
 /* Somebody holds an event up. True: the application has to wait; false: patience is over. */
 bool publisher_waits(struct publisher *publisher);
 /* It was published. */
-void publisher_not_held(struct publisher *publisher);
+void publisher_let_go(struct publisher *publisher);
+static inline void publisher_not_held(struct publisher *publisher) {
+    if (__builtin_expect(publisher->held_since != 0, 0))
+        publisher_let_go(publisher);
+}
 /* Publish it, with TRAM_HOW_… 0, or what kept all of it from being published. */
 int publish_event(struct publisher *publisher, struct event *event, uint32_t flags);
 /* Text for such an error. */
@@ -123,6 +127,8 @@ void subscriber_send(struct subscriber *subscriber, const struct event *event);
 /* Send a message, or keep it: 0, -ENOMEM, or the link's error. */
 int subscriber_put(struct subscriber *subscriber, const struct frame *frame, uint32_t code,
                    const void *extra, const void *data, size_t size);
+/* What waits for it goes: its session does. */
+void subscriber_drop_backlog(struct subscriber *subscriber);
 /* There is room again. */
 void subscriber_flush(struct subscriber *subscriber);
 /* Can it take one more of this size without missing any? */
@@ -142,11 +148,20 @@ static inline bool ring_wanted(const struct publisher *publisher) {
     return publisher->has_ring && (publisher->rings > 0 || publisher->kept);
 }
 /* Room for an event: 0; -EAGAIN: a subscriber holds it up; -EMSGSIZE. */
-int ring_room(struct publisher *publisher, size_t size);
+int ring_make_room(struct publisher *publisher, size_t size);
+static inline int ring_room(struct publisher *publisher, size_t size) {
+    if (__builtin_expect(size <= topic_largest(&publisher->tx) &&
+                         topic_tx_fits(&publisher->tx, size), 1))
+        return 0;
+    return ring_make_room(publisher, size);
+}
 /* Write it into the room: `extra` bytes of what stands in front, then the payload; `data` NULL: it
  * is there. */
 void ring_put(struct publisher *publisher, const struct topic_record *record, const void *extra,
               const void *data, bool more);
+/* The same for one that has nothing but payload. */
+void ring_plain(struct publisher *publisher, uint32_t code, const void *data, size_t size,
+                bool more);
 /* Make all that is staged visible, and wake those who sleep. */
 void ring_publish(struct publisher *publisher);
 /* Look at it again when the loop turns. */

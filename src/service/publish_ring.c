@@ -63,22 +63,32 @@ static bool must_wake(const struct publisher *publisher, const struct subscriber
     return false;
 }
 
-static void wake(struct publisher *publisher) {
-    struct subscriber *at, *next;
+/* The word by which a reader says that it sleeps, if nobody has rung for that yet; else 0. */
+static inline uint64_t sleeps(const struct subscriber *subscriber) {
+    uint64_t armed = subscriber->armed ? load_relaxed(subscriber->armed) : 0; /* F1 */
 
-    publisher->wakes = false;
-    for (at = publisher->subscribers; at; at = next) {
-        uint64_t armed;
+    return armed & ARMED_ON && armed != subscriber->rung ? armed : 0;
+}
+
+static __attribute__((noinline)) void wake_from(struct publisher *publisher,
+                                                struct subscriber *at) {
+    for (struct subscriber *next; at; at = next) {
+        uint64_t armed = sleeps(at);
 
         next = at->next;
-        if (!at->armed)
-            continue;
-        armed = load_relaxed(at->armed); /* F1 */
-        if (__builtin_expect(!(armed & ARMED_ON) || armed == at->rung, 1))
-            continue;
-        if (at->session && must_wake(publisher, at))
+        if (armed && at->session && must_wake(publisher, at))
             news(at, armed);
     }
+}
+
+static inline void wake(struct publisher *publisher) {
+    struct subscriber *at = publisher->subscribers;
+
+    publisher->wakes = false;
+    while (at && !sleeps(at))
+        at = at->next;
+    if (__builtin_expect(at != NULL, 0))
+        wake_from(publisher, at);
     publisher->looked = WORD_POSITION(publisher->tx.tail);
 }
 
@@ -215,12 +225,8 @@ static int make_room(struct publisher *publisher, size_t size) {
     return 0;
 }
 
-int ring_room(struct publisher *publisher, size_t size) {
-    if (size > topic_largest(&publisher->tx))
-        return -EMSGSIZE;
-    if (topic_tx_fits(&publisher->tx, size))
-        return 0;
-    return make_room(publisher, size);
+int ring_make_room(struct publisher *publisher, size_t size) {
+    return size > topic_largest(&publisher->tx) ? -EMSGSIZE : make_room(publisher, size);
 }
 
 /* Each time that it hears of a reader that has read on; the application is told when there is room
@@ -243,6 +249,26 @@ void ring_moved(struct publisher *publisher) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* What is in the ring now: visible at once, or with the next ones. */
+static inline void go(struct publisher *publisher, bool more) {
+    struct topic_tx *tx = &publisher->tx;
+
+    if (more && tx->pos - WORD_POSITION(tx->tail) < STAGED_MAX)
+        ring_look_again(publisher);
+    else
+        ring_publish(publisher);
+}
+
+void ring_plain(struct publisher *publisher, uint32_t code, const void *data, size_t size,
+                bool more) {
+    void *body = topic_tx_plain(&publisher->tx, code, (uint32_t) size);
+
+    if (size > 0)
+        memcpy(body, data, size);
+    topic_tx_stage(&publisher->tx, size);
+    go(publisher, more);
+}
+
 void ring_put(struct publisher *publisher, const struct topic_record *record, const void *extra,
               const void *data, bool more) {
     struct topic_tx *tx = &publisher->tx;
@@ -254,10 +280,7 @@ void ring_put(struct publisher *publisher, const struct topic_record *record, co
     if (data && size > 0)
         memcpy(body + record->extra, data, size);
     topic_tx_stage(tx, record->size);
-    if (more && tx->pos - WORD_POSITION(tx->tail) < STAGED_MAX)
-        ring_look_again(publisher);
-    else
-        ring_publish(publisher);
+    go(publisher, more);
 }
 
 /* ---- its file -------------------------------------------------------------------------------- */

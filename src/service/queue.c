@@ -80,11 +80,24 @@ static bool too_late(const struct queued *queued) {
            worker_now(queued->client->endpoint.worker) >= queued->extra.deadline;
 }
 
+/* A one-way message was accepted: whatever keeps it from going passes, or is told. A server that is
+ * not there may come, a connection be made anew; what is larger than the ring may be is counted. */
+static int oneway_kept(const struct queued *queued, tram_session *session, int rc) {
+    if (rc == -EMSGSIZE) {
+        (void) worker_fail(queued->client->endpoint.worker, rc,
+                           "a one-way message of %zu bytes that waited for a server is larger than "
+                           "the way to it takes", queued->size);
+        session->party.unknown++;
+        return 0;
+    }
+    return rc == 0 ? 0 : 1; /* it is tried again when something changes */
+}
+
 /* 0: it went, or ended. 1: it waits on. -EAGAIN: no room. */
 static int try_one(struct queued *queued) {
     tram_client *client = queued->client;
     tram_call *call = queued->call;
-    tram_session *session;
+    tram_session *session = NULL;
     struct sending sending;
     int rc;
 
@@ -103,7 +116,11 @@ static int try_one(struct queued *queued) {
                               call ? call_correlation(call) : session_own(session));
         }
     } while (client_unreachable(session, rc));
-    if (rc == 1 || rc == -EAGAIN)
+    if (rc == -EAGAIN || service_retries(client->endpoint.service, rc))
+        return -EAGAIN;
+    if (!call && rc != 1)
+        rc = oneway_kept(queued, session, rc);
+    if (rc == 1)
         return rc;
     client_unqueue(queued);
     if (call && rc == 0)

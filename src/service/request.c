@@ -49,6 +49,35 @@ static void unlist(tram_request *request) {
     request->link = NULL;
 }
 
+/* What is deferred is counted for all sessions of a node together. */
+static void count(tram_request *request, struct neighbour *neighbour) {
+    request->neighbour = neighbour;
+    if (!neighbour) /* a socket: its link counts */
+        return;
+    neighbour->users++;
+    neighbour->requests++;
+    neighbour->request_bytes += request->view.size;
+}
+
+static void uncount(tram_request *request) {
+    struct neighbour *neighbour = request->neighbour;
+
+    if (!neighbour)
+        return;
+    request->neighbour = NULL;
+    neighbour->requests--;
+    neighbour->request_bytes -= request->view.size;
+    neighbour_put(request->service, neighbour);
+}
+
+static bool too_many(const tram_session *session, size_t size) {
+    const struct neighbour *neighbour = session->neighbour;
+
+    return neighbour && neighbour->requests > 0 &&
+           (neighbour->requests >= REQUESTS_MAX ||
+            neighbour->request_bytes + size > REQUESTS_BYTES);
+}
+
 void request_done(tram_request *request) {
     struct endpoint *endpoint = request->endpoint;
 
@@ -59,6 +88,7 @@ void request_done(tram_request *request) {
     }
     unlist(request);
     hold_release(&request->held);
+    uncount(request);
     put_back(request);
     if (endpoint) {
         endpoint->in_hand--;
@@ -107,6 +137,8 @@ static void defer(tram_request *request, tram_session *session, struct inbound *
         request->over = true;
         session_refuse(session, request->correlation, -ENOMEM);
     }
+    if (rc == 0 && !gone)
+        count(request, session->neighbour);
     if (!gone) {
         list(request, &session->requests);
     } else if (request->endpoint) {
@@ -123,25 +155,17 @@ static void hand(struct endpoint *endpoint, tram_session *session, tram_request 
         client_request(session, request);
 }
 
-/* Past its deadline, who asked has given up. */
-static bool expired(struct endpoint *endpoint, const struct inbound *in) {
-    if (in->extra.deadline == INT64_MAX || worker_now(endpoint->worker) < in->extra.deadline)
-        return false;
-    if (endpoint->server)
-        server_of(endpoint)->expired++;
-    return true;
-}
-
 void request_arrived(struct endpoint *endpoint, tram_session *session, struct inbound *in) {
     tram_request *request, *mine;
 
-    if (expired(endpoint, in))
+    if (endpoint_expired(endpoint, in)) /* who asked has given up */
         return;
     if (endpoint->draining && drain_keep(session, in))
         return;
-    request = request_new(endpoint->service);
+    request = too_many(session, in->size) ? NULL : request_new(endpoint->service);
     if (!request) {
-        session_refuse(session, in->frame.correlation, -ENOMEM);
+        session_refuse(session, in->frame.correlation,
+                       too_many(session, in->size) ? -ENOBUFS : -ENOMEM);
         return;
     }
     view_of(in, &request->view);
@@ -158,7 +182,7 @@ void request_arrived(struct endpoint *endpoint, tram_session *session, struct in
     request->draft = NULL;
     request->link = NULL;
     request->held.message = request->held.copy = NULL;
-    request->held.neighbour = NULL;
+    request->held.neighbour = request->neighbour = NULL;
     session->requests_ever++;
     endpoint->in_hand++;
     mine = request;

@@ -25,11 +25,8 @@ static void refuse(struct endpoint *endpoint, const struct inbound *in) {
     struct frame frame = {.kind = FRAME_BYE,
                           .port = (uint32_t) (in->frame.correlation >> 32),
                           .correlation = (uint64_t) endpoint->port.port << 32};
-    struct tram_meta meta = {0};
 
-    memcpy(meta.layer, &frame, sizeof(frame));
-    (void) tram_sendv(tram_worker_node(endpoint->worker), in->from, &meta, NULL, 0, TRAM_NOWAIT,
-                      0); /* who can't be told finds out by his time-out */
+    farewell_say(endpoint->service, in->from, &frame, 0);
 }
 
 /* In a blocking call nobody can be told: then notice() does it, before its messages come. */
@@ -69,7 +66,7 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     else if (runs) /* from before we were there: who has gone since is known by the refusal */
         (void) session_hello(session, FRAME_WELCOME);
     if (!runs) { /* nobody will tell of its end */
-        session->broken = true;
+        session->broken = BROKEN_GONE;
         worker_defer(endpoint->worker, &endpoint->notice);
     }
     server_introduce(session);
@@ -78,13 +75,17 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
 
 /* Sessions of an earlier process of that node: all that it sent came before this one's HELLO. One
  * that has not said who it is may be this process's: a successor of ours finds requests first. */
+bool server_is_predecessor(const tram_session *other, const tram_session *session) {
+    return other != session && session->link->peer && other->link->peer == session->link->peer &&
+           other->party.pid != 0 && other->party.pid != session->party.pid;
+}
+
 static void end_predecessors(tram_session *session) {
     tram_session *other, *next;
 
     for (other = session->endpoint->sessions; other; other = next) {
         next = other->next;
-        if (other != session && session->link->peer && other->link->peer == session->link->peer &&
-            other->party.pid != 0 && other->party.pid != session->party.pid) {
+        if (server_is_predecessor(other, session)) {
             session_end(other, -ECONNRESET);
             next = session->endpoint->sessions; /* calls may have ended, with handlers */
         }
@@ -94,7 +95,8 @@ static void end_predecessors(tram_session *session) {
 void server_greeted(tram_session *session, const struct inbound *in) {
     if (session_read_hello(session, in) < 0)
         session->endpoint->nonsense++;
-    end_predecessors(session);
+    else
+        end_predecessors(session);
     if (session->state != SESSION_DEAD)
         (void) session_hello(session, FRAME_WELCOME);
 }
@@ -301,7 +303,7 @@ void server_goodbye(tram_session *session) {
 
     if (session->link->ops->keeps) {
         if (!session->endpoint->draining)
-            session_control(session, frame, 0, NULL, 0);
+            session_bye(session);
         return;
     }
     frame.flags = FRAME_FAILED;

@@ -42,6 +42,8 @@ static inline tram_server *server_of(struct endpoint *endpoint) {
 
 /* A session for who sends this; NULL: refused. */
 tram_session *server_session(struct endpoint *endpoint, const struct inbound *in);
+/* Is `other` of an earlier process of that node? */
+bool server_is_predecessor(const tram_session *other, const tram_session *session);
 void server_greeted(tram_session *session, const struct inbound *in);
 void server_inspected(tram_session *session, const struct inbound *in);
 void server_request(tram_session *session, tram_request **request);

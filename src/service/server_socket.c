@@ -11,9 +11,11 @@
 #include "service/server.h"
 
 #define SOCKETS_MAX 16 /* that the daemon takes of a name */
+#define HELD_MAX    (UINT64_C(256) << 20) /* bytes that all connections make it hold */
 
 struct server_sockets {
     int count;
+    struct socket_budget *budget;
     struct socket_listener *listeners[SOCKETS_MAX];
     const char *addresses[SOCKETS_MAX + 1];
 };
@@ -85,6 +87,7 @@ static int listen_at(tram_server *server, const char *text) {
     struct socket_listening how = {
         .plain = server->flags & TRAM_SERVER_PLAIN,
         .links_max = server->sessions_max + WAITING_MAX,
+        .budget = sockets->budget,
         .fn = greeted,
         .refused = refused,
         .context = server,
@@ -135,8 +138,13 @@ int server_listen(tram_server *server) {
     if (server->sockets || !server->addresses[0])
         return 0;
     server->sockets = calloc(1, sizeof(*server->sockets));
-    if (!server->sockets)
+    if (server->sockets)
+        server->sockets->budget = socket_budget_new(
+            server->options.sockets_held_max ? server->options.sockets_held_max : HELD_MAX);
+    if (!server->sockets || !server->sockets->budget) {
+        server_listen_no_more(server);
         return worker_fail(server->endpoint.worker, -ENOMEM, "no memory for a server");
+    }
     for (char **text = server->addresses; rc == 0 && *text; text++)
         rc = listen_at(server, *text);
     if (rc == 0)
@@ -156,6 +164,7 @@ void server_listen_no_more(tram_server *server) {
     server->sockets = NULL;
     for (int i = 0; sockets && i < sockets->count; i++)
         (void) socket_listener_free(sockets->listeners[i]);
+    (void) socket_budget_unref(sockets ? sockets->budget : NULL);
     free(sockets);
 }
 

@@ -16,13 +16,15 @@
 #include "service/server.h"
 #include "service/typed.h"
 
+#define AGAIN_NS INT64_C(10000000)
+
 /* ---- messages for nobody --------------------------------------------------------------------- */
 
-/* Tell who sent it; who can't be told (his ring is full) finds out by his time-out. What is no
- * question is not answered, so that two nodes never refuse each other's refusals. */
-static void stranger(tram_worker *worker, const struct tram_msg *msg) {
-    struct tram_meta meta = {0};
+/* Tell who sent it. What is no question is not answered, so that two nodes never refuse each
+ * other's refusals. */
+void service_refuse(tram_worker *worker, const struct tram_msg *msg) {
     struct frame frame, answer = {0};
+    uint32_t code = 0;
 
     memcpy(&frame, msg->layer, sizeof(frame));
     if (frame.correlation >> 32 == 0)
@@ -36,7 +38,7 @@ static void stranger(tram_worker *worker, const struct tram_msg *msg) {
         answer.kind = FRAME_ERROR;
         answer.flags = FRAME_FAILED;
         answer.correlation = frame.correlation;
-        meta.tag = (uint32_t) -ECONNREFUSED;
+        code = (uint32_t) -ECONNREFUSED;
         break;
     case FRAME_HELLO:
     case FRAME_ONEWAY:
@@ -49,8 +51,12 @@ static void stranger(tram_worker *worker, const struct tram_msg *msg) {
     default:
         return;
     }
-    memcpy(meta.layer, &answer, sizeof(answer));
-    (void) tram_sendv(tram_worker_node(worker), msg->from, &meta, NULL, 0, TRAM_NOWAIT, 0);
+    farewell_say(worker_shared(worker), msg->from, &answer, code);
+}
+
+/* Is it a question that is refused as not executed? */
+bool service_refuses(const struct frame *frame) {
+    return frame->kind == FRAME_REQUEST || frame->kind == FRAME_GET || frame->kind == FRAME_SET;
 }
 
 /* A client's port is of one life of it only, and an answer for whoever asked in one. */
@@ -122,6 +128,32 @@ int64_t service_deadline(struct service *service, int64_t timeout_ns, int64_t ot
     return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
 }
 
+/* ---- once more ------------------------------------------------------------------------------- */
+
+static void on_again(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
+    struct service *service = arg;
+
+    (void) timer;
+    (void) late_ns;
+    (void) missed;
+    service->again_set = false;
+    controls_again(service);
+    for (struct endpoint *e = service->endpoints; e; e = e->next)
+        if (!e->server && client_of(e)->queue)
+            worker_defer(service->worker, &client_of(e)->flush_defer);
+}
+
+bool service_retries(struct service *service, int rc) {
+    if (rc != -ENOSPC && rc != -ENOMEM)
+        return false;
+    if (!service->again &&
+        worker_inner_timer(service->worker, on_again, service, &service->again) < 0)
+        return false;
+    if (!service->again_set)
+        service->again_set = tram_timer_set(service->again, AGAIN_NS, 0) == 0;
+    return service->again_set;
+}
+
 /* ---- blocking calls -------------------------------------------------------------------------- */
 
 /* What was put off while a blocking call was on the way. */
@@ -183,6 +215,7 @@ static void ending(struct worker_ending *entry) {
     requests_forget(service);
     typed_forget(service);
     drain_forget(service);
+    farewells_forget(service);
     hold_forget(service);
     while ((request = service->free_requests)) {
         service->free_requests = request->next;
@@ -194,6 +227,7 @@ static void ending(struct worker_ending *entry) {
     }
     secure_free(service->secure);
     (void) tram_timer_free(service->timer);
+    (void) tram_timer_free(service->again);
     worker_set_shared(service->worker, NULL);
     free(service);
 }
@@ -217,7 +251,7 @@ struct service *service_get(tram_worker *worker) {
     wheel_init(&service->wheel, worker_now(worker));
     service->ending.fn = ending;
     worker_ending_add(worker, &service->ending);
-    worker_set_stranger(worker, stranger, hopeless);
+    worker_set_stranger(worker, service_refuse, hopeless);
     worker_set_shared(worker, service);
     return service;
 }

@@ -31,6 +31,10 @@
 #define CALLS_MAX          65536u
 #define CONTROLS_MAX        1024u /* control frames that wait for space, per session */
 #define TEXT_MAX           4096u /* of an error */
+#define REQUESTS_MAX       4096u /* deferred, of a node, … */
+#define REQUESTS_BYTES     (UINT64_C(64) << 20) /* … and bytes of them, or one */
+#define UNSENT_MAX         (UINT64_C(16) << 20) /* bytes of control frames and events that wait for
+                                                   space, of a node or connection */
 
 #define container_of(ptr, type, member) ((type *) (void *) ((char *) (ptr) -offsetof(type, member)))
 
@@ -54,6 +58,9 @@ struct service {
     struct tram_request *abandoned; /* of endpoints that went; the application has them */
     struct neighbour *neighbours;   /* hold.c */
     uint64_t waiting;               /* bytes in inboxes */
+    struct farewell *farewells;     /* control.c */
+    tram_timer *again;              /* of what failed for a reason that passes */
+    bool again_set;
     struct orphan *orphans;         /* drain.c */
     uint32_t hot_sockets;           /* link_socket.c */
     struct secure *secure;          /* secure.c */
@@ -66,6 +73,11 @@ struct service {
 /* What the endpoints of this worker share, made when it is first needed. NULL: no memory. */
 struct service *service_get(tram_worker *worker);
 
+/* Refuse a message for which there is no endpoint, as not executed; and is it of a kind for which
+ * this is all that there is to be said? */
+void service_refuse(tram_worker *worker, const struct tram_msg *msg);
+bool service_refuses(const struct frame *frame);
+
 /* Where names.c keeps what it has for this worker. NULL: no memory. */
 void **service_names(tram_worker *worker);
 
@@ -75,6 +87,10 @@ void service_timeout(struct service *service, struct wheel_entry *entry, int64_t
 /* Run worker_pump() for this endpoint until *done. */
 int service_pump(struct service *service, struct endpoint *endpoint, const bool *done,
                  int64_t deadline);
+
+/* Did a send fail for a reason that passes without anybody telling when (no memory)? Then what
+ * waits is tried again soon. */
+bool service_retries(struct service *service, int rc);
 
 /* A deadline out of a time-out as the header has them; `otherwise` for 0. */
 int64_t service_deadline(struct service *service, int64_t timeout_ns, int64_t otherwise);
@@ -104,6 +120,10 @@ struct neighbour {                  /* a node that has sessions with endpoints o
     unsigned users;
     struct held *first, **end;
     uint64_t bytes;                 /* that came from it ever */
+    uint32_t requests;              /* of it that are deferred */
+    uint64_t request_bytes;
+    uint64_t unsent;                /* bytes that wait for space in its ring */
+    struct farewell *farewell;      /* to it; NULL: none (control.c) */
 };
 
 struct neighbour *neighbour_get(struct service *service, tram_id id);
@@ -116,7 +136,9 @@ void hold_release(struct held *held);
 /* The worker ends: what the application still has of it is copied out. */
 void hold_forget(struct service *service);
 /* A message came from there: has what is kept become too old? */
-void hold_passed(struct neighbour *neighbour, const struct inbound *in);
+void hold_passed(struct service *service, struct neighbour *neighbour, uint64_t seq, size_t size);
+/* Is one that came as number `seq`, behind `bytes`, too old when number `now` comes? */
+bool hold_is_old(const struct neighbour *neighbour, uint64_t seq, uint64_t bytes, uint64_t now);
 
 /* ---- endpoints (endpoint.c, inbox.c) --------------------------------------------------------- */
 
@@ -171,10 +193,16 @@ void endpoint_deinit(struct endpoint *endpoint);
 /* A message of somebody without a session here: a server makes one. NULL: there is to be none. */
 tram_session *endpoint_stranger(struct endpoint *endpoint, const struct inbound *in);
 
+/* Past its deadline: it is dropped, and counted. */
+bool endpoint_expired(struct endpoint *endpoint, const struct inbound *in);
+
 /* A message for it. */
 void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inbound *in);
 /* The same, where a blocking call is on the way. True: kept for later. */
 bool inbox_keep(struct endpoint *endpoint, tram_session *session, struct inbound *in);
+/* Its node, or connection, went: true: that is to be told behind what is kept of it. */
+bool inbox_keep_end(struct endpoint *endpoint, tram_session *session);
+bool inbox_has(const struct endpoint *endpoint, const tram_session *session);
 void inbox_open(struct worker_deferred *deferred);
 void inbox_drop(struct endpoint *endpoint, tram_session *session); /* NULL: all */
 /* Mark the calls of this session whose answers are kept as `listed`. */
@@ -190,6 +218,12 @@ enum session_state {
     SESSION_DEAD,    /* taken out of everything; memory goes with the turn */
 };
 
+enum session_broken {
+    BROKEN_NOT,
+    BROKEN_GONE, /* there is nobody to be told */
+    BROKEN_TELL, /* its control frames can't be kept */
+};
+
 struct control;
 
 struct tram_session {
@@ -201,8 +235,10 @@ struct tram_session {
     bool space_came;                /* … and came while a blocking call was on the way */
     bool fresh;                     /* of a client: whether its server runs is not known yet */
     bool refused;                   /* … there is none at that node, though that runs */
-    bool broken;                    /* to be ended: its control frames can't be kept */
+    uint8_t broken;                 /* enum session_broken: to be ended */
     bool syncing;                   /* SYNC went, SYNCED has not come yet */
+    bool greeted;                   /* a server's: HELLO said who the client is */
+    bool ending;                    /* its end is in the inbox */
     bool told;                      /* online, by the last on_session() or on_state() */
     uint32_t syncs;                 /* number of the last SYNC */
     tram_session *next, **prev;     /* of the endpoint */
@@ -211,6 +247,7 @@ struct tram_session {
     uint32_t calls;                 /* that it has under way */
     struct control *control, **control_end;
     uint32_t controls;
+    uint64_t unsent;                /* over a socket: as a neighbour has it */
     struct neighbour *neighbour;    /* over shared memory */
     struct target *target;          /* of a client: which server it is */
     struct tram_party party;
@@ -227,6 +264,8 @@ struct tram_session {
 tram_session *session_new(struct endpoint *endpoint, struct link *link, const char *address);
 /* End it: everything of it fails, and the link is closed. Tells nobody there. */
 void session_end(tram_session *session, int status);
+/* Its node, or its connection, went. */
+void session_down(tram_session *session);
 tram_session *session_find(struct endpoint *endpoint, tram_id from, uint32_t port);
 void session_set_party(tram_session *session, const struct hello *hello, const void *payload,
                        size_t size);
@@ -243,6 +282,24 @@ void session_control(tram_session *session, struct frame frame, uint32_t code, c
 /* … with room again: true: all went. */
 bool control_flush(tram_session *session);
 void control_drop(tram_session *session);
+/* What waits for space is counted for all sessions of a node together, or of a connection. */
+static inline uint64_t *session_unsent(tram_session *session) {
+    return session->neighbour ? &session->neighbour->unsent : &session->unsent;
+}
+static inline void session_waits(tram_session *session, int64_t bytes) {
+    *session_unsent(session) += (uint64_t) bytes;
+    if (session->link->ops->hold)
+        session->link->ops->hold(session->link, bytes);
+}
+/* The session ends: what waits is dropped; but if BYE is the last of it, it still goes. */
+void control_leave(tram_session *session);
+/* Tell the other side that it ends. */
+void session_bye(tram_session *session);
+/* A frame without a session: as those, it waits for space. */
+void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code);
+void farewells_forget(struct service *service);
+/* Try again what waits, of all sessions. */
+void controls_again(struct service *service);
 
 static inline struct frame session_frame(const tram_session *session, enum frame_kind kind,
                                          uint64_t correlation) {
@@ -365,6 +422,7 @@ struct tram_request {
     tram_draft *draft;              /* of the answer, open */
     struct tram_request *next, **link; /* of the session; or free */
     struct held held;
+    struct neighbour *neighbour;    /* that it is counted at, while it is deferred; or NULL */
     struct endpoint *endpoint;      /* NULL: it went */
 };
 
@@ -399,6 +457,8 @@ void drain_check(struct endpoint *endpoint);
 /* A server begins: what a predecessor on this worker left for it. */
 void drain_inherit(struct endpoint *endpoint);
 void drain_forget(struct service *service);
+/* A message of number `seq` came from there. */
+void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq);
 
 /* ---- both ends of struct tram_view (view.c) -------------------------------------------------- */
 
@@ -418,6 +478,9 @@ static inline void trace_leave(void) {
 }
 static inline const uint8_t *trace_of(const struct inbound *in) {
     return in->frame.flags & FRAME_TRACE ? in->extra.trace : NULL;
+}
+static inline bool trace_on(void) {
+    return __atomic_load_n(&trace_used, __ATOMIC_RELAXED);
 }
 /* The id to send along; NULL: none. */
 const uint8_t *trace_current(void);

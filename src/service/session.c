@@ -145,9 +145,9 @@ void session_end(tram_session *session, int status) {
     inbox_drop(endpoint, session);
     drafts_orphan(session);
     requests_orphan(session);
-    control_drop(session);
+    control_leave(session);
     if (session->link->ops->unknown)
-        session->party.unknown = (uint32_t) session->link->ops->unknown(session->link);
+        session->party.unknown += (uint32_t) session->link->ops->unknown(session->link);
     session->link->ops->close(session->link);
     session->link = NULL;
     neighbour_put(endpoint->service, session->neighbour);
@@ -240,6 +240,7 @@ int session_read_hello(tram_session *session, const struct inbound *in) {
     session->party.program = program;
     session->party.name = name;
     session->party.pid = session->link->pid ? session->link->pid : hello.pid;
+    session->greeted = true;
     return 0;
 }
 
@@ -272,21 +273,28 @@ static void on_space(struct link *link) {
         client_space(session);
 }
 
-static void on_down(struct link *link, int why) {
-    tram_session *session = link->context;
-
-    (void) why; /* whatever it was, what was under way is unknown */
-
+/* Whatever it was, what was under way is unknown. */
+void session_down(tram_session *session) {
     if (session->endpoint->server)
         session_end(session, -ECONNRESET);
     else
         client_down(session);
 }
 
+static void on_down(struct link *link, int why) {
+    tram_session *session = link->context;
+
+    (void) why;
+    if (!inbox_keep_end(session->endpoint, session))
+        session_down(session);
+}
+
 static void on_up(struct link *link, int32_t pid) {
     tram_session *session = link->context;
 
-    session->party.pid = pid ? pid : session->party.pid;
+    /* The node may be of another process by now than the client that this session is of. */
+    if (pid != 0 && !session->greeted)
+        session->party.pid = pid;
     if (!session->endpoint->server)
         client_up(session);
 }
@@ -330,7 +338,7 @@ tram_session *tram_session_free(tram_session *session) {
         return NULL;
     session->told = false; /* who ends it need not be told */
     drafts_orphan(session); /* or the channel is closed to us */
-    session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL, 0);
+    session_bye(session);
     if (session->state != SESSION_DEAD) {
         calls_forget(session->endpoint, session);
         session_end(session, -ECANCELED);

@@ -27,6 +27,7 @@ struct socket_listener {
     struct address address;
     char text[ADDRESS_SIZE];
     uint32_t links;
+    struct socket_budget *budget;
     struct socket_link *waiting, **waiting_end; /* for a hello, the oldest first */
     uint32_t waiting_count;
     bool closed;
@@ -143,6 +144,7 @@ static void accepted(struct socket_listener *me, int fd) {
     if (!link)
         return;
     link->pid = pid;
+    socket_budget_join(socket_of(link), me->budget);
     me->links++;
     wait_for_hello(me, socket_of(link));
 }
@@ -179,8 +181,10 @@ bool socket_listener_greeted(struct socket_listener *me, struct socket_link *lin
 }
 
 static void maybe_free(struct socket_listener *me) {
-    if (me->closed && me->links == 0)
-        free(me);
+    if (!me->closed || me->links > 0)
+        return;
+    (void) socket_budget_unref(me->budget);
+    free(me);
 }
 
 void socket_listener_left(struct socket_listener *me, struct socket_link *link) {
@@ -260,6 +264,7 @@ int socket_listen(tram_worker *worker, const struct socket_listening *how,
         .how = *how,
         .fd = -1,
         .address = how->address,
+        .budget = socket_budget_ref(how->budget),
     };
     me->waiting_end = &me->waiting;
     rc = start(me, &where);

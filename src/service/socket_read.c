@@ -18,6 +18,7 @@
 
 struct taken {
     struct socket_link *link;          /* NULL: it is closed */
+    struct socket_budget *budget;      /* … which goes on to count it */
     struct taken *next, **at;
     size_t size;
     bool oneway;
@@ -35,6 +36,7 @@ void *socket_take(struct inbound *in, const void **ret_data) {
     if (!taken)
         return NULL;
     taken->link = me;
+    taken->budget = NULL;
     taken->size = in->size + KEPT_EACH;
     taken->oneway = in->frame.kind == FRAME_ONEWAY;
     if (in->size > 0)
@@ -45,6 +47,7 @@ void *socket_take(struct inbound *in, const void **ret_data) {
         taken->next->at = &taken->next;
     me->taken = taken;
     me->taken_bytes += taken->size;
+    socket_account(me);
     in->kept = true;
     *ret_data = taken->bytes;
     return taken;
@@ -62,18 +65,24 @@ void socket_release(tram_worker *worker, void *held) {
         if (taken->next)
             taken->next->at = taken->at;
         me->taken_bytes -= taken->size;
+        socket_account(me);
         if (taken->oneway)
             handed_on(me);
         if (me->paused && !socket_keeps_too_much(me))
             socket_look_again(me); /* source_turn() goes on reading */
     }
+    socket_budget_release(taken->budget, taken->size);
     free(taken);
 }
 
 void socket_orphan_taken(struct socket_link *me) {
-    for (struct taken *taken = me->taken; taken; taken = taken->next)
+    for (struct taken *taken = me->taken; taken; taken = taken->next) {
         taken->link = NULL;
+        taken->budget = socket_budget_inherit(me->budget, taken->size);
+    }
     me->taken = NULL;
+    me->taken_bytes = 0;
+    socket_account(me);
 }
 
 /* ---- acknowledging one-way messages ---------------------------------------------------------- */
@@ -148,11 +157,11 @@ static bool greet(struct socket_link *me, struct inbound *in) {
 }
 
 static void hand(struct socket_link *me, struct inbound *in) {
-    bool first = !me->greeted;
+    bool first = !me->greeted, accepted = me->listener; /* before its owner closes it */
 
     if (first && !greet(me, in))
         return;
-    if (first && me->listener) /* it was told by the listener */
+    if (first && accepted) /* it was told by the listener */
         return;
     if (in->frame.kind == FRAME_ACK) {
         if (acknowledged(me, in) < 0)
@@ -168,11 +177,12 @@ static void hand(struct socket_link *me, struct inbound *in) {
  * there is room for some more; or -EBADMSG, -ENOMEM. */
 static int64_t next_frame(struct socket_link *me, struct inbound *in) {
     size_t there = me->in.end - me->in.start, whole;
-    const uint8_t *at = me->in.bytes + me->in.start;
     struct socket_head head;
+    const uint8_t *at;
 
     if (there < sizeof(head))
-        return 0;
+        return 0; /* nor a buffer, if a blocking call has read all that was there */
+    at = me->in.bytes + me->in.start;
     memcpy(&head, at, sizeof(head));
     if (head.size > (me->greeted ? SOCKET_MAX : HELLO_SIZE))
         return -EBADMSG;
@@ -181,7 +191,10 @@ static int64_t next_frame(struct socket_link *me, struct inbound *in) {
         /* As much again as there is, not what the head promises. */
         size_t more = whole - there < there + IN_ROOM ? whole - there : there + IN_ROOM;
 
-        return buffer_grow(&me->in, more, IN_SIZE, me->pinned) ? 0 : -ENOMEM;
+        if (!buffer_grow(&me->in, more, IN_SIZE, me->pinned))
+            return -ENOMEM;
+        socket_account(me);
+        return 0;
     }
     at += sizeof(head);
     in->frame = head.frame;
@@ -268,6 +281,7 @@ void socket_parse(struct socket_link *me) {
     }
     if (socket_gathered(me) > 0 && me->busy == 0)
         socket_flush(me);
+    socket_account(me);
 }
 
 bool socket_receive(struct socket_link *me) {

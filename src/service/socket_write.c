@@ -105,6 +105,7 @@ void socket_flush(struct socket_link *me) {
     out->start = out->end = 0;
     if (out->size > GATHER || !me->hot)
         buffer_free(out);
+    socket_account(me);
     if (me->wants_space)
         socket_look_again(me);
 }
@@ -114,6 +115,7 @@ static int gather(struct socket_link *me, const struct iovec *pieces, int count,
                   size_t total) {
     if (!buffer_grow(&me->out, total - skip, OUT_LEAST, NULL))
         return skip > 0 ? cut(me, -ENOMEM) : -ENOMEM;
+    socket_account(me);
     for (int i = 0; i < count; i++) {
         size_t gone = skip < pieces[i].iov_len ? skip : pieces[i].iov_len;
 

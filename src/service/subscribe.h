@@ -26,6 +26,7 @@ struct feed {
     struct worker_source source;
     uint64_t missed;                 /* not told yet */
     int64_t now;                     /* of this turn; 0: not asked for yet */
+    int64_t away;                    /* the writer is left alone until then; 0: it is not */
     uint64_t handed;                 /* durable: what an earlier life had in hand */
 };
 

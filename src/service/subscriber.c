@@ -36,7 +36,9 @@ static int send_now(struct subscriber *subscriber, const struct frame *frame, ui
 
 static int keep(struct subscriber *subscriber, const struct frame *frame, uint32_t code,
                 const void *extra, const void *data, size_t size) {
-    struct backlog *waits = malloc(sizeof(*waits) + frame->extra + size);
+    struct backlog *waits = *session_unsent(subscriber->session) + size > UNSENT_MAX
+                                ? NULL /* with all that it has subscribed to */
+                                : malloc(sizeof(*waits) + frame->extra + size);
 
     if (!waits)
         return -ENOMEM;
@@ -51,6 +53,7 @@ static int keep(struct subscriber *subscriber, const struct frame *frame, uint32
     *subscriber->end = waits;
     subscriber->end = &waits->next;
     subscriber->bytes += waits->size;
+    session_waits(subscriber->session, (int64_t) (sizeof(*waits) + waits->size));
     return 0;
 }
 
@@ -61,10 +64,11 @@ static void drop_oldest(struct subscriber *subscriber) {
     if (!subscriber->first)
         subscriber->end = &subscriber->first;
     subscriber->bytes -= waits->size;
+    session_waits(subscriber->session, -(int64_t) (sizeof(*waits) + waits->size));
     free(waits);
 }
 
-static void backlog_drop(struct subscriber *subscriber) {
+void subscriber_drop_backlog(struct subscriber *subscriber) {
     while (subscriber->first)
         drop_oldest(subscriber);
 }
@@ -83,6 +87,8 @@ void subscriber_flush(struct subscriber *subscriber) {
 }
 
 bool subscriber_has_room(const struct subscriber *subscriber, uint64_t size) {
+    if (subscriber->session && *session_unsent(subscriber->session) + size > UNSENT_MAX)
+        return false;
     return subscriber->bytes == 0 || subscriber->bytes + size <= BACKLOG_MAX;
 }
 
@@ -147,7 +153,7 @@ void subscriber_free(struct subscriber *subscriber) {
     } else {
         publisher->messages--;
     }
-    backlog_drop(subscriber);
+    subscriber_drop_backlog(subscriber);
     ring_moved(publisher); /* it may have held it up */
     free(subscriber);
 }

@@ -42,10 +42,11 @@ static void by_ring(struct subscriber *subscriber, const struct topic_file *read
     subscriber->publisher->rings++;
 }
 
-/* Is it of an earlier process of the node that this session has? Its end may not be told yet. */
+/* Is it of an earlier process of the node that this session has? Its end may not be told yet. One
+ * that has not said who it is since we are there was left in the ring: who lives says it first. */
 static bool is_earlier(const tram_session *old, const tram_session *session) {
     return !old || (old->link->peer == session->link->peer &&
-                    old->party.pid != session->party.pid);
+                    (!old->greeted || old->party.pid != session->party.pid));
 }
 
 /* The same reader, of an earlier life of it, or of us. -EBUSY: it is no earlier one. */

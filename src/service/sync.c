@@ -5,6 +5,9 @@
  * it has answered (the answer is ahead of SYNCED), has in hand (SYNCED lists it), or has never
  * seen: then only the dead one had it, and nobody knows how far it came. SYNC has a number: one
  * that a server left to its successor is answered when another one is already under way.
+ *
+ * The list is whole: no more of a node are in hand than it takes, and SYNC waits while a blocking
+ * call keeps requests back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +15,7 @@
 
 #include "service/service.h"
 
-#define LISTED_MAX 8192u /* requests in one SYNCED; more than the core lets be in hand */
+static_assert(REQUESTS_MAX * sizeof(uint64_t) <= 32768, "SYNCED fits half of the smallest ring");
 
 void sync_send(tram_session *session) {
     struct endpoint *endpoint = session->endpoint;
@@ -35,16 +38,20 @@ void sync_arrived(tram_session *session, const struct inbound *in) {
     uint64_t *list;
     uint32_t count = 0;
 
-    for (tram_request *r = session->requests; r && count < LISTED_MAX; r = r->next)
+    if (!session->link->ops->keeps) { /* a connection comes back with nothing */
+        session->endpoint->nonsense++;
+        return;
+    }
+    for (tram_request *r = session->requests; r; r = r->next)
         count++;
     list = malloc((count + 1) * sizeof(*list));
     if (!list) {
-        session->broken = true;
+        session->broken = BROKEN_TELL;
         worker_defer(session->endpoint->worker, &session->endpoint->notice);
         return;
     }
     count = 0;
-    for (tram_request *r = session->requests; r && count < LISTED_MAX; r = r->next)
+    for (tram_request *r = session->requests; r; r = r->next)
         list[count++] = r->correlation;
     session_control(session,
                     session_frame(session, FRAME_SYNCED,

@@ -106,7 +106,7 @@ static struct target *target_find(tram_client *client, const char *name) {
 
 static void leave(tram_session *session, int status) {
     drafts_orphan(session); /* or the channel is closed to us */
-    session_control(session, session_frame(session, FRAME_BYE, session_own(session)), 0, NULL, 0);
+    session_bye(session);
     session_end(session, status);
 }
 
@@ -175,7 +175,8 @@ static void elect(tram_client *client) {
     if (client->choice != TRAM_CHOOSE_NEWEST)
         return;
     for (struct target *target = client->targets; target; target = target->next)
-        if (target != best && target->session && target->session->calls == 0 && usable(best)) {
+        if (target != best && target->session && target->session->calls == 0 && usable(best) &&
+            !inbox_has(&client->endpoint, target->session)) {
             leave(target->session, -ECONNRESET);
             return; /* one at a time: handlers may have run; the others when something changes */
         }
@@ -309,7 +310,7 @@ static void lose(tram_session *session) {
 
     session->state = SESSION_LOST;
     session->fresh = false;
-    control_drop(session);
+    control_leave(session);
     worker_defer(client->endpoint.worker, &client->endpoint.notice);
     worker_defer(client->endpoint.worker, &client->flush_defer);
     calls_lost(&client->endpoint, session);
@@ -319,9 +320,10 @@ void client_down(tram_session *session) {
     tram_client *client = client_of(session->endpoint);
     struct target *target = session->target;
     bool gone = !session->link->ops->keeps || is_ephemeral(session->link->peer);
+    bool kept = inbox_has(&client->endpoint, session);
 
     session->refused = false;
-    if (gone || (target && !target->up && session->calls == 0)) {
+    if (gone || (target && !target->up && session->calls == 0 && !kept)) {
         session_end(session, -ECONNRESET);
     } else {
         session->syncing = false;
@@ -438,7 +440,7 @@ static void on_offline(struct names_watch *watch, const struct names_party *part
     target->up = false;
     if (!session) {
         target_remove(target);
-    } else if (session->calls == 0) {
+    } else if (session->calls == 0 && !inbox_has(&client->endpoint, session)) {
         leave(session, -ECONNRESET); /* takes the target along */
     } else if (session->state != SESSION_LOST) {
         session->state = SESSION_LEAVING; /* it may still answer */

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <sched.h>
 #include <stdint.h>
 
 #define SYS_SECOND UINT64_C(1000000000)
@@ -18,6 +19,11 @@ uint64_t sys_wall(void);
 
 /* The point `timeout_ns` from now: UINT64_MAX for a negative one (for ever), 0 for 0 (the past). */
 uint64_t sys_deadline(int64_t timeout_ns);
+
+/* Let another have this core, if one wants it. */
+static inline void sys_yield(void) {
+    (void) sched_yield(); /* cannot fail */
+}
 
 /* Tell the processor that this is a spin loop. */
 static inline void sys_relax(void) {

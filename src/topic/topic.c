@@ -100,13 +100,16 @@ bool topic_rx_look(struct topic_rx *rx) {
 
 /* Copy the header at pos, if pos is still there. */
 static bool peek(const struct topic_rx *rx, struct topic_view *view) {
-    const uint64_t *from = (const uint64_t *) (const void *) (rx->data + (rx->pos & rx->mask));
-    uint64_t words[sizeof(struct topic_record) / sizeof(uint64_t)];
+    const uint8_t *from = rx->data + (rx->pos & rx->mask);
+    const struct topic_record *record = (const struct topic_record *) (const void *) from;
 
-    for (uint32_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-        words[i] = load_relaxed(&from[i]);
-    memcpy(&view->record, words, sizeof(words));
-    view->body = (const uint8_t *) from + sizeof(words);
+    view->record.number = load_relaxed(&record->number);
+    view->record.size = load_relaxed(&record->size);
+    view->record.code = load_relaxed(&record->code);
+    view->record.time_ns = load_relaxed(&record->time_ns);
+    view->record.extra = load_relaxed(&record->extra);
+    view->record.flags = load_relaxed(&record->flags);
+    view->body = from + sizeof(*record);
     view->at = rx->pos;
     return topic_rx_intact(rx, view);
 }

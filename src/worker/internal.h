@@ -144,6 +144,8 @@ struct tram_worker {
     uint32_t batch_at, batch_count;
     int64_t batch_since;         /* when it came, if it has more than one; else 0 */
     bool quick;                  /* as far as the last such tells */
+    bool staged;                 /* something may be: releases wait for the flush, … */
+    uint32_t owed_count;         /* … these */
     struct worker_deferred *deferred;
     struct worker_source *sources;
     struct held_list later;      /* to be handed on before anything else */
@@ -152,10 +154,12 @@ struct tram_worker {
     uint32_t since_look;         /* … and since a turn looked at timers and descriptors */
     bool forked;
     bool spins, never_sleeps, sleeping;
+    bool looks;                  /* this turn is one of many: another look follows at once */
     bool inner_ready, outer_ready;
     uint32_t pumping;
     struct heap timers, inner_timers;
     struct tram_msg batch[MESSAGES_MAX];
+    struct tram_msg owed[MESSAGES_MAX];
 
     /* The rest of its own thread's. */
     tram_message_fn *on_message;
@@ -163,7 +167,9 @@ struct tram_worker {
     void (*stranger)(tram_worker *worker, const struct tram_msg *msg);
     bool (*hopeless)(const struct tram_msg *msg);
     struct held_list parked, plain;
-    uint64_t copies;             /* bytes of them that were copied out */
+    struct held_list outlived;   /* plain ones that were copied out, older than those */
+    uint64_t copies;             /* bytes of messages that were copied out */
+    uint64_t dropped;            /* plain ones, ever */
     struct held *free_held;
     struct watched *watched[PEERS];
     uint32_t watch_count, space_count;

@@ -82,7 +82,7 @@ static bool chores(tram_worker *worker) {
         if (!worker->forked)
             worker_parked_due(worker);
         if (!worker->forked && !worker_receives(worker))
-            (void) tram_flush(worker->node); /* its error comes again with the next send */
+            worker_settle(worker);
     }
     return any;
 }
@@ -102,6 +102,7 @@ static bool turn(tram_worker *worker, int64_t look_ns) {
     int64_t pause = 0;
     bool any = false;
 
+    worker->looks = look_ns > 0;
     if (unlikely(worker_interrupted(worker))) {
         any = attend(worker);
         if (worker_over(worker))
@@ -152,7 +153,7 @@ int64_t worker_node_due(tram_worker *worker, bool receiving) {
     int64_t timeout;
 
     if (!receiving) {
-        (void) tram_flush(worker->node); /* its error comes again with the next send */
+        worker_settle(worker);
         return now + IDLE_NS;
     }
     timeout = tram_timeout(worker->node);
@@ -186,6 +187,8 @@ static bool fall_asleep(tram_worker *worker) {
     if (worker->parked.count > 0 && worker->stranger &&
         worker->parked.first->since + PARK_NS < due)
         due = worker->parked.first->since + PARK_NS;
+    if (worker->plain.count > 0 && worker->plain.first->since + PARK_NS < due)
+        due = worker->plain.first->since + PARK_NS;
     if (due <= worker->now || !worker_sources_sleep(worker))
         return false;
     store_ordered(&worker->outside.asleep, 1);
@@ -261,10 +264,12 @@ int worker_loop(tram_worker *worker) {
             return -ECHILD;
         code = stopped(worker);
         if (unlikely(code >= 0)) {
-            (void) tram_flush(worker->node); /* what handlers staged; its error comes again */
+            worker_settle(worker); /* what handlers staged */
             return (int) code;
         }
-        if (!any)
+        if (any)
+            worker->spun_from = 0;
+        else
             rest(worker);
         if (unlikely(worker->forked))
             return -ECHILD;
@@ -278,6 +283,7 @@ int worker_turn_once(tram_worker *worker) {
     bool any = false;
 
     wake_up(worker);
+    (void) worker_read_clock(worker); /* who calls may have been away for long */
     ask_uv(worker, UV_RUN_NOWAIT);
     if (!worker->forked)
         any = descriptors(worker);
@@ -285,8 +291,8 @@ int worker_turn_once(tram_worker *worker) {
         any |= turn(worker, 0);
     if (worker->forked)
         return -ECHILD;
-    if (worker->quick)
-        (void) tram_flush(worker->node); /* what handlers staged; its error comes again */
+    if (worker->staged)
+        worker_settle(worker);
     code = stopped(worker);
     if (code >= 0) {
         worker_call_attention(worker);

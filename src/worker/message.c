@@ -6,18 +6,51 @@
  * What can't be handed on now waits in one of three lists, in its order: `later` (while a blocking
  * call looks for its own), `parked` (no such port yet), `plain` (no handler for plain messages
  * yet). It stays in its ring meanwhile, and in the hand of this process: the core lets 512 of a
- * sender be so. When that is reached, those with a port are copied and released, so that the
- * sender's next ones can come; should the process die then, they are lost to it as those are that
- * it was working on. Plain ones stay: nobody but the application may say that it had them.
+ * sender be so. When that is reached, they are copied and released, so that the sender's next ones
+ * can come; plain ones also after PARK_NS, or they would fill their ring for ever, and hold up what
+ * is for a port (`outlived`). Should the process die then, they are lost to it as those are that it
+ * was working on.
+ *
+ * Process, then commit: what a handler staged is accepted with the flush, and no message is
+ * released between the two. Once something is staged, releases wait for the end of the turn.
  *
  * Copies are bounded (COPIES_MAX): more of `later` wait in their rings, and so do their senders;
- * more of `parked` make the oldest be refused at once.
+ * more of `parked` make the oldest be refused at once; more of plain ones make the oldest be
+ * dropped, and counted: nobody has asked for them.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "worker/internal.h"
+
+/* ---- releasing ------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) void release_later(tram_worker *worker,
+                                                    const struct tram_msg *msg) {
+    if (worker->owed_count == MESSAGES_MAX)
+        worker_settle(worker);
+    worker->staged = true;
+    worker->owed[worker->owed_count++] = *msg;
+}
+
+/* The handler is done with it. */
+static inline void release(tram_worker *worker, const struct tram_msg *msg) {
+    if (unlikely(worker->staged))
+        release_later(worker, msg);
+    else
+        (void) tram_release(worker->node, msg); /* unless its channel was closed */
+}
+
+void worker_settle(tram_worker *worker) {
+    uint32_t count = worker->owed_count;
+
+    (void) tram_flush(worker->node); /* its error comes again with the next send */
+    worker->staged = false;
+    worker->owed_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        (void) tram_release(worker->node, &worker->owed[i]); /* as above */
+}
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
@@ -68,7 +101,7 @@ void held_release(tram_worker *worker, struct held *held) {
     if (held->message.copy)
         copy_free(worker, held->message.copy, held->message.msg.size);
     else
-        (void) tram_release(worker->node, &held->message.msg); /* unless its channel was closed */
+        release(worker, &held->message.msg);
     held_forget(worker, held);
 }
 
@@ -173,10 +206,11 @@ int tram_worker_on_message(tram_worker *worker, tram_message_fn *fn, void *arg) 
         return rc;
     worker->on_message = fn;
     worker->on_message_arg = arg;
-    if (fn && worker->plain.count > 0) {
-        struct held_list next = worker->plain;
+    if (fn && worker->plain.count + worker->outlived.count > 0) {
+        struct held_list next = {0};
 
-        worker->plain = (struct held_list){0};
+        while ((held = held_first(&worker->outlived)) || (held = held_first(&worker->plain)))
+            held_append(&next, held);
         while ((held = held_first(&worker->later)))
             held_append(&next, held);
         while ((held = held_first(&next)))
@@ -223,8 +257,10 @@ static void judge(tram_worker *worker) {
     worker->quick = worker_read_clock(worker) - since < worker->batch_count * QUICK_NS;
 }
 
-bool worker_more(const tram_worker *worker) {
-    return worker->batch_at < worker->batch_count && worker->quick && worker->pumping == 0;
+bool worker_stage(tram_worker *worker, bool more) {
+    more |= worker->batch_at < worker->batch_count && worker->quick && worker->pumping == 0;
+    worker->staged |= more;
+    return more;
 }
 
 /* ---- handing on ------------------------------------------------------------------------------ */
@@ -282,11 +318,13 @@ void worker_hand_on(tram_worker *worker, struct worker_port *port, struct held *
     port->on_message(port, &message);
     if (unlikely(worker->forked))
         return;
-    if (message.copy) {
-        if (!message.taken)
+    if (likely(!message.taken)) {
+        if (unlikely(message.copy))
             copy_free(worker, message.copy, message.msg.size);
-    } else if (!message.taken) {
-        (void) tram_release(worker->node, &message.msg); /* unless its channel was closed */
+        else if (unlikely(worker->staged) && !message.last)
+            release_later(worker, &message.msg);
+        else
+            (void) tram_release(worker->node, &message.msg); /* unless its channel was closed */
     }
     worker_after_handler(worker);
 }
@@ -303,7 +341,7 @@ static void hand_on_plain(tram_worker *worker, struct held *held, const struct t
     worker->on_message(worker, &own, worker->on_message_arg);
     if (unlikely(worker->forked))
         return;
-    (void) tram_release(worker->node, &own); /* unless its channel was closed */
+    release_later(worker, &own); /* for all we know, it staged something */
     worker_after_handler(worker);
 }
 
@@ -314,7 +352,7 @@ static void refuse(tram_worker *worker, struct held *held, const struct tram_msg
     if (held)
         held_release(worker, held);
     else
-        (void) tram_release(worker->node, msg); /* unless its channel was closed */
+        release(worker, msg);
     worker_after_handler(worker);
 }
 
@@ -341,7 +379,7 @@ static bool make_copy(tram_worker *worker, struct held *held) {
     struct tram_msg *msg = &held->message.msg;
     void *copy;
 
-    if (held->message.copy || worker_port_of(msg) == 0 ||
+    if (held->message.copy ||
         worker->copies + msg->size + sizeof(*held) > COPIES_MAX)
         return false;
     copy = malloc(msg->size > 0 ? msg->size : 1);
@@ -364,10 +402,38 @@ static void refuse_first(tram_worker *worker) {
         held_release(worker, held);
 }
 
-/* The core lets no more be in hand: let go of what waits here. */
-void worker_copy_out(tram_worker *worker) {
+static void drop_first(tram_worker *worker) {
+    held_release(worker, held_first(worker->outlived.count > 0 ? &worker->outlived
+                                                               : &worker->plain));
+    worker->dropped++;
+    (void) worker_fail(worker, -ENOBUFS,
+                       "%llu messages that are for no endpoint were dropped: see "
+                       "tram_worker_on_message()", (unsigned long long) worker->dropped);
+    worker_fail_limit(worker, worker->dropped);
+}
+
+/* Plain messages leave their rings: all, or those that have waited for long. Copies of these take
+ * no more than half of the room. */
+static bool outlive(tram_worker *worker, int64_t before) {
     bool any = false;
 
+    while (worker->plain.count > 0 && worker->plain.first->since <= before) {
+        any = true;
+        if (worker->copies > COPIES_MAX / 2 || !make_copy(worker, worker->plain.first))
+            drop_first(worker);
+        else
+            held_append(&worker->outlived, held_first(&worker->plain));
+    }
+    return any;
+}
+
+/* The core lets no more be in hand: let go of what waits here. */
+void worker_copy_out(tram_worker *worker) {
+    bool any = outlive(worker, INT64_MAX);
+
+    while (worker->outlived.count > 0 && worker->parked.count > 0 &&
+           worker->copies > COPIES_MAX / 2)
+        drop_first(worker);
     while (worker->stranger && worker->parked.count > 0 && worker->copies > COPIES_MAX / 2 &&
            !worker->forked)
         refuse_first(worker);
@@ -381,6 +447,7 @@ void worker_copy_out(tram_worker *worker) {
 
 /* Nobody has come for it. */
 void worker_parked_due(tram_worker *worker) {
+    (void) outlive(worker, worker->now - PARK_NS);
     while (worker->parked.count > 0 && worker->stranger &&
            worker->now - worker->parked.first->since >= PARK_NS) {
         refuse_first(worker);
@@ -391,9 +458,12 @@ void worker_parked_due(tram_worker *worker) {
 }
 
 void worker_messages_end(tram_worker *worker) {
-    struct held_list *lists[] = {&worker->later, &worker->parked, &worker->plain};
+    struct held_list *lists[] = {&worker->later, &worker->parked, &worker->plain,
+                                 &worker->outlived};
     struct held *held;
 
+    if (worker->node && !worker->forked)
+        worker_settle(worker);
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         while ((held = held_first(lists[i]))) {
             free(held->message.copy);
@@ -421,6 +491,8 @@ int worker_receive(tram_worker *worker, int64_t look_ns) {
 
     if (worker->batch_since)
         judge(worker);
+    if (unlikely(worker->staged))
+        worker_settle(worker);
     count = tram_recv_batch(worker->node, worker->batch, MESSAGES_MAX, TRAM_HOLD, look_ns);
     if (likely(count > 0)) {
         if (count > 1)
@@ -454,6 +526,8 @@ bool worker_later(tram_worker *worker) {
         if (unlikely(worker_over(worker)))
             break;
     }
+    if (worker->staged && !worker->forked)
+        worker_settle(worker);
     return true;
 }
 
@@ -486,5 +560,7 @@ bool worker_messages(tram_worker *worker, int64_t look_ns) {
                 break;
         }
     }
+    if (unlikely(worker->staged) && !worker->forked)
+        worker_settle(worker);
     return true;
 }

@@ -366,6 +366,10 @@ uint32_t worker_flags(const tram_worker *worker) {
     return worker->flags;
 }
 
+bool worker_looks(const tram_worker *worker) {
+    return worker->looks;
+}
+
 bool worker_spins(const tram_worker *worker) {
     return worker->spins;
 }

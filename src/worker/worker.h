@@ -28,6 +28,8 @@ struct worker_message {
     tram_worker *worker;
     void *copy;      /* the worker's: where msg.data is, if it had to leave its ring */
     bool taken;
+    bool last;       /* whoever comes after this process has no use for it: it may be released
+                        before what was made of it is accepted */
 };
 
 struct worker_port {
@@ -55,9 +57,13 @@ struct worker_message *worker_release(struct worker_message *message);
  * before all others, to whoever has the port then. */
 void worker_hand_back(struct worker_message *message);
 
-/* Do more messages of the same turn follow the one whose handler runs, and are handlers quick at
- * the moment? Then what is sent may be staged (TRAM_MORE): the worker flushes in some µs. */
-bool worker_more(const tram_worker *worker);
+/* May, and shall, what is sent now be staged (TRAM_MORE)? It may if more messages of the same turn
+ * follow the one whose handler runs, and handlers are quick at the moment: the worker flushes in
+ * some µs; or if the caller knows that more follow. Messages that are released from then on are so
+ * after the flush: what was made of them is accepted first. */
+bool worker_stage(tram_worker *worker, bool more);
+/* Flush, and release what waits for that. The worker does at the end of the turn. */
+void worker_settle(tram_worker *worker);
 
 /* Receive and hand on until *done, the deadline (CLOCK_MONOTONIC; INT64_MAX: none), or an error:
  * messages of `port`, events of peers and room, sockets and timers of the layer itself
@@ -145,6 +151,9 @@ void worker_set_shared(tram_worker *worker, void *shared);
 uint32_t worker_flags(const tram_worker *worker);
 /* Does it look for a while before it sleeps? */
 bool worker_spins(const tram_worker *worker);
+/* Is it looking now, so that a source that found much may leave the other side alone for some µs,
+ * though there could be more? Not where the turn tells somebody that there is nothing. */
+bool worker_looks(const tram_worker *worker);
 const char *worker_bus(const tram_worker *worker);
 
 /* CLOCK_MONOTONIC as of the beginning of this turn, or now if the turn is older than that matters:

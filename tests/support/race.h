@@ -16,6 +16,7 @@
 
 #define LONGEST (400 * KIT_MS) /* a race with its fences, on a machine that is busy; … */
 #define PATIENCE (12 * KIT_S)  /* … and until something is seen that must be */
+#define BUSY     (6 * 1000000) /* fewer rounds in all that time: the sides did not run at once */
 
 typedef bool (*side)(struct litmus *litmus);
 
@@ -43,8 +44,13 @@ static void meet(int me, uint64_t round) {
             sched_yield();
 }
 
-static void lie_in_wait(struct rng *rng) {
-    for (volatile uint64_t n = rng_below(rng, 24); n > 0; n--)
+/* By how much one side is late differs from machine to machine and from minute to minute. So it is
+ * searched for: now one of them waits longer, now the other. */
+static void lie_in_wait(struct rng *rng, int me, uint64_t round) {
+    uint64_t late = round / 512 % 64;
+    uint64_t mine = late % 2 == (uint64_t) me ? late : 0;
+
+    for (volatile uint64_t n = mine + rng_below(rng, 24); n > 0; n--)
         continue;
 }
 
@@ -63,9 +69,9 @@ static void *run_side(void *arg) {
         meet(me, 3 * round);
         if (race.over)
             return NULL;
-        lie_in_wait(&rng);
+        lie_in_wait(&rng, me, round);
         meet(me, 3 * round + 1);
-        lie_in_wait(&rng);
+        lie_in_wait(&rng, me, round);
         race.saw[me] = race.sides[me](&race.litmus);
         meet(me, 3 * round + 2);
         if (me == 0) {
@@ -106,11 +112,14 @@ static uint64_t rounds(void) {
 
 static void without(const char *label, side one, side other, bool visible) {
     bool demanded = visible && can_see();
-    uint64_t seen = count(one, other, true, demanded ? PATIENCE : LONGEST / 4, 50 * rounds());
+    uint64_t seen = demanded ? count(one, other, true, PATIENCE, UINT64_MAX)
+                             : count(one, other, true, LONGEST / 4, 50 * rounds());
 
     printf("    without %s: %llu of %llu\n", label, (unsigned long long) seen,
            (unsigned long long) race.done);
-    if (demanded && seen == 0)
+    if (demanded && seen == 0 && race.done < BUSY)
+        printf("    too few: this machine is too busy to show it\n");
+    else if (demanded && seen == 0)
         FAIL("without %s nothing was seen: this test is blind", label);
 }
 

@@ -146,7 +146,9 @@ static bool draw(struct open *open, struct tram_how *how) {
     uint32_t index = atomic_fetch_add(&me.world->n_asks, 1);
     enum siege_service service = draw_service();
     struct siege_ask *ask = &me.world->asks[index];
-    enum siege_kind kind = rng_chance(&me.rng, 400) ? ASK_ECHO : rng_below(&me.rng, ASK_KINDS + 1);
+    enum siege_kind kind = rng_chance(&me.rng, 400)
+                               ? ASK_ECHO
+                               : (enum siege_kind) rng_below(&me.rng, ASK_KINDS + 1);
 
     if (index >= SIEGE_ASKS) {
         me.world->n_asks = SIEGE_ASKS;
