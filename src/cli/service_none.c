@@ -23,6 +23,10 @@ ABSENT(wait)
 ABSENT(ping)
 ABSENT(pub)
 ABSENT(sub)
+ABSENT(hosts)
+ABSENT(links)
+ABSENT(takeover)
+ABSENT(forget)
 
 #define ABSENT_LIST(kind)                                                                          \
     int ls_##kind(const char *pattern, bool json, bool following, int64_t timeout_ns) {            \

@@ -23,6 +23,11 @@ const struct cli_verb cli_verbs[] = {
     { "wait", "until a service is there, or gone", verb_wait, verb_wait_help },
     { "ping", "is a service there, and how fast", verb_ping, verb_ping_help },
     { "keys", "of the hosts of a cluster: make, show, renew, revoke", verb_keys, verb_keys_help },
+    { "hosts", "the hosts of the cluster", verb_hosts, verb_hosts_help },
+    { "links", "to the other hosts: round trip, rates, what waits", verb_links, verb_links_help },
+    { "takeover", "place a node here whose host does not answer", verb_takeover,
+      verb_takeover_help },
+    { "forget", "a host that does not come back", verb_forget, verb_forget_help },
     { "bench", "measure: round trips, throughput, waking", verb_bench, NULL },
     { NULL, NULL, NULL, NULL },
 };

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the verbs around hosts share: a question to the daemon of the bus, and its answers.
+ */
+#pragma once
+
+#include "cli/buf.h"
+#include "cli/cli.h"
+#include "wire/control.pb-c.h"
+
+typedef Tram__Control__Frame ask_frame;
+
+enum ask_what { ASK_HOSTS = 1, ASK_LINKS, ASK_TAKEOVER, ASK_FORGET };
+
+struct ask {
+    int fd;
+    uint64_t cookie;
+    uint8_t *bytes;
+    size_t used, room;
+};
+
+/* Connect to the daemon. False: told, and *ret_code. */
+bool ask_open(struct ask *ask, enum cli_exit *ret_code);
+void ask_close(struct ask *ask);
+
+/* Ask, and have `each` called for every answer before the last. -ETIMEDOUT, -EPIPE, -EINTR, or what
+ * the daemon says; told. */
+enum cli_exit ask_now(struct ask *ask, enum ask_what what, tram_id id, const char *host,
+                      int64_t timeout_ns, void (*each)(void *arg, const ask_frame *frame),
+                      void *arg);

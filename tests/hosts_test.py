@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+# test: timeout=300 label=notsan cpus=2
+# (notsan: three daemons and their faults take minutes there)
+"""Several hosts, as network namespaces: they find each other; messages cross once and in order
+while daemons are killed and cables pulled; a node is open on one host at most; the host server
+restarts; names are seen on all hosts."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+import cluster  # noqa: E402  (it lies there)
+from cluster import Cluster, until  # noqa: E402
+
+SCALE = cluster.SCALE
+tests = []
+
+
+def test(function):
+    tests.append(function)
+    return function
+
+
+def all_know(hosts):
+    """Each has a link to each other one."""
+
+    def it():
+        for host in hosts:
+            if not host.daemon:
+                continue
+            out, _, code = host.tram("hosts", "--json", expect=None)
+            if code != 0:
+                return False
+            seen = {h["name"]: h for h in json.loads(out)["hosts"]}
+            if len(seen) != len(hosts) or not all(h["up"] for h in seen.values()):
+                return False
+        return True
+
+    return it
+
+
+def receive(host, node, count):
+    return host.run("tram", "recv", "--id", node, "--count", str(count), "--json",
+                    stdout=subprocess.PIPE, text=True)
+
+
+def texts(process):
+    out, _ = process.communicate(timeout=60 * SCALE)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+class Feed:
+    """A sender that is given its messages little by little."""
+
+    def __init__(self, host, source, target):
+        self.count = 0
+        self.process = host.run("tram", "send", "--from", source, "--to", target,
+                                stdin=subprocess.PIPE)
+
+    def more(self, count):
+        lines = "".join(f"message {self.count + i}\n" for i in range(count))
+        self.count += count
+        self.process.stdin.write(lines.encode())
+        self.process.stdin.flush()
+
+    def end(self):
+        self.process.stdin.close()
+        assert self.process.wait(60 * SCALE) == 0
+
+
+def check_order(got, count):
+    wanted = [f"message {i}" for i in range(count)]
+    have = [m["text"] for m in got]
+    if have != wanted:
+        first = next((i for i, (a, b) in enumerate(zip(have, wanted)) if a != b), len(have))
+        raise AssertionError(f"{len(have)} messages, not {count}; the first that is wrong: "
+                             f"{first}: {have[first - 1:first + 3]}")
+    assert [m["seq"] for m in got] == list(range(1, count + 1)), "the numbers"
+    return sum(m["redelivered"] > 0 for m in got)
+
+
+@test
+def three_hosts_find_each_other():
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        numbers = {h["name"]: h["number"] for h in hosts["b"].json("hosts")["hosts"]}
+        assert sorted(numbers.values()) == [1, 2, 3], numbers
+        for victim in ("b", "a", "c"):
+            hosts[victim].restart()
+            until(all_know(hosts.hosts))
+        after = {h["name"]: h["number"] for h in hosts["c"].json("hosts")["hosts"]}
+        assert after == numbers, (after, numbers)
+        links = hosts["a"].json("links")["links"]
+        assert sorted(link["host"] for link in links) == ["b", "c"], links
+        assert all(link["up"] and link["round_trip_ns"] > 0 for link in links), links
+
+
+@test
+def fixed_hosts_find_each_other():
+    with Cluster(["a", "b"], server=None) as hosts:
+        until(all_know(hosts.hosts))
+        into = receive(hosts["b"], "1.2.0.1", 3)
+        hosts["a"].tram("send", "--from", "1.1.0.1", "--to", "1.2.0.1", given=b"x\ny\nz\n")
+        assert [m["text"] for m in texts(into)] == ["x", "y", "z"]
+        # what the config places elsewhere may not be opened
+        _, err, _ = hosts["a"].tram("recv", "--id", "1.2.0.9", "--count", "1", expect=None)
+        assert "host b" in err, err
+
+
+def through(hosts, faults, rounds, each):
+    a, b = hosts["a"], hosts["b"]
+    into = receive(b, "1.0.0.2", rounds * each)
+    feed = Feed(a, "1.0.0.1", "1.0.0.2")
+    for turn in range(rounds):
+        feed.more(each)
+        faults[turn % len(faults)](a, b)
+    feed.end()
+    return check_order(texts(into), rounds * each)
+
+
+def rest(seconds):
+    cluster.select_sleep(seconds * SCALE)
+
+
+@test
+def ten_thousand_messages_through_everything():
+    dice = random.Random(5)
+
+    def kill_sender(a, b):
+        a.restart()
+
+    def kill_receiver(a, b):
+        b.restart()
+
+    def kill_both(a, b):
+        a.stop()
+        b.restart()
+        a.start()
+
+    def pull(a, b):
+        b.cut()
+        rest(dice.random() / 2)
+        b.mend()
+
+    def pull_and_kill(a, b):
+        a.cut()
+        b.stop()
+        rest(0.1)
+        a.mend()
+        b.start()
+
+    def nothing(a, b):
+        rest(0.05)
+
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        marked = through(hosts, [nothing, kill_sender, kill_receiver, pull, kill_both,
+                                 pull_and_kill], 30, 334)
+        assert marked == 0, f"{marked} messages came marked, though nobody died with them"
+
+
+@test
+def a_node_is_open_once():
+    with Cluster(["a", "b"]) as hosts:
+        until(all_know(hosts.hosts))
+        first = receive(hosts["a"], "1.0.0.7", 2)
+        until(lambda: "1.0.0.7" in hosts["a"].tram("ls", expect=None)[0])
+        _, err, code = hosts["b"].tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
+        assert code == 4 and "host a" in err and "tram" in err, (code, err)
+        hosts["b"].tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"one\ntwo\n")
+        assert [m["text"] for m in texts(first)] == ["one", "two"]
+
+
+@test
+def a_node_moves_with_what_waits_for_it():
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        into = receive(a, "1.0.0.7", 3)
+        for host, source in ((a, "1.0.0.1"), (b, "1.0.0.2"), (c, "1.0.0.3")):
+            host.tram("send", "--from", source, "--to", "1.0.0.7", given=b"first\n")
+        assert len(texts(into)) == 3
+        for host, source in ((a, "1.0.0.1"), (b, "1.0.0.2"), (c, "1.0.0.3")):
+            host.tram("send", "--from", source, "--to", "1.0.0.7", given=b"second\nthird\n")
+        for place in (b, c, a):
+            into = receive(place, "1.0.0.7", 6)
+            got = texts(into)
+            assert sorted((m["from"], m["seq"], m["text"]) for m in got) == sorted(
+                (source, seq, text) for source in ("1.0.0.1", "1.0.0.2", "1.0.0.3")
+                for seq, text in ((got[0]["seq"], "second"), (got[0]["seq"] + 1, "third"))), got
+            assert all(m["redelivered"] == 0 for m in got), got
+            for host, source in ((a, "1.0.0.1"), (b, "1.0.0.2"), (c, "1.0.0.3")):
+                host.tram("send", "--from", source, "--to", "1.0.0.7", given=b"second\nthird\n")
+
+
+@test
+def without_the_host_server_all_that_is_connected_goes_on():
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        into = receive(c, "1.0.0.2", 4)
+        b.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.2", given=b"x\ny\n")
+        a.stop()
+        b.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.2", given=b"z\n")
+        _, err, code = b.tram("recv", "--id", "1.0.0.99", "--count", "1", expect=None)
+        assert "directory" in err and code != 0, (code, err)
+        b.restart()  # it knows by itself
+        b.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.2", given=b"!\n")
+        assert [m["text"] for m in texts(into)] == ["x", "y", "z", "!"]
+        a.start()
+        until(all_know(hosts.hosts))
+        b.tram("recv", "--id", "1.0.0.99", "--idle-exit", "1")
+
+
+@test
+def taken_over_and_fenced():
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        b, c = hosts["b"], hosts["c"]
+        first = receive(b, "1.0.0.7", 1000)
+        until(lambda: "1.0.0.7" in b.tram("ls", expect=None)[0])
+        c.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"one\n")
+        b.cut()
+        until(lambda: any(h["name"] == "b" and h["away"] for h in c.json("hosts")["hosts"]))
+        _, err, code = c.tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
+        assert code != 0 and "host b" in err and "unreachable" in err, (code, err)
+        c.tram("takeover", "1.0.0.7")
+        second = receive(c, "1.0.0.7", 1)
+        c.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"two\n")
+        got = texts(second)
+        assert got[0]["text"] in ("one", "two"), got
+        b.mend()
+        _, err = first.communicate(timeout=20 * SCALE)  # fenced
+        assert first.returncode != 0
+
+
+def main():
+    cluster.enter()
+    wanted = sys.argv[1:]
+    passed = failed = 0
+    for function in tests:
+        if wanted and function.__name__ not in wanted:
+            continue
+        try:
+            function()
+        except (AssertionError, subprocess.SubprocessError, OSError) as what:
+            print(f"FAILED {function.__name__}: {type(what).__name__}: {what}", flush=True)
+            failed += 1
+        else:
+            print(f"ok     {function.__name__}", flush=True)
+            passed += 1
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    sys.exit(1 if failed else 0)
+
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+main()
