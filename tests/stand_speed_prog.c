@@ -72,7 +72,8 @@ static void cross(struct ends *ends) {
         must(stand_out_open(ends->writes, &plan, &ends->out, NULL) == 0, "no mirror");
     }
     while (stand_in_run(ends->in, ends->number, 0, 65536, &run) > 0) {
-        uint64_t accepted;
+        const uint8_t *data = run.data;
+        uint64_t accepted = 0;
         uint64_t size;
         void *place;
         double middle;
@@ -81,9 +82,12 @@ static void cross(struct ends *ends) {
         ends->number = run.last + 1;
         middle = now();
         ends->ns[0] += middle - start;
-        must(stand_out_place(ends->out, run.size, &place, &size) == 0 && size >= run.size, "place");
-        memcpy(place, run.data, run.size); /* by the kernel, from a socket */
-        must(stand_out_filled(ends->out, run.size, &accepted) == 0 && accepted == run.last, "fill");
+        for (uint64_t left = run.size; left > 0; left -= size, data += size) {
+            must(stand_out_place(ends->out, left, &place, &size) == 0 && size > 0, "place");
+            memcpy(place, data, size); /* by the kernel, from a socket */
+            must(stand_out_filled(ends->out, size, &accepted) == 0, "fill");
+        }
+        must(accepted == run.last, "accept");
         start = now();
         ends->ns[1] += start - middle;
     }

@@ -216,8 +216,8 @@ struct stand_out_state {
  * -ESTALE: the receiver was removed (with what waited): close it, open anew. */
 int stand_out_look(struct stand_out *out, struct stand_out_state *ret_state);
 
-/* Where the next bytes of the origin go, and how many: at most `most`, with memory behind them. 0
- * bytes: it is full. -ENOSPC. */
+/* Where the next bytes of the origin go, and how many: at most `most`, with memory behind them; as
+ * a rule to the end of a chunk of 64 KiB. 0 bytes: it is full. -ENOSPC. */
 int stand_out_place(struct stand_out *out, uint64_t most, void **ret_data, uint64_t *ret_size);
 /* `size` bytes were written there. The records that are whole are checked (the number goes on,
  * the sender, size and flags), made this host's, published once, and the receiver is rung. What is

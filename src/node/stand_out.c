@@ -355,6 +355,8 @@ const char *stand_out_why(const struct stand_out *out) {
     return out->why ? out->why : out->stand->node.error.text;
 }
 
+#define PLACE_LEAST UINT64_C(4096) /* bytes that a place has, if there is space */
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /* Room up to `end`, or as far as there is space. 0, also if there is none. */
@@ -403,12 +405,12 @@ int stand_out_place(struct stand_out *out, uint64_t most, void **ret_data, uint6
     if (rc < 0)
         return rc;
     at = tx->pos + out->placed;
-    if (most > STREAM_MAX)
-        most = STREAM_MAX;
-    if (unlikely(tx->room < at + most)) {
+    /* Memory is reserved ahead of need, so this is all that is asked for at once: many channels
+     * carry little. */
+    if (unlikely(tx->room < at + (most < PLACE_LEAST ? most : PLACE_LEAST))) {
         rc = check(out);
         if (rc == 0)
-            rc = make_room(out, at + most);
+            rc = make_room(out, at + (most < PLACE_LEAST ? most : PLACE_LEAST));
         if (rc < 0 && tx->room <= at)
             return rc;
     }

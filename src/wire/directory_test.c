@@ -289,7 +289,7 @@ static void join(struct world *world, int i) {
 
     if (!side->member) {
         side->world = world;
-        (void) snprintf(side->name, sizeof(side->name), "h%d", i);
+        (void) snprintf(side->name, sizeof(side->name), "h%u", (unsigned) i % 100);
         side->who.cluster = "c";
         side->who.host = side->name;
         side->who.program = "1";

@@ -12,12 +12,19 @@
 #include "sys/clock.h"
 
 void cable_init(struct cable *cable) {
+    char dirs[CABLE_HOSTS][200];
+
+    for (int host = 0; host < CABLE_HOSTS; host++)
+        (void) snprintf(dirs[host], sizeof(dirs[host]), "%s/%c", test_dir(), 'a' + host);
+    cable_init_in(cable, dirs[0], dirs[1]);
+}
+
+void cable_init_in(struct cable *cable, const char *a, const char *b) {
     *cable = (struct cable){.part = 65536};
     for (int host = 0; host < CABLE_HOSTS; host++) {
         struct tram_error error;
 
-        (void) snprintf(cable->dirs[host], sizeof(cable->dirs[host]), "%s/%c", test_dir(),
-                        'a' + host);
+        (void) snprintf(cable->dirs[host], sizeof(cable->dirs[host]), "%s", host ? b : a);
         (void) mkdir(cable->dirs[host], 0700);
         if (bus_open(NULL, cable->dirs[host], 0600, &cable->buses[host], &error) < 0)
             FAIL("%s", error.text);
@@ -147,6 +154,7 @@ static int copy(struct cable *cable, struct cable_channel *channel, const struct
 }
 
 static bool fail(struct cable *cable, struct cable_channel *channel, int rc) {
+    cable->failed = rc;
     if (rc == -EBADMSG) {
         cable->why = stand_out_why(channel->out);
         stand_in_close(channel->in, "the other host refused it");

@@ -42,10 +42,13 @@ struct cable {
     uint64_t news;            /* ever told by stand_next() */
     uint64_t broken;          /* channels that were told to be */
     const char *why;
+    int failed;               /* the last error of a mirror, which was closed then */
 };
 
 /* Below test_dir(): "a" and "b", made as buses. */
 void cable_init(struct cable *cable);
+/* In these directories. */
+void cable_init_in(struct cable *cable, const char *a, const char *b);
 /* A node, and on which host it runs. */
 void cable_place(struct cable *cable, tram_id id, int host);
 /* Take the stands that are missing (a node that still runs there, or another daemon: the next

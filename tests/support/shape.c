@@ -287,7 +287,7 @@ static int check_door(int dir, const char *path, const char *id, char *why, size
 /* Hidden names are files that are being made. */
 static bool is_known(const char *name) {
     static const char *const known[] = {
-        ".", "lock", "bell", "head-", "aside-", "retry-", "watch-"
+        ".", "lock", "bell", "head-", "aside-", "retry-", "watch-", "mirror-", "past-", "place"
     };
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
