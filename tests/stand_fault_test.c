@@ -292,6 +292,70 @@ TEST(host_sends_what_is_too_large) {
     end_alone(&alone);
 }
 
+/* A record that has begun is not taken for memory to be given back, however long its rest takes. */
+TEST(what_has_begun_stays) {
+    struct alone alone;
+    struct tram_msg msg;
+    uint64_t accepted;
+    uint64_t size;
+    uint8_t body[60000];
+    uint8_t *place;
+    struct record *record;
+
+    begin_alone(&alone, &simple);
+    for (uint32_t i = 1; i <= 30; i++) { /* so that memory is held */
+        const struct record small = {.seq = i, .size = 150, .from = S, .tag = i};
+
+        CHECK_OK(feed(&alone, &small, &accepted));
+        CHECK_OK(tram_recv(alone.r, &msg, 0));
+    }
+    CHECK_OK(tram_done(alone.r));
+    CHECK_ERR(tram_recv(alone.r, &msg, 0), -EAGAIN);
+    pattern_fill(body, sizeof(body), 5);
+    for (uint64_t done = 0; done < sizeof(*record) + sizeof(body);) {
+        CHECK_OK(stand_out_place(alone.out, sizeof(*record) + sizeof(body) - done,
+                                 (void **) &place, &size));
+        CHECK(size > 0);
+        if (done == 0) {
+            record = (struct record *) (void *) place;
+            *record = (struct record){.seq = 31, .size = sizeof(body), .from = S, .tag = 31};
+            memcpy(place + sizeof(*record), body, size - sizeof(*record));
+        } else {
+            memcpy(place, body + done - sizeof(*record), size);
+        }
+        done += size;
+        CHECK_OK(stand_out_filled(alone.out, size, &accepted));
+        for (uint64_t later = 1; later <= 4; later++)
+            (void) stand_due(alone.stand, (uint64_t) kit_now() + later * 200 * (uint64_t) KIT_MS);
+    }
+    CHECK_EQ(accepted, 31);
+    CHECK_OK(tram_recv(alone.r, &msg, 0));
+    CHECK_EQ(pattern_check(msg.data, msg.size, 5), -1);
+    end_alone(&alone);
+}
+
+/* Who acts for its sender leaves a mirror alone that somebody writes. */
+TEST(others_leave_a_mirror_alone) {
+    struct tram_error error;
+    struct alone alone;
+    char path[512];
+    int dir;
+
+    begin_alone(&alone, &simple);
+    dir = open(kit_path(path, sizeof(path), alone.cable.dirs[1], R, NULL),
+               O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(dir >= 0);
+    stand_let_go(alone.stand);
+    CHECK_ERR(custody_tidy_sender(&alone.cable.buses[1], dir, S, R, 0, NULL), -EBUSY);
+    CHECK_ERR(custody_repair_sender(&alone.cable.buses[1], dir, S, R), -EBUSY);
+    CHECK_ERR(custody_bury(&alone.cable.buses[1], dir, S), -EBUSY);
+    CHECK_OK(custody_rm(alone.cable.buses[1].path, S, true, &error));
+    CHECK_EQ(kit_count_files(alone.cable.dirs[1], "from-1.1.1.1"), 1);
+    alone.out = stand_out_close(alone.out);
+    (void) close(dir);
+    end_alone(&alone);
+}
+
 TEST(receiver_writes_nonsense) {
     const struct record good = {.seq = 1, .size = 100, .from = S, .tag = 5};
     struct stand_out_state state;
@@ -485,6 +549,33 @@ TEST(receiver_is_taken_over) {
     (void) tram_close(s);
     (void) tram_close(r);
     cable_close(&cable);
+}
+
+/* What R sent when it ran here lies nowhere else: it is no mirror to be removed by force. */
+TEST(an_origin_is_not_removed_by_force) {
+    struct alone alone;
+    struct stand_other other;
+    tram_node *s;
+
+    begin(&alone.cable);
+    alone.r = open_on(&alone.cable, 1, R);
+    s = open_on(&alone.cable, 1, S);
+    CHECK_OK(send_number(s, R, 1, 100));
+    (void) tram_close(s);
+    cable_place(&alone.cable, S, 0);
+    cable_plug(&alone.cable);
+    alone.stand = cable_stand(&alone.cable, S, 1);
+    CHECK_ERR(stand_out_open(alone.stand, &simple, &alone.out, &other), -EEXIST);
+    CHECK(!other.mirror && !other.held && other.accepted == 1 && other.consumed == 0);
+    CHECK_ERR(stand_out_remove(alone.stand, R, true), -ENOENT);
+    CHECK_ERR(stand_out_remove(alone.stand, R, false), -ENOTEMPTY);
+    expect(alone.r, S, 1, 1);
+    CHECK_OK(tram_done(alone.r));
+    CHECK_ERR(stand_out_remove(alone.stand, R, true), -ENOENT);
+    CHECK_OK(stand_out_remove(alone.stand, R, false));
+    CHECK_OK(stand_out_open(alone.stand, &simple, &alone.out, &other));
+    (void) tram_close(alone.r);
+    cable_close(&alone.cable);
 }
 
 /* ---- no memory, and a disk ------------------------------------------------------------------- */

@@ -590,6 +590,7 @@ int stand_out_remove(struct stand *stand, tram_id to, bool force) {
     OWNS_FD int dir = files_node_dir(&node->bus, to, false);
     OWNS_FD int mark = -1;
     struct stand_other other = {0};
+    struct mirror_mark words;
     int rc = 0;
 
     if (dir < 0)
@@ -601,6 +602,12 @@ int stand_out_remove(struct stand *stand, tram_id to, bool force) {
     if (mark < 0 && (out || rc != -ENOENT || !stand_is_held(stand)))
         return rc == -ENOENT ? -EBUSY : rc;
     rc = look_at_other(node, dir, to, &other);
+    if (rc == 0 && mark >= 0) {
+        rc = mirror_mark_read(mark, &words);
+        other.mirror = rc == 0 && words.id == other.id;
+    }
+    if (rc == 0 && force && !other.mirror)
+        rc = -ENOENT; /* what lies in it lies nowhere else */
     if (rc == 0 && other.accepted != other.consumed && !force)
         rc = -ENOTEMPTY;
     if (rc == 0)
