@@ -234,8 +234,39 @@ def taken_over_and_fenced():
         got = texts(second)
         assert got[0]["text"] in ("one", "two"), got
         b.mend()
-        _, err = first.communicate(timeout=20 * SCALE)  # fenced
-        assert first.returncode != 0
+        out, err = first.communicate(timeout=20 * SCALE)  # fenced
+        assert first.returncode != 0, (first.returncode, out, err)
+
+
+@test
+def names_are_seen_on_all_hosts():
+    with Cluster(["a", "b", "c"], hosts={"c": ["allow-names = other/*"]}) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+
+        def names(host):
+            out, _, code = host.tram("ls", "services", "--json", expect=None)
+            return sorted(s["name"] for s in json.loads(out)["services"]) if code == 0 else None
+
+        first = a.run("tram", "pub", "svc://news", "1", stdin=subprocess.PIPE)
+        until(lambda: len(names(b) or []) == 1 and len(names(c) or []) == 1)
+        assert names(a) == names(b) == names(c), (names(a), names(b))
+        second = c.run("tram", "pub", "svc://more", "1", stdin=subprocess.PIPE)  # not allowed to
+        until(lambda: len(names(c) or []) == 2)
+        a.restart()
+        b.restart()
+        until(all_know(hosts.hosts))
+        until(lambda: len(names(a) or []) == 1 and len(names(b) or []) == 1)
+        until(lambda: len(names(c) or []) == 2)
+        assert "the config does not allow it" in a.said()
+        a.cut()  # offline within the heartbeat's bound
+        until(lambda: names(b) == [])
+        a.mend()
+        until(lambda: len(names(b) or []) == 1)
+        first.kill()
+        until(lambda: names(b) == [])
+        second.kill()
+        until(lambda: names(c) == [])
 
 
 def main():

@@ -12,6 +12,7 @@
 
 #include "daemon/hosts.h"
 #include "daemon/log.h"
+#include "sys/clock.h"
 
 #define WISH_MAX (UINT64_C(1) << 63) /* an order from before that somebody may wish for */
 
@@ -23,8 +24,10 @@ void names_drop(struct daemon *daemon, struct entry *entry) {
     log_line(LEVEL_DEBUG, "%s of %d (%s) is gone",
              name_format(entry->name.name, entry->name.instance, full), entry->pid,
              entry->program);
-    if (entry->order > 0)
+    if (entry->order > 0) {
         watch_offline(daemon, entry);
+        far_tell(daemon, entry, true);
+    }
     if (entry->conn)
         entry->conn->names--;
     table_remove(&daemon->table, entry);
@@ -188,6 +191,13 @@ static bool same_addresses(const struct entry *entry, char *const *addresses, si
     return entry->count == count;
 }
 
+/* Of a publication: in a cluster it is by the clock, so that it says who is newer of two hosts. */
+static uint64_t new_order(const struct daemon *daemon) {
+    uint64_t wall = sys_wall() / SYS_MICROSECOND;
+
+    return daemon->hosts && wall > daemon->table.order ? wall : 0;
+}
+
 void ask_publish(struct conn *conn, const Tram__Control__Publish *publish) {
     struct daemon *daemon = conn->daemon;
     struct entry *entry = by_cookie(conn, publish->cookie);
@@ -203,12 +213,13 @@ void ask_publish(struct conn *conn, const Tram__Control__Publish *publish) {
             conn_doom(conn, -ENOMEM, "no memory");
             return;
         }
-        table_show(&daemon->table, entry, entry->wish);
+        table_show(&daemon->table, entry, entry->wish > 0 ? entry->wish : new_order(daemon));
         entry->wish = 0;
         /* If it can't be noted: a daemon that is started meanwhile knows it as reserved only, until
          * its server comes back. */
         (void) journal_note(daemon, entry, false);
         watch_online(daemon, entry);
+        far_tell(daemon, entry, false);
     }
     answer_published(conn, entry);
 }

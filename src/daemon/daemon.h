@@ -35,6 +35,7 @@
 
 struct daemon;
 struct conn;
+struct host;
 struct hosts;
 
 /* ---- lives ----------------------------------------------------------------------------------- */
@@ -79,6 +80,11 @@ struct entry {
     uint64_t order;              /* 0: not published */
     uint64_t wish;               /* … the order that it had before the table was lost */
     uint64_t size;               /* of its record in the file */
+    /* Of another host (far.c): no life, and in no bucket. */
+    struct host *far;
+    uint64_t round;              /* in which it was told last */
+    uint64_t far_order, far_life;
+    tram_id far_node;
 };
 
 struct table {
@@ -100,6 +106,11 @@ void table_hide(struct table *table, struct entry *entry);
 void table_remove(struct table *table, struct entry *entry);
 /* What frames say of it; points into the entry. */
 void table_party(const struct entry *entry, control_party *ret_party);
+
+/* Tell the other hosts: it is published; it goes (far.c). */
+void far_tell(struct daemon *daemon, const struct entry *entry, bool gone);
+/* The name of the host that it is of; "": this one. */
+const char *far_host(const struct entry *entry);
 
 /* An entry goes: watchers are told, the file notes it, it is freed. */
 void names_drop(struct daemon *daemon, struct entry *entry);

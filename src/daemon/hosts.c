@@ -18,6 +18,8 @@
 #include "wire/allow.h"
 
 #define LIFE_NAME "life" /* how many daemons this bus has had in a cluster */
+#define HOSTS_FILE "hosts"
+#define HOSTS_NEXT ".hosts.new"
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -47,6 +49,7 @@ static void host_remove(struct host *host) {
     struct host **link = &host->hosts->list;
 
     peer_end(host);
+    far_forget(host);
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;
@@ -69,6 +72,78 @@ static struct host *host_add(struct hosts *hosts, const char *name) {
     hosts->list = host;
     hosts->count++;
     return host;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+/* What is known of the other hosts, for a daemon that finds no directory. */
+static void hosts_write(struct hosts *hosts) {
+    int dir = hosts->daemon->bus.dir;
+    struct control_out out = { 0 };
+    OWNS_FD int fd = -1;
+    int rc = 0;
+
+    for (struct host *host = hosts->list; host && rc == 0; host = host->next) {
+        Tram__Hosts__Record record = HOSTS_NEW(Record, record);
+        hosts_frame frame = HOSTS_FRAME(RECORD, record, &record);
+        hosts_host words = HOSTS_NEW(Host, host);
+        char texts[HOSTS_ADDRESSES_MAX][HOSTS_ADDRESS_MAX + 1], *list[HOSTS_ADDRESSES_MAX];
+        const char *at = host->addresses;
+
+        while (words.n_addresses < HOSTS_ADDRESSES_MAX &&
+               allow_next(&at, texts[words.n_addresses], sizeof(texts[0]))) {
+            list[words.n_addresses] = texts[words.n_addresses];
+            words.n_addresses++;
+        }
+        words.addresses = list;
+        words.number = host->number;
+        words.name = host->name;
+        words.program = host->program;
+        words.instance.data = host->instance;
+        words.instance.len = sizeof(host->instance);
+        record.host = &words;
+        rc = hosts_out_add(&out, &frame);
+    }
+    if (rc == 0) {
+        fd = sys_file_make(dir, HOSTS_NEXT, 0600, 0);
+        rc = fd < 0 ? fd : sys_file_write(fd, control_out_bytes(&out), control_out_size(&out), 0);
+    }
+    if (rc == 0)
+        rc = sys_rename(dir, HOSTS_NEXT, HOSTS_FILE);
+    if (rc < 0)
+        log_line(LEVEL_ERROR, "cannot write %s/%s: %s", hosts->daemon->bus.path, HOSTS_FILE,
+                 strerror(-rc));
+    control_out_reset(&out);
+}
+
+/* It is only a help: what can't be read is not there. */
+static void hosts_load(struct hosts *hosts) {
+    OWNS_FD int fd = sys_file_open(hosts->daemon->bus.dir, HOSTS_FILE, false);
+    struct control_in in = { 0 };
+    struct sys_stat st;
+    struct wrong wrong;
+    hosts_frame *frame;
+    int rc = fd < 0 ? fd : sys_stat_fd(fd, &st);
+
+    for (uint64_t at = 0; rc == 0 && at < st.size;) {
+        size_t room;
+        void *bytes = control_in_room(&in, &room);
+
+        rc = bytes ? 0 : -ENOMEM;
+        room = room < st.size - at ? room : st.size - at;
+        if (rc == 0)
+            rc = sys_file_read(fd, bytes, room, at);
+        if (rc < 0)
+            break;
+        control_in_add(&in, room);
+        at += room;
+        while ((rc = hosts_in_next(&in, HOSTS_TO_FILE, &frame, &wrong)) > 0) {
+            if (frame->record->host)
+                hosts_on_host(hosts, frame->record->host, false);
+            (void) hosts_free(frame);
+        }
+    }
+    control_in_reset(&in);
 }
 
 /* ---- what the directory says of hosts -------------------------------------------------------- */
@@ -103,6 +178,7 @@ void hosts_on_host(struct hosts *hosts, const hosts_host *words, bool gone) {
     if (gone) {
         if (host)
             host_remove(host);
+        hosts_write(hosts);
         return;
     }
     if (!host)
@@ -127,6 +203,8 @@ void hosts_on_host(struct hosts *hosts, const hosts_host *words, bool gone) {
         memcpy(host->addresses, addresses, sizeof(addresses));
         peer_change(host);
     }
+    if (hosts->told)
+        hosts_write(hosts);
 }
 
 void hosts_on_told(struct hosts *hosts) {
@@ -138,6 +216,7 @@ void hosts_on_told(struct hosts *hosts) {
         if (!host->told)
             host_remove(host); /* it was forgotten while we did not hear */
     }
+    hosts_write(hosts);
     stands_look(hosts);
     for (struct host *host = hosts->list; host; host = host->next)
         stands_settle(host);
@@ -183,6 +262,7 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     next = lesser(next, peers_time(hosts, now));
     next = lesser(next, stands_time(hosts, now));
     next = lesser(next, placing_time(hosts, now));
+    next = lesser(next, far_time(hosts, now));
     if (next < hosts->due)
         set(hosts, next);
 }
@@ -311,10 +391,14 @@ static int start(struct hosts *hosts) {
     if (rc < 0)
         return rc;
     find_addresses(hosts);
+    if (*settings->host_server)
+        hosts_load(hosts);
     hosts->maker = *settings->host_server ? &seat_by_server : &seat_by_list;
     rc = hosts->maker->join(hosts, &hosts_seat_calls, &hosts->seat);
-    if (rc == 0)
+    if (rc == 0) {
+        stands_look(hosts);
         set(hosts, 0);
+    }
     return rc;
 }
 

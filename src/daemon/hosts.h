@@ -48,6 +48,11 @@ struct host {
     bool told;              /* … since this connection to it began */
     bool settled;           /* all channels out were named on this link */
     struct peer *peer;
+    struct entry *names;    /* that it announced, linked by hash_next */
+    uint64_t name_count, round;
+    bool names_owed;        /* it was not told all of ours */
+    int64_t names_due;      /* … and will be then */
+    int64_t names_until;    /* its own go then, unless there is a link again; 0: there is one */
 };
 
 struct hosts {
@@ -198,5 +203,8 @@ void commands_stop(struct hosts *hosts);
 void far_up(struct host *host);
 void far_down(struct host *host);
 int far_take(struct host *host, const Tram__Hosts__Names *names);
+int64_t far_time(struct hosts *hosts, int64_t now);
+/* All that it announced goes. */
+void far_forget(struct host *host);
 /* How many names that host has announced. */
 uint64_t far_count(const struct host *host);

@@ -176,6 +176,12 @@ static void wire_doom(struct wire *wire, const char *why) {
     task_add(&wire->hosts->tasks, &wire->task);
 }
 
+/* When to dial again. */
+static void rest(struct peer *peer, int64_t now) {
+    peer->retry = now + hosts_jitter(peer->back);
+    peer->back = peer->back * 2 < BACK_MAX ? peer->back * 2 : BACK_MAX;
+}
+
 static void wire_free(struct wire *wire) {
     struct peer *peer = wire->peer;
     int64_t now = hosts_now(wire->hosts);
@@ -183,6 +189,9 @@ static void wire_free(struct wire *wire) {
     if (wire->linked && peer && peer->wire == wire) {
         peer->wire = NULL;
         link_cut(peer->link, (uint64_t) now);
+        if (now - wire->since > BACK_MAX)
+            peer->back = BACK_MIN; /* else it is worth no haste */
+        rest(peer, now);
         log_line(LEVEL_INFO, "host %s: the connection ended: %s", peer->host->name, peer->error);
     }
     if (peer && peer->dialling == wire) {
@@ -312,7 +321,7 @@ static void meet(struct wire *wire) {
         wire->linked = true;
         wire->greeting = false;
         peer->wire = wire;
-        peer->back = BACK_MIN;
+        wire->since = (int64_t) now;
         log_line(LEVEL_INFO, "host %s: connected, %s", peer->host->name,
                  transport_peer(wire->transport)->address);
         hosts_wake(wire->hosts, (int64_t) now);
@@ -457,11 +466,6 @@ static void on_accept(struct hosts *hosts, int fd) {
 }
 
 /* ---- dialling -------------------------------------------------------------------------------- */
-
-static void rest(struct peer *peer, int64_t now) {
-    peer->retry = now + hosts_jitter(peer->back);
-    peer->back = peer->back * 2 < BACK_MAX ? peer->back * 2 : BACK_MAX;
-}
 
 static void dial(struct peer *peer, int64_t now) {
     struct hosts *hosts = peer->host->hosts;

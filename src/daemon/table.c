@@ -122,10 +122,11 @@ void table_party(const struct entry *entry, control_party *ret_party) {
     ret_party->instance = (char *) (uintptr_t) entry->name.instance;
     ret_party->program = (char *) (uintptr_t) entry->program;
     ret_party->pid = entry->pid;
-    ret_party->node = entry->life->node;
-    ret_party->life = entry->life->number;
+    ret_party->node = entry->far ? entry->far_node : entry->life->node;
+    ret_party->life = entry->far ? entry->far_life : entry->life->number;
+    ret_party->host = (char *) (uintptr_t) far_host(entry);
     ret_party->port = entry->port;
     ret_party->addresses = entry->addresses;
     ret_party->n_addresses = entry->count;
-    ret_party->order = entry->order;
+    ret_party->order = entry->far ? entry->far_order : entry->order;
 }

@@ -210,6 +210,7 @@ bool place_lost(tram_node *node) {
     node->bad = true;
     node->quick = NULL;
     node->last_to = UINT64_MAX;
+    (void) place_fenced(node); /* the text, for calls that can't enter to say it */
     /* Nobody enters any more. Who is inside, this thread, leaves by a slot that means nothing. */
     bias_retire(&node->entry);
     node->entry.slot = 0;

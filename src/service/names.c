@@ -366,9 +366,9 @@ static char *put(char **at, const char *text, size_t size) {
 /* A party as one block: struct, pointers, strings. */
 static struct known *known_new(const control_party *from) {
     size_t name = strlen(from->name), instance = strlen(from->instance);
-    size_t program = strlen(from->program);
+    size_t program = strlen(from->program), host = strlen(from->host);
     size_t bytes = sizeof(struct known) + (from->n_addresses + 1) * sizeof(char *) +
-                   2 * (name + instance) + program + 5;
+                   2 * (name + instance) + program + host + 6;
     struct known *known;
     char **list, *at;
 
@@ -383,6 +383,7 @@ static struct known *known_new(const control_party *from) {
         .name = put(&at, from->name, name),
         .instance = put(&at, from->instance, instance),
         .program = put(&at, from->program, program),
+        .host = put(&at, from->host, host),
         .addresses = (const char *const *) list,
         .order = from->order,
         .life = from->life,
@@ -414,7 +415,8 @@ static struct known **place_of(struct names_watch_inner *watch, const control_pa
     struct known **link = &watch->known;
 
     while (*link && (strcmp((*link)->party.name, party->name) != 0 ||
-                     strcmp((*link)->party.instance, party->instance) != 0))
+                     strcmp((*link)->party.instance, party->instance) != 0 ||
+                     strcmp((*link)->party.host, party->host) != 0))
         link = &(*link)->next;
     return link;
 }

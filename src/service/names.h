@@ -28,6 +28,7 @@ struct names_party {
     const char *full;            /* "name" or "name:instance" */
     const char *program;
     const char *const *addresses; /* beside shared memory; NULL ends */
+    const char *host;            /* of the cluster; "": this one */
     uint64_t order;              /* counts publications: a newer one has a higher number */
     uint64_t life;               /* of the node: tells a successor from it */
     uint32_t port;               /* 0: not by shared memory */

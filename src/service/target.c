@@ -403,6 +403,8 @@ static void on_online(struct names_watch *watch, const struct names_party *party
     struct target *target = target_find(client, party->full);
     tram_session *session = target ? target->session : NULL;
 
+    if (*party->host != '\0')
+        return; /* of another host: its node is not watched here */
     if (session && (target->node != party->node || target->port != party->port)) {
         target->up = true; /* so that it stays */
         session_end(session, -ECONNRESET); /* it comes back elsewhere */
@@ -435,7 +437,7 @@ static void on_offline(struct names_watch *watch, const struct names_party *part
     struct target *target = target_find(client, party->full);
     tram_session *session = target ? target->session : NULL;
 
-    if (!target)
+    if (!target || *party->host != '\0')
         return;
     target->up = false;
     if (!session) {

@@ -73,6 +73,7 @@ class Host:
         self.log = os.path.join(cluster.dir, f"{name}.log")
         self.config = os.path.join(cluster.dir, f"{name}.conf")
         self.daemon = None
+        self.running = []
         self.space = subprocess.Popen(["unshare", "--net", "sleep", "100000"])
         mine = os.readlink("/proc/self/ns/net")
         until(lambda: os.readlink(f"/proc/{self.space.pid}/ns/net") != mine)
@@ -120,8 +121,10 @@ class Host:
 
     def run(self, program, *args, **more):
         """A program on this host."""
-        return subprocess.Popen(self.inside(os.path.join(BIN, program), *args),
-                                env=self.environment(), **more)
+        process = subprocess.Popen(self.inside(os.path.join(BIN, program), *args),
+                                   env=self.environment(), **more)
+        self.running.append(process)
+        return process
 
     def tram(self, *args, given=None, expect=0, seconds=30):
         done = subprocess.run(self.inside(TRAM, *args), env=self.environment(), input=given,
@@ -185,8 +188,10 @@ class Cluster:
         for host in self.hosts:
             if host.daemon:
                 host.stop(signal.SIGTERM if kind is None else signal.SIGKILL)
-            host.space.kill()
-            host.space.wait()
+            for process in [*host.running, host.space]:
+                process.kill()
+                process.wait()
+            subprocess.run(["ip", "link", "del", host.port], capture_output=True, check=False)
         if kind is not None:
             for host in self.hosts:
                 print(f"---- {host.name}", file=sys.stderr)
