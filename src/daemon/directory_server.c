@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon/hosts.h"
 #include "daemon/log.h"
@@ -194,6 +195,10 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     }
     if (!seat->line.opened) {
         line_end(&seat->line, "it does not answer");
+        return;
+    }
+    if (transport_check(seat->line.transport, time(NULL)) < 0) {
+        line_end(&seat->line, transport_why(seat->line.transport));
         return;
     }
     next = member_time(seat->member, now);

@@ -31,6 +31,7 @@ struct guest {
     struct host_server *server;
     struct line line;
     struct directory_member *member; /* NULL: not open yet */
+    bool known;                      /* it has said who it is */
 };
 
 struct host_server {
@@ -218,13 +219,22 @@ static int on_frame(struct line *line, const hosts_frame *frame, struct wrong *w
     int rc = directory_take(guest->server->directory, guest->member,
                             hosts_now(guest->server->hosts), frame, wrong);
 
-    if (rc == 0)
-        gate_leave(line->transport); /* it has said who it is */
+    if (rc == 0) {
+        guest->known = true;
+        gate_leave(line->transport);
+    }
     return rc;
 }
 
 static void on_end(struct line *line) {
-    log_line(LEVEL_INFO, "directory: %s: %s", transport_peer(line->transport)->address, line->why);
+    const char *address = transport_peer(line->transport)->address;
+    char why[sizeof(line->why) + SYS_ADDRESS_TEXT];
+
+    (void) snprintf(why, sizeof(why), "%s: %s", address, trust_bare(address, line->why));
+    if (guest_of(line)->known)
+        log_line(LEVEL_INFO, "directory: %s", why);
+    else
+        trust_turned_away(guest_of(line)->server->hosts, why);
     guest_free(guest_of(line));
 }
 
@@ -265,6 +275,14 @@ static void on_accept(struct hosts *hosts, int fd) {
     if (guest->next)
         guest->next->link = &guest->next;
     server->guests = guest;
+}
+
+void host_server_look(struct hosts *hosts, int64_t seconds) {
+    struct guest *guest = hosts->server ? hosts->server->guests : NULL;
+
+    for (; guest; guest = guest->next)
+        if (line_is_there(&guest->line) && transport_check(guest->line.transport, seconds) < 0)
+            line_end(&guest->line, transport_why(guest->line.transport));
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

@@ -263,6 +263,7 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     next = lesser(next, stands_time(hosts, now));
     next = lesser(next, placing_time(hosts, now));
     next = lesser(next, far_time(hosts, now));
+    next = lesser(next, trust_time(hosts, now));
     if (next < hosts->due)
         set(hosts, next);
 }
@@ -357,27 +358,13 @@ static void find_addresses(struct hosts *hosts) {
     }
 }
 
-static int read_keys(struct hosts *hosts) {
-    const struct settings *settings = hosts_settings(hosts);
-    struct security_paths paths = { .bundle = settings->keys };
-    struct wrong wrong = { 0 };
-    int rc;
-
-    if (*settings->keys == '\0')
-        return 0;
-    rc = security_new(&paths, &hosts->security, &wrong);
-    if (rc < 0)
-        log_line(LEVEL_ERROR, "keys: %s", wrong.text);
-    return rc;
-}
-
 static int start(struct hosts *hosts) {
     const struct settings *settings = hosts_settings(hosts);
     bool here = strcmp(settings->host_server, "here") == 0;
     int rc = identify(hosts);
 
     if (rc == 0)
-        rc = read_keys(hosts);
+        rc = trust_start(hosts);
     if (rc == 0)
         rc = tram_timer_new(hosts->tasks.worker, on_timer, hosts, &hosts->timer);
     if (rc == 0)
@@ -457,7 +444,6 @@ void hosts_stop(struct daemon *daemon) {
 
 void hosts_reload(struct daemon *daemon, const struct settings *before) {
     const struct settings *now = &daemon->settings;
-    struct wrong wrong = { 0 };
 
     if (strcmp(before->cluster, now->cluster) != 0 || strcmp(before->host, now->host) != 0 ||
         strcmp(before->host_server, now->host_server) != 0 ||
@@ -468,6 +454,5 @@ void hosts_reload(struct daemon *daemon, const struct settings *before) {
     if (!daemon->hosts)
         return;
     host_server_reload(daemon->hosts);
-    if (daemon->hosts->security && security_reload(daemon->hosts->security, &wrong) < 0)
-        log_line(LEVEL_ERROR, "keys: %s; what was read before still holds", wrong.text);
+    trust_reload(daemon->hosts);
 }

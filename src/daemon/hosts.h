@@ -10,6 +10,7 @@
  *   stands.c            stand-ins: rings ↔ link
  *   far.c               names of other hosts
  *   line.c              connections to the host server; tasks
+ *   trust.c             keys, and who is revoked
  *   report.c            what tools ask
  *
  * Without a cluster in the config none of it does anything.
@@ -61,7 +62,10 @@ struct hosts {
     struct cluster self;           /* the file */
     struct link_identity identity;
     char addresses[HOSTS_ADDRESSES_TEXT]; /* at which we listen */
-    struct security *security;
+    struct security *security;     /* NULL: plain TCP */
+    int64_t look, warned;          /* trust.c: when connections are looked at, … */
+    int64_t turned_until;          /* of lines about who was turned away */
+    uint64_t turned_silent;
     struct claims claims;
     tram_io *claims_io;
     const struct seat_maker *maker;
@@ -188,6 +192,25 @@ uint64_t placing_count(struct hosts *hosts, uint32_t host);
 /* What is known of the link to it. */
 void peer_report(struct host *host, Tram__Control__Link *ret_link);
 const char *peer_error(const struct host *host);
+
+/* ---- trust.c --------------------------------------------------------------------------------- */
+
+int trust_start(struct hosts *hosts);
+void trust_reload(struct hosts *hosts);
+/* End the connections of whoever is not to be trusted any more. */
+void trust_look(struct hosts *hosts);
+int64_t trust_time(struct hosts *hosts, int64_t now);
+/* The link to that host came up; it says who is revoked. */
+void trust_up(struct host *host);
+int trust_take(struct host *host, const Tram__Hosts__Revoked *revoked);
+/* Somebody who connected was turned away before it said who it is: a line for the log, unless there
+ * were too many. */
+void trust_turned_away(struct hosts *hosts, const char *why);
+/* What a transport says begins with its address: the rest. */
+const char *trust_bare(const char *address, const char *why);
+/* Those of peers.c and host_server.c; seconds of the clock. */
+void peers_look(struct hosts *hosts, int64_t seconds);
+void host_server_look(struct hosts *hosts, int64_t seconds);
 
 /* ---- report.c -------------------------------------------------------------------------------- */
 

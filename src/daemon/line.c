@@ -69,7 +69,8 @@ static void flush(struct line *line) {
 static void watch(struct line *line) {
     uint32_t events = transport_want(line->transport);
 
-    if (line->opened && control_out_size(&line->out) > 0)
+    /* What is decrypted is read in the next turn, of which nothing else would tell. */
+    if (line->opened && (control_out_size(&line->out) > 0 || transport_pending(line->transport)))
         events |= TRANSPORT_WRITE;
     (void) tram_io_set(line->io, events); /* its arguments are right */
 }
@@ -143,7 +144,9 @@ static void on_io(tram_io *io, int fd, uint32_t events, void *arg) {
         rc = transport_open(line->transport);
         if (rc < 0 && rc != -EAGAIN)
             line_end(line, transport_why(line->transport));
-        if (rc == 0) {
+        if (rc == 0 && transport_peer(line->transport)->role == TRANSPORT_PROGRAM) {
+            line_end(line, "its certificate is of a program, not of a host");
+        } else if (rc == 0) {
             line->opened = true;
             line->on_open(line);
         }

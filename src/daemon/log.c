@@ -29,9 +29,16 @@ void log_set_journal(bool journal) {
 
 int log_set_file(int dir, const char *path) {
     int fd = sys_file_open_or_make(dir, path, 0600);
+    struct sys_stat now, next;
 
     if (fd < 0)
         return fd;
+    /* The same one, when the config is read again: what it has stays. */
+    if (file >= 0 && sys_stat_fd(file, &now) == 0 && sys_stat_fd(fd, &next) == 0 &&
+        now.inode == next.inode) {
+        (void) close(fd);
+        return 0;
+    }
     (void) sys_file_extend(fd, 0);
     cleanup_fd(&file);
     file = fd;

@@ -41,6 +41,7 @@ struct wire {
     struct task task;
     int64_t since;
     bool dialled, greeting, linked, doomed;
+    char why[256];           /* accepted, and doomed before it said who it is */
 };
 
 struct peer {
@@ -73,6 +74,7 @@ struct transport *hosts_dial(struct hosts *hosts, const char *list, uint16_t por
     struct transport *transport;
     struct sys_address address;
     uint16_t its = port;
+    char *at_sign;
     int rc;
 
     while (allow_next(&rest, word, sizeof(word)))
@@ -85,11 +87,16 @@ struct transport *hosts_dial(struct hosts *hosts, const char *list, uint16_t por
     rest = list;
     for (unsigned i = 0; i <= turn; i++)
         (void) allow_next(&rest, word, sizeof(word));
-    rc = allow_address(word, port, host, &its);
+    at_sign = strchr(word, '@');
+    if (at_sign) { /* of a host server: who has to be there */
+        *at_sign = '\0';
+        expected = word;
+    }
+    rc = allow_address(at_sign ? at_sign + 1 : word, port, host, &its);
     if (rc == 0)
         rc = sys_address_numeric(host, its, &address);
     if (rc < 0) {
-        (void) wrong_set(wrong, rc, "'%.63s' is no address", word);
+        (void) wrong_set(wrong, rc, "'%.63s' is no address", at_sign ? at_sign + 1 : word);
         return NULL;
     }
     rc = transport_allowed(&address, hosts->security, hosts_settings(hosts)->insecure, wrong);
@@ -167,12 +174,13 @@ void listeners_free(struct listener **list) {
 /* ---- wires: ends ----------------------------------------------------------------------------- */
 
 static void wire_doom(struct wire *wire, const char *why) {
+    const char *address = transport_peer(wire->transport)->address;
+    char *text = wire->peer ? wire->peer->error : wire->why;
+
     if (wire->doomed)
         return;
     wire->doomed = true;
-    if (wire->peer)
-        (void) snprintf(wire->peer->error, sizeof(wire->peer->error), "%s: %.160s",
-                        transport_peer(wire->transport)->address, why);
+    (void) snprintf(text, sizeof(wire->why), "%s: %.160s", address, trust_bare(address, why));
     task_add(&wire->hosts->tasks, &wire->task);
 }
 
@@ -194,6 +202,8 @@ static void wire_free(struct wire *wire) {
         rest(peer, now);
         log_line(LEVEL_INFO, "host %s: the connection ended: %s", peer->host->name, peer->error);
     }
+    if (!peer && *wire->why)
+        trust_turned_away(wire->hosts, wire->why);
     if (peer && peer->dialling == wire) {
         peer->dialling = NULL;
         log_line(LEVEL_DEBUG, "host %s: %s", peer->host->name, peer->error);
@@ -258,7 +268,8 @@ static void flush(struct wire *wire) {
     if (rc < 0 && rc != -EAGAIN)
         wire_doom(wire, transport_why(wire->transport));
     events = transport_want(wire->transport);
-    if (rc == -EAGAIN)
+    /* What is decrypted is read in the next turn, of which nothing else would tell. */
+    if (rc == -EAGAIN || transport_pending(wire->transport))
         events |= TRANSPORT_WRITE;
     if (!wire->doomed)
         (void) tram_io_set(wire->io, events); /* its arguments are right */
@@ -269,6 +280,8 @@ static void work(struct task *task) {
 
     if (transport_is_open(wire->transport))
         flush(wire);
+    else if (!wire->doomed)
+        (void) tram_io_set(wire->io, transport_want(wire->transport)); /* as above */
     if (wire->doomed)
         wire_free(wire);
 }
@@ -382,6 +395,11 @@ static bool read_link(struct wire *wire) {
 
 static void opened(struct wire *wire) {
     struct hosts *hosts = wire->hosts;
+
+    if (transport_peer(wire->transport)->role == TRANSPORT_PROGRAM) {
+        wire_doom(wire, "its certificate is of a program, not of a host");
+        return;
+    }
 
     wire->greeting = true;
     greet_init(&wire->greet, &hosts->identity, ++hosts->tries, (uint64_t) hosts_now(hosts));
@@ -519,6 +537,12 @@ int64_t peers_time(struct hosts *hosts, int64_t now) {
         next = its < next ? its : next;
     }
     return gate_next(&gate) < next ? gate_next(&gate) : next;
+}
+
+void peers_look(struct hosts *hosts, int64_t seconds) {
+    for (struct wire *wire = hosts->wires; wire; wire = wire->next)
+        if (!wire->doomed && transport_check(wire->transport, seconds) < 0)
+            wire_doom(wire, transport_why(wire->transport));
 }
 
 void peers_hurry(struct hosts *hosts) {

@@ -51,6 +51,10 @@ static const struct config_key keys[] = {
     { "cluster", "ids-each", CONFIG_NUMBER, AT(ids_each), 1, 10000000, NULL },
     { "cluster", "keys", TEXT(keys) },
     { "cluster", "insecure", CONFIG_BOOL, AT(insecure), 0, 0, NULL },
+    { "tls", "ca", TEXT(tls_ca) },
+    { "tls", "certificate", TEXT(tls_certificate) },
+    { "tls", "key", TEXT(tls_key) },
+    { "tls", "revoked", TEXT(tls_revoked) },
     { HOSTS, "address", HOST_TEXT(addresses) },
     { HOSTS, "allow-ids", HOST_TEXT(allow_ids) },
     { HOSTS, "allow-names", HOST_TEXT(allow_names) },
@@ -146,17 +150,24 @@ static bool is_beyond(const char *list) {
     return false;
 }
 
-static int addresses_check(const char *key, const char *list, struct wrong *wrong) {
+static int addresses_check(const char *key, const char *list, bool named, struct wrong *wrong) {
     char word[320], host[ALLOW_HOST_SIZE];
     struct sys_address address;
     uint16_t port;
 
-    while (allow_next(&list, word, sizeof(word)))
-        if (allow_address(word, 1, host, &port) < 0 ||
+    while (allow_next(&list, word, sizeof(word))) {
+        /* The name of the host that has to be there, by its certificate. */
+        char *at = named ? strchr(word, '@') : NULL;
+
+        if (at)
+            *at = '\0';
+        if ((at && !hosts_name_valid(word)) ||
+            allow_address(at ? at + 1 : word, 1, host, &port) < 0 ||
             sys_address_numeric(host, port, &address) < 0)
             return wrong_set(wrong, -EINVAL,
-                             "%s: '%.60s' is no address such as 10.0.0.1 or [fe80::1]:61001", key,
-                             word);
+                             "%s: '%.60s' is no address such as 10.0.0.1 or %s[fe80::1]:61001",
+                             key, at ? at + 1 : word, named ? "NAME@" : "");
+    }
     return 0;
 }
 
@@ -166,7 +177,7 @@ static int hosts_check_all(const struct settings *settings, struct wrong *wrong)
     for (uint64_t i = 0; i < settings->host_count; i++) {
         const struct settings_host *host = &settings->hosts[i];
 
-        if (addresses_check("address", host->addresses, wrong) < 0 ||
+        if (addresses_check("address", host->addresses, false, wrong) < 0 ||
             allow_ids_check(host->allow_ids, wrong) < 0 ||
             allow_names_check(host->allow_names, wrong) < 0)
             return -EINVAL;
@@ -192,15 +203,15 @@ static int cluster_check(struct settings *settings, struct wrong *wrong) {
         return wrong_set(wrong, -EINVAL, "cluster '%.63s', host '%.63s': names are of letters, "
                          "digits, '.', '_' and '-'", settings->cluster, settings->host);
     if (strcmp(settings->host_server, "here") != 0 &&
-        addresses_check("host-server", settings->host_server, wrong) < 0)
+        addresses_check("host-server", settings->host_server, true, wrong) < 0)
         return -EINVAL;
-    if (addresses_check("listen", settings->listen, wrong) < 0 ||
+    if (addresses_check("listen", settings->listen, false, wrong) < 0 ||
         hosts_check_all(settings, wrong) < 0)
         return -EINVAL;
     if (*settings->host_server == '\0' && !settings_find(settings, settings->host))
         return wrong_set(wrong, -EINVAL, "without a host-server there has to be a section "
                          "[host %.63s] with its allow-ids", settings->host);
-    if (*settings->keys == '\0' && !settings->insecure && is_beyond(settings->listen))
+    if (!settings_have_keys(settings) && !settings->insecure && is_beyond(settings->listen))
         return wrong_set(wrong, -EINVAL, "listen: beyond this machine only with keys, or with "
                          "insecure = yes");
     return 0;

@@ -38,7 +38,8 @@ struct settings {
     uint64_t lease_ns;     /* 0: IDs are taken over by command only */
     uint64_t ids_each;
     uint64_t insecure;
-    char keys[256];        /* a folder; "": none */
+    char keys[256];        /* of 'tram keys', a bundle; "": none, or those that follow */
+    char tls_ca[256], tls_certificate[256], tls_key[256], tls_revoked[256];
     struct settings_host *hosts;
     uint64_t host_count;
 };
@@ -46,6 +47,10 @@ struct settings {
 void settings_default(struct settings *settings);
 /* Free what it has. */
 void settings_reset(struct settings *settings);
+
+static inline bool settings_have_keys(const struct settings *settings) {
+    return *settings->keys != '\0' || *settings->tls_key != '\0';
+}
 
 /* What is said of a host, or NULL. */
 const struct settings_host *settings_find(const struct settings *settings, const char *host);

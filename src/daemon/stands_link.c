@@ -410,6 +410,8 @@ static int store_control(void *store, const void *bytes, size_t size) {
         return link_wrong_set(peer_link(host), rc, "%s", wrong.text);
     if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_NAMES)
         rc = far_take(host, frame->names);
+    else if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_REVOKED)
+        rc = trust_take(host, frame->revoked);
     else
         rc = placing_take(host, frame);
     (void) hosts_free(frame);
@@ -429,6 +431,7 @@ static void store_up(void *store, const struct link_peer *peer) {
     stands_settle(host);
     placing_link(host);
     far_up(host);
+    trust_up(host);
 }
 
 static void store_down(void *store) {

@@ -198,6 +198,8 @@ static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
         if (frame->given->error > 0)
             return wrong_set(wrong, -EBADMSG, "an answer that can be none");
         return id_check(frame->given->id, 0, wrong);
+    case TRAM__HOSTS__FRAME__KIND_REVOKED:
+        return 0; /* it is signed */
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no daemon sends",
                          (int) frame->kind_case);
