@@ -17,6 +17,7 @@ import cluster  # noqa: E402  (it lies there)
 from cluster import Cluster, until  # noqa: E402
 
 SCALE = cluster.SCALE
+PATIENCE = int(os.environ.get("PATIENCE") or 60)
 tests = []
 
 
@@ -49,7 +50,7 @@ def receive(host, node, count):
 
 
 def texts(process):
-    out, _ = process.communicate(timeout=60 * SCALE)
+    out, _ = process.communicate(timeout=PATIENCE * SCALE)
     return [json.loads(line) for line in out.splitlines()]
 
 

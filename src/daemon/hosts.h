@@ -120,6 +120,8 @@ void placing_stop(struct hosts *hosts);
 int64_t placing_time(struct hosts *hosts, int64_t now);
 /* Where a node is placed, as far as it is known here: 0: not known. */
 uint32_t placing_of(struct hosts *hosts, tram_id id, uint64_t *ret_epoch);
+/* Is it being claimed here? */
+bool placing_claims(struct hosts *hosts, tram_id id);
 /* The link to that host came up. */
 void placing_link(struct host *host);
 /* A frame about a node that was given up. */

@@ -51,6 +51,7 @@ struct peer {
     struct wire *dialling;   /* the last one that we dialled, not in use yet */
     int64_t retry, back;
     unsigned address;
+    char said[256];          /* … as the log has it */
     char error[256];         /* why the last one ended, or could not be */
 };
 
@@ -206,7 +207,9 @@ static void wire_free(struct wire *wire) {
         trust_turned_away(wire->hosts, wire->why);
     if (peer && peer->dialling == wire) {
         peer->dialling = NULL;
-        log_line(LEVEL_DEBUG, "host %s: %s", peer->host->name, peer->error);
+        if (strcmp(peer->said, peer->error) != 0) /* once, however often it is tried */
+            log_line(LEVEL_DEBUG, "host %s: %s", peer->host->name, peer->error);
+        memcpy(peer->said, peer->error, sizeof(peer->said));
     }
     task_remove(&wire->hosts->tasks, &wire->task);
     wire->io = tram_io_free(wire->io);

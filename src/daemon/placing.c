@@ -156,6 +156,10 @@ static struct claim *claim_find(const struct placing *placing, tram_id id) {
     return claim;
 }
 
+bool placing_claims(struct hosts *hosts, tram_id id) {
+    return claim_find(hosts->placing, id) != NULL;
+}
+
 /* Ask the directory, or join those who have. */
 static int claim_begin(struct hosts *hosts, tram_id id, bool take, struct claim **ret_claim) {
     struct claim *claim = claim_find(hosts->placing, id);

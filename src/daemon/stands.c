@@ -249,12 +249,20 @@ int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
     return 0;
 }
 
+/* It is not here any more: what others' hosts send here for it has to go elsewhere. */
+static void refuse_all(struct hosts *hosts, tram_id id) {
+    for (uint32_t i = 0; i < STANDS_BUCKETS; i++)
+        for (struct standin *sender = hosts->standins[i]; sender; sender = sender->next)
+            mirrors_away(sender, id);
+}
+
 void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch) {
     struct standin *standin;
     struct tram_error error;
 
     if (host == hosts->self.host)
         return;
+    refuse_all(hosts, id);
     if (standin_get(hosts, id, &standin) < 0)
         return; /* looked at again with all others */
     if (standin->host != host && standin->host > 0)
@@ -262,6 +270,7 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
             origin_close(origin, LINK_MOVED);
     standin->host = host;
     standin->epoch = epoch;
+    standin->ask = 0;
     if (host == 0)
         return;
     for (struct mirror *mirror = standin->mirrors; mirror; mirror = mirror->next)
@@ -272,19 +281,28 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
             origin_open(origin);
 }
 
+struct forgetting {
+    struct hosts *hosts;
+    tram_id id;
+};
+
+static int forget_mirror(void *context, tram_id from, tram_id to, uint64_t stream) {
+    struct forgetting *forgetting = context;
+    struct standin *sender;
+    int rc;
+
+    (void) stream;
+    if (to != forgetting->id || standin_get(forgetting->hosts, from, &sender) < 0)
+        return 0;
+    rc = stand_out_remove(sender->stand, to, true);
+    return rc == -ENOENT || rc == -EBUSY ? 0 : rc;
+}
+
 int stands_forget(struct hosts *hosts, tram_id id) {
-    struct standin *standin = standin_find(hosts, id);
+    struct forgetting forgetting = { hosts, id };
 
-    /* What others' hosts sent here for it goes on where it is now. */
-    for (uint32_t i = 0; standin && i < STANDS_BUCKETS; i++) {
-        for (struct standin *sender = hosts->standins[i]; sender; sender = sender->next) {
-            int rc = stand_out_remove(sender->stand, id, true);
-
-            if (rc < 0 && rc != -ENOENT && rc != -EBUSY)
-                return rc;
-        }
-    }
-    return 0;
+    refuse_all(hosts, id);
+    return stand_mirrors(&hosts->daemon->bus, forget_mirror, &forgetting);
 }
 
 /* ---- which ----------------------------------------------------------------------------------- */
@@ -353,6 +371,18 @@ uint64_t stands_waiting(struct hosts *hosts, uint32_t host) {
 
 /* ---- time, start, end ------------------------------------------------------------------------ */
 
+/* Where it is: the answer opens its channels. */
+static void ask_again(struct standin *standin) {
+    struct hosts *hosts = standin->hosts;
+
+    if (is_ephemeral(standin->id)) {
+        stands_place(hosts, standin->id, standin->host, standin->epoch);
+        return;
+    }
+    hosts->maker->unwatch(hosts->seat, standin->id);
+    standin->watched = hosts->maker->watch(hosts->seat, standin->id) == 0;
+}
+
 static int64_t standin_time(struct standin *standin, int64_t now) {
     int64_t next = mirrors_time(standin, now);
     struct tram_error error;
@@ -361,8 +391,14 @@ static int64_t standin_time(struct standin *standin, int64_t now) {
         (void) standin_take(standin, &error);
     if (standin->due <= now && stand_is_held(standin->stand))
         pump(standin);
+    if (standin->ask > 0 && standin->ask <= now) {
+        standin->ask = 0;
+        ask_again(standin);
+    }
     if (standin->retry > 0 && standin->retry < next)
         next = standin->retry;
+    if (standin->ask > 0 && standin->ask < next)
+        next = standin->ask;
     return standin->due < next ? standin->due : next;
 }
 

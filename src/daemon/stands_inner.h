@@ -16,6 +16,7 @@ struct origin {
     struct link_out *out;      /* NULL: no link carries it */
     struct host *host;         /* … the one that does */
     tram_id from;
+    enum link_answer answer;   /* the last one that was not LINK_TAKEN */
 };
 
 /* A ring from a node that is placed elsewhere to one here, as a link has it. */
@@ -42,6 +43,7 @@ struct standin {
     int fd;                    /* that io watches */
     int64_t due;
     int64_t retry;             /* take it then; 0: needn't */
+    int64_t ask;               /* ask the directory once more where it is, then; 0: needn't */
     bool watched;              /* the directory was asked where it is */
     bool scanned;              /* all channels were told since it was taken */
     struct task task;
@@ -61,5 +63,7 @@ int standin_take(struct standin *standin, struct tram_error *error);
 void origin_open(struct origin *origin);
 void origin_close(struct origin *origin, enum link_end end);
 void mirror_free(struct mirror *mirror);
+/* Its receiver is not here any more: the link is told, and it is freed. */
+void mirrors_away(struct standin *standin, tram_id to);
 /* A mirror that waits may be tried again; one that is polled, too. When to look next. */
 int64_t mirrors_time(struct standin *standin, int64_t now);

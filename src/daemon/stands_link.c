@@ -116,12 +116,15 @@ static void store_answered(void *store, void *channel, enum link_answer answer, 
     char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
 
     (void) consumed;
-    log_line(LEVEL_INFO, "host %s does not take the channel %s → %s: %s", host->name,
-             tram_id_format(origin->from, from), tram_id_format(origin->standin->id, to),
-             words[answer]);
-    if (answer == LINK_AWAY && host->hosts->seat && !is_ephemeral(origin->standin->id)) {
-        host->hosts->maker->unwatch(host->hosts->seat, origin->standin->id);
-        (void) host->hosts->maker->watch(host->hosts->seat, origin->standin->id);
+    if (answer != origin->answer)
+        log_line(LEVEL_DEBUG, "host %s does not take the channel %s → %s: %s", host->name,
+                 tram_id_format(origin->from, from), tram_id_format(origin->standin->id, to),
+                 words[answer]);
+    origin->answer = answer;
+    if (answer == LINK_AWAY) { /* what the directory told us is old, or not there yet */
+        origin_close(origin, LINK_MOVED);
+        origin->standin->ask = hosts_now(host->hosts) + AGAIN;
+        hosts_wake(host->hosts, origin->standin->ask);
     }
     if (answer == LINK_BROKEN)
         stand_in_close(origin->in, "nonsense, as the receiver's host says");
@@ -136,6 +139,20 @@ void mirror_free(struct mirror *mirror) {
     if (mirror->out)
         mirror->out = stand_out_close(mirror->out);
     free(mirror);
+}
+
+void mirrors_away(struct standin *standin, tram_id to) {
+    struct mirror *next;
+
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = next) {
+        struct host *host = mirror->host;
+
+        next = mirror->next;
+        if (mirror->name.to != to || !mirror->in)
+            continue;
+        link_refuse(peer_link(host), mirror->in, LINK_AWAY); /* frees it, by store_closed() */
+        peer_flush(host);
+    }
 }
 
 static struct mirror *mirror_find(struct standin *standin, tram_id to) {
@@ -154,7 +171,7 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
     uint32_t placed = placing_of(hosts, name->to, &epoch);
 
     if (placed != hosts->self.host)
-        return LINK_AWAY;
+        return placing_claims(hosts, name->to) ? LINK_LATER : LINK_AWAY;
     placed = placing_of(hosts, name->from, &epoch);
     if (is_ephemeral(name->from))
         return placed == host->number ? LINK_TAKEN : LINK_DENIED;

@@ -33,14 +33,14 @@ static int look_at_other(tram_node *node, int dir, tram_id to, struct stand_othe
     return 0;
 }
 
-/* What a move brought. */
+/* What a move brought: who had the receiver last knows what it was handed, which is less than what
+ * left the sender's host. */
 static void plan_from_journal(struct stream_plan *plan, const struct past *past) {
     if (past->id != plan->id || past->id == 0)
         return;
     if (plan->base_seq < past->consumed)
         plan->base_seq = past->consumed;
-    if (plan->unsure < past->unsure)
-        plan->unsure = past->unsure;
+    plan->unsure = past->unsure;
     plan->window = past->window;
 }
 

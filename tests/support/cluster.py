@@ -186,6 +186,12 @@ class Cluster:
 
     def __exit__(self, kind, *more):
         for host in self.hosts:
+            if host.daemon and host.daemon.poll() is not None:
+                died = host.daemon.returncode
+                host.daemon = None
+                if kind is None:
+                    raise AssertionError(f"the daemon of {host.name} died: {died}")
+                print(f"---- the daemon of {host.name} died: {died}", file=sys.stderr)
             if host.daemon:
                 host.stop(signal.SIGTERM if kind is None else signal.SIGKILL)
             for process in [*host.running, host.space]:
