@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <tram/tram.h>
 
 #include "harness.h"
@@ -120,12 +121,21 @@ static bool all_arrived(void) {
     return true;
 }
 
+/* Nobody ends but by us. */
+static void end(pid_t pid) {
+    siginfo_t info = {0};
+
+    CHECK_OK(waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT));
+    CHECK_EQ(info.si_pid, 0);
+    test_kill(pid);
+}
+
 static void storm(uint64_t seed, unsigned kills) {
     struct rng rng = {.state = seed};
     pid_t senders[FLOWS];
     pid_t receivers[FLOWS];
     pid_t daemon;
-    int64_t end;
+    int64_t last;
     uint64_t life = 1;
 
     world->seed = seed;
@@ -142,31 +152,31 @@ static void storm(uint64_t seed, unsigned kills) {
         while (kit_now() < until)
             kit_pause();
         if (which < 6) {
-            test_kill(daemon);
+            end(daemon);
             daemon = test_fork(copier, (void *) (uintptr_t) (seed + ++life));
         } else if (which < 8) {
-            test_kill(senders[which % FLOWS]);
+            end(senders[which % FLOWS]);
             senders[which % FLOWS] = test_fork(sender, flow);
         } else {
-            test_kill(receivers[which % FLOWS]);
+            end(receivers[which % FLOWS]);
             receivers[which % FLOWS] = test_fork(receiver, flow);
             flow->lives++;
         }
     }
     __atomic_store_n(&world->stop, true, __ATOMIC_RELAXED);
-    end = kit_now() + kit_patience(40);
+    last = kit_now() + kit_patience(40);
     while (!all_arrived()) {
-        for (int i = 0; i < FLOWS && kit_now() > end; i++)
+        for (int i = 0; i < FLOWS && kit_now() > last; i++)
             printf("    %llu of %llu\n", (unsigned long long) world->flows[i].last,
                    (unsigned long long) world->flows[i].sent);
-        CHECK(kit_now() < end);
+        CHECK(kit_now() < last);
         kit_pause();
     }
     for (int i = 0; i < FLOWS; i++) {
-        test_kill(senders[i]);
-        test_kill(receivers[i]);
+        end(senders[i]);
+        end(receivers[i]);
     }
-    test_kill(daemon);
+    end(daemon);
     for (int i = 0; i < FLOWS; i++)
         printf("    %llu messages, %llu came again in %llu lives\n",
                (unsigned long long) world->flows[i].sent,

@@ -17,6 +17,7 @@
 
 #define S TRAM_ID(1, 1, 1, 1)
 #define R TRAM_ID(2, 2, 2, 2)
+#define P TRAM_ID(3, 3, 3, 3)
 
 static tram_node *open_on(const struct cable *cable, int host, tram_id id, uint64_t ring) {
     struct tram_options options = kit_options(ring, TRAM_NO_SPIN);
@@ -297,7 +298,7 @@ static void die_out_of_turn(void *arg) {
 }
 
 /* All that waits at R: from S, and from P. 2 and 4 of one of them come again. */
-static void receive_moved(struct cable *cable, tram_node *r) {
+static void receive_moved(struct cable *cable, tram_node *r, tram_id first) {
     uint64_t seen[2] = {0};
     struct tram_msg msg;
     int marked = 0;
@@ -311,7 +312,7 @@ static void receive_moved(struct cable *cable, tram_node *r) {
             CHECK(msg.seq > seen[from_s]);
             seen[from_s] = msg.seq;
             marked += msg.attempt > 1;
-            CHECK(msg.attempt == 1 || msg.seq == 2 || msg.seq == 4);
+            CHECK_EQ(msg.attempt, msg.from == first && (msg.seq == 2 || msg.seq == 4) ? 2 : 1);
             CHECK_EQ(pattern_check(msg.data, msg.size, msg.seq), -1);
             got++;
         }
@@ -323,29 +324,30 @@ static void receive_moved(struct cable *cable, tram_node *r) {
     CHECK_OK(tram_done(r));
 }
 
-TEST(moves_with_messages_waiting) {
+/* `first` is who sent what is in hand. */
+static void move(tram_id first) {
     struct cable cable;
     tram_node *s;
     tram_node *r;
     tram_node *p;
-    const tram_id P = TRAM_ID(3, 3, 3, 3);
 
     begin(&cable);
     cable_place(&cable, P, 1);
     s = open_on(&cable, 0, S, 65536);
     p = open_on(&cable, 1, P, 65536);
     cable_plug(&cable);
-    for (uint64_t n = 1; n <= 8; n++) {
-        send_number(s, R, n, 100);
-        send_number(p, R, n, 50);
-    }
+    for (uint64_t n = 1; n <= 8; n++)
+        send_number(first == S ? s : p, R, n, 100);
     cable_settle(&cable);
-    /* On B: of S's, 1 is done with, 2 and 4 are in hand, 3 is released; or of P's. */
+    /* On B: 1 is done with, 2 and 4 are in hand, 3 is released. */
     JOIN(test_fork(die_out_of_turn, &cable));
+    for (uint64_t n = 1; n <= 8; n++)
+        send_number(first == S ? p : s, R, n, 50);
+    cable_settle(&cable);
     cable_move(&cable, R, 0);
     cable_settle(&cable);
     r = open_on(&cable, 0, R, 65536);
-    receive_moved(&cable, r);
+    receive_moved(&cable, r, first);
     /* And back, with messages that came meanwhile. */
     for (uint64_t n = 9; n <= 12; n++) {
         send_number(s, R, n, 100);
@@ -369,4 +371,14 @@ TEST(moves_with_messages_waiting) {
     (void) tram_close(s);
     (void) tram_close(p);
     cable_close(&cable);
+}
+
+/* From the host that it moves to: an origin there, which had a mirror where it was. */
+TEST(moves_to_its_senders_host) {
+    move(S);
+}
+
+/* From the host that it moves away from: an origin there, which gets a mirror where it goes. */
+TEST(moves_away_from_its_sender) {
+    move(P);
 }

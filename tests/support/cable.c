@@ -187,9 +187,12 @@ static bool pump(struct cable *cable, struct cable_channel *channel) {
     }
     if (mirror.space - mirror.placed < most)
         most = mirror.space - mirror.placed;
-    rc = most >= 8 ? stand_in_run(channel->in, channel->number, channel->offset, most, &run) : 0;
+    if (most < 8 || !channel->more)
+        return did;
+    rc = stand_in_run(channel->in, channel->number, channel->offset, most, &run);
     if (rc <= 0) {
         CHECK(rc == 0 || rc == -EBADMSG);
+        channel->more = false;
         return did;
     }
     CHECK_EQ(run.first, channel->number);
@@ -231,6 +234,8 @@ static bool hear(struct cable *cable, struct cable_node *node, int host) {
         case STAND_TROUBLE:
             FAIL("%s", news.text);
         case STAND_MORE:
+            ((struct cable_channel *) stand_in_user(news.in))->more = true;
+            break;
         case STAND_FREED:
             break;
         }

@@ -20,6 +20,7 @@ struct cable_channel {
     struct stand_in *in;
     struct stand_out *out;
     uint64_t number, offset; /* what is to be read next */
+    bool more;               /* it was told so, and no run was in vain since */
     tram_id from, to;
     int side;
 };
