@@ -192,6 +192,24 @@ function(find_tests)
     set_target_properties(other_version PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
+    # The simulator: the link with faults to order compiled in (src/wire/link_bug.h).
+    file(GLOB sim CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.c
+         ${CMAKE_SOURCE_DIR}/src/wire/link*.c)
+    list(FILTER sim EXCLUDE REGEX "_test\\.c$")
+    add_executable(sim ${sim} ${CMAKE_SOURCE_DIR}/src/wire/wrong.c)
+    target_compile_definitions(sim PRIVATE TRAM_BUGS)
+    set_target_properties(sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    set(worlds 2000)
+    if(TRAM_SANITIZE OR CMAKE_CROSSCOMPILING OR NOT CMAKE_BUILD_TYPE STREQUAL Release)
+        set(worlds 300)
+    endif()
+    add_test(NAME sim COMMAND sim --count ${worlds})
+    set_tests_properties(sim PROPERTIES TIMEOUT 120 LABELS multi)
+    if(NOT TRAM_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+        add_test(NAME sim-bugs COMMAND sim --bugs --first)
+        set_tests_properties(sim-bugs PROPERTIES TIMEOUT 240 LABELS multi)
+    endif()
+
     file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.sh
          ${CMAKE_SOURCE_DIR}/tests/*_test.py)
     foreach(source ${scripts})

@@ -110,6 +110,7 @@ static void store_answered(void *store, void *channel, enum link_answer answer, 
         [LINK_REMOVED] = "the receiver was removed",
         [LINK_BROKEN] = "nonsense", [LINK_DENIED] = "its config does not allow it",
         [LINK_LATER] = "later",
+        [LINK_PAST] = "it has had more of it than there is here",
     };
     struct host *host = store;
     struct origin *origin = channel;

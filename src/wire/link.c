@@ -246,7 +246,7 @@ int link_time(struct link *link, uint64_t now) {
         return 0;
     if (link->failed)
         return link->failed;
-    if (now - link->stats.heard >= link->config.beat * link->config.misses && !BUG(NO_HEARTBEAT))
+    if (now - link->stats.heard >= link->config.beat * link->config.misses)
         return link_wrong_set(link, -ETIMEDOUT, "%s has said nothing for %u ms", link->host,
                               (unsigned) ((now - link->stats.heard) / 1000000));
     if (!link->pinging && (now >= link->beat_due || now >= link->probe_due)) {

@@ -72,12 +72,15 @@ struct link_name {
     uint64_t stream;      /* the id of the origin, and of its mirror */
 };
 
+#define LINK_YIELDED UINT64_MAX
+
 /* What the origin says (OPEN). */
 struct link_offer {
     uint64_t consumed;    /* it has committed up to here: these never come again */
     uint64_t handed;      /* up to here may have left this host, ever */
     uint64_t accepted;    /* up to here is there. Grows later */
-    uint64_t from_epoch;  /* of the sender's placement on this host */
+    uint64_t from_epoch;  /* of the sender's placement on this host: the last one that it had here;
+                             LINK_YIELDED: it was given up in order, so nothing here is fenced */
     uint64_t to_epoch;    /* of the receiver's placement on that host, as known here */
 };
 
@@ -98,6 +101,7 @@ enum link_answer {
     LINK_BROKEN,  /* nonsense was seen in it */
     LINK_DENIED,  /* the config does not allow that this host sends for that node, or to that one */
     LINK_LATER,   /* no memory, no descriptors, too many channels: asked again by timer */
+    LINK_PAST,    /* more of this stream came here than that origin has: it is a copy left over */
     LINK_ANSWERS,
 };
 
@@ -154,8 +158,10 @@ struct link_store {
     /* The peer does not take the channel, or not any more; nothing is sent on it until it is opened
      * anew: by the next connection, by the peer's STATE (after LINK_WAIT and LINK_LATER it comes by
      * itself), or link_close() and link_open(). What to do is the store's business:
-     * AWAY: ask the directory; STALE: nothing, what is left is listed; REMOVED: as tram rm of the
-     * receiver; BROKEN: mark the origin; DENIED: log. `consumed` has been committed before. */
+     * AWAY: ask the directory, then link_close() and link_open(), though it may be on the same link
+     * (who is asked may know less than who asks); STALE: nothing, what is left is listed; PAST:
+     * remove it; REMOVED: as tram rm of the receiver; BROKEN: mark the origin; DENIED: log.
+     * `consumed` has been committed before. */
     void (*answered)(void *store, void *channel, enum link_answer answer, uint64_t consumed);
 
     /* ---- mirrors: channels in ---- */
@@ -177,6 +183,7 @@ struct link_store {
      *     files are removed, leaving a note: *past*, its stream and end.
      *   - no mirror, but a note that this stream is past, up to n: made with accepted = consumed =
      *     max(n, offer->consumed).
+     *   - the mirror, or the note, has more than offer->accepted: LINK_PAST.
      *   - the receiver is not placed here: LINK_AWAY. The sender is placed elsewhere with a higher
      *     epoch than offer->from_epoch: LINK_STALE.
      *   - the same (from, to, stream) is open already on this link: -EEXIST, and the connection

@@ -23,13 +23,12 @@ enum bug {
     BUG_TWO_CONNECTIONS,    /* what comes on the connection of before is read, too */
     BUG_FOLLOWER_DECIDES,   /* the follower takes what it likes */
     BUG_SETTLE_EARLY,       /* SETTLED goes before the last OPENs */
-    BUG_NO_HEARTBEAT,       /* a dead connection is never given up */
     /* … of the store, which the simulator has for the daemon's. */
     BUG_NO_UNSURE,          /* a mirror made anew forgets what may have been handed out */
     BUG_NO_PAST,            /* a drained mirror that was removed is made from 0 */
     BUG_NO_STREAM,          /* a stream is told by its ends alone */
     BUG_NO_WAIT,            /* a new stream does not wait for the old one */
-    BUG_NO_TAIL_CHECK,      /* records are not compared with the number that is due */
+    BUG_NO_TAIL_CHECK,      /* after a cut it goes on at what was consumed, and nobody compares */
     BUG_PUBLISH_PART,       /* a record is published before all of it is there */
     BUG_FREE_UNCONSUMED,    /* space is what was handed out, not what was released */
     BUG_NO_EPOCH,           /* who was fenced may send */

@@ -140,6 +140,7 @@ static void pause_and_retry(struct link *link, struct link_in *in) {
 static int ask_open(struct link *link, struct link_in *in) {
     struct link_state state = {0};
     enum link_answer answer;
+    bool known; /* to the peer */
     int rc = link->vtable->open(link->store, in, &in->name, &in->offer, &in->channel, &state);
 
     if (rc == -EEXIST)
@@ -147,6 +148,7 @@ static int ask_open(struct link *link, struct link_in *in) {
                              in->name.to);
     in->state = state;
     answer = rc < 0 ? LINK_LATER : (enum link_answer) rc;
+    known = (in->step == IN_WAIT || in->step == IN_LATER) && in->answer == answer;
     if (answer != LINK_TAKEN)
         in->answer = answer;
     switch (answer) {
@@ -156,11 +158,13 @@ static int ask_open(struct link *link, struct link_in *in) {
         break;
     case LINK_WAIT:
         in->step = IN_WAIT;
-        say(link, in, SAY_REFUSAL);
+        if (!known)
+            say(link, in, SAY_REFUSAL);
         break;
     case LINK_LATER:
         in->step = IN_LATER;
-        say(link, in, SAY_REFUSAL);
+        if (!known)
+            say(link, in, SAY_REFUSAL);
         pause_and_retry(link, in);
         break;
     default:
@@ -257,6 +261,10 @@ void link_refuse(struct link *link, struct link_in *in, enum link_answer answer)
         look(link, in);
     if (answer == LINK_WAIT) {
         list_remove(&in->wheel);
+        if (in->offer.accepted < in->state.accepted) /* for when the store is asked again */
+            in->offer.accepted = in->state.accepted;
+        if (in->offer.handed < in->state.accepted)
+            in->offer.handed = in->state.accepted;
         in->step = IN_WAIT;
         in->answer = LINK_WAIT;
         in->rest = 0;

@@ -156,6 +156,8 @@ int out_state(struct link *link, const struct link_head *head, const uint8_t *bo
         return 0;
     }
     resume = BUG(RESUME_AT_SENT) && out->sent > accepted ? out->sent : accepted;
+    if (BUG(NO_TAIL_CHECK))
+        resume = has_consumed;
     out->step = OUT_TAKEN;
     out->answer = LINK_TAKEN;
     out->turn = head->turn;

@@ -53,6 +53,18 @@ static int bye_came(struct link *link, const uint8_t *body, size_t size) {
     return link_wrong_set(link, -ECONNRESET, "%s ends the connection: %s", link->host, text);
 }
 
+static int control_came(struct link *link, const uint8_t *body, size_t size) {
+    int rc;
+
+    if (!link->vtable->control)
+        return link_nonsense(link, "CONTROL that nobody here understands");
+    link->wrong.text[0] = 0;
+    rc = link->vtable->control(link->store, body, size);
+    if (rc < 0 && !link->wrong.text[0])
+        return link_nonsense(link, "CONTROL that is nonsense");
+    return rc;
+}
+
 static int frame_came(struct link *link, const struct link_head *head, const uint8_t *body) {
     switch (head->type) {
     case LINK_PING:
@@ -62,9 +74,7 @@ static int frame_came(struct link *link, const struct link_head *head, const uin
         link_ponged(link, body);
         return 0;
     case LINK_CONTROL:
-        if (!link->vtable->control)
-            return link_nonsense(link, "CONTROL that nobody here understands");
-        return link->vtable->control(link->store, body, head->size);
+        return control_came(link, body, head->size);
     case LINK_OPEN:
         return in_open(link, head, body);
     case LINK_CLOSE:

@@ -304,9 +304,10 @@ static void take_turn(struct link *link, struct link_out *out) {
         out_broken(link, out, "its records are nonsense");
         return;
     }
-    if (run.seq == out->seq && max < DATA_MAX && run.size < LINK_SMALL_PART) {
+    if (run.seq == out->seq && max < DATA_MAX && run.size < LINK_SMALL_PART &&
+        out->consumed < out->sent) {
         link->stats.stalls_out++;
-        return; /* a small part of a record, for want of credit: rather later more */
+        return; /* a small part of a record, for want of credit: there will be more */
     }
     if (run.last > out->handed) {
         if (!BUG(HAND_LATE) && link->vtable->handed(link->store, out->channel, run.last) < 0)

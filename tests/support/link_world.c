@@ -76,6 +76,7 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     struct mirror *m = &side->mirrors[name->from % CHANNELS];
 
     (void) offer;
+    side->opens++;
     m->in = in;
     m->side = side;
     m->name = *name;

@@ -45,7 +45,7 @@ struct side {
     struct mirror mirrors[CHANNELS];
     int answer; /* to OPEN */
     uint64_t wall;
-    int ups, downs, settled, controls;
+    int ups, downs, settled, controls, opens;
     char control[64];
     uint64_t tries;
 };

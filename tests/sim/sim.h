@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The simulator: whole clusters in virtual time, in one process, from one number (the seed). Real
+ * is the link machine (src/wire/link.h), one for each pair of hosts, with faults compiled in to
+ * order (link_bug.h). Models are what it stands on:
+ *
+ *   sim_net.c     connections that are cut, half open, slow, stalled, late; who dials when
+ *   sim_ring.c    rings and what a death leaves of them, as docs/SEGMENT.md has it
+ *   sim_store.c   the store of the link: stand-ins, mirrors, past and waiting streams
+ *   sim_place.c   where nodes are placed: a directory that knows all, told late; moves, take-overs
+ *   sim_node.c    processes that send, receive, keep messages in hand, and die
+ *   sim_fault.c   what goes wrong
+ *   sim_oracle.c  what may be lost, may come again, must be marked, must come
+ *   sim.c         events, one after the other; the command line
+ *
+ * Time is in ns. Everything random comes from the world's seed, so a seed is a run.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "wire/link.h"
+#include "wire/link_bug.h"
+#include "wire/link_frame.h"
+
+#define HOSTS 5
+#define NODES 24
+#define STREAMS 512
+#define MESSAGES 400u /* of a stream */
+#define CONNS 64
+#define RECORD 16u    /* head: number, size, sum */
+#define MS UINT64_C(1000000)
+#define NEVER UINT64_MAX
+
+struct sim;
+struct host;
+
+/* ---- what is known of messages (sim_oracle.c) ------------------------------------------------ */
+
+struct stream {
+    uint64_t id;
+    int from, to;
+    uint64_t sent;
+    bool fenced;                  /* its sender was taken over: the rest need not come */
+    uint64_t fence;               /* … by this epoch */
+    uint8_t handed[MESSAGES + 1]; /* times */
+    bool released[MESSAGES + 1], again[MESSAGES + 1], lost[MESSAGES + 1];
+    bool stale[MESSAGES + 1];     /* nor after what the next holder sent */
+    uint16_t epoch[MESSAGES + 1]; /* of its sender */
+};
+
+/* ---- rings ----------------------------------------------------------------------------------- */
+
+struct ring {
+    struct ring *next_dead;       /* its memory may still be pointed to by a batch */
+    struct stream *stream;        /* the oracle's, for checks only */
+    uint64_t id;
+    int from, to;
+    /* Of a mirror: where the origin is, and which memory of that host it lay in. */
+    bool mirror;
+    int source;
+    uint8_t instance;
+    bool orphan;                  /* the origin is gone: ended, or with its host's memory */
+    bool unnamed;                 /* … or its host says so, that may err: it did not name it */
+    bool left;                    /* the receiver moved away; until the origin's fate is known */
+    uint64_t left_at;
+    bool promoted;                /* was a mirror whose origin is gone, and its receiver moved */
+    uint64_t from_epoch;          /* of a mirror: as the last OPEN said */
+    /* The words. */
+    uint64_t base, accepted, consumed, handed, unsure;
+    uint64_t end[MESSAGES + 1];   /* position behind each message, by number */
+    uint8_t attempts[MESSAGES + 1];
+    uint64_t capacity;
+    uint8_t *data;                /* 2 × capacity, twice the same, as the real one is mapped */
+    uint8_t *old[24];             /* smaller ones: a batch may still point there */
+    int olds;
+    /* The daemon's, gone with it. */
+    uint64_t placed;
+    struct chan *chan;
+    struct link_out *out;
+    int out_host;
+    bool wanted;
+    bool past;                    /* of an origin: nobody needs it */
+    bool away, again;             /* of an origin: was told so; has asked the directory since */
+};
+
+/* A channel in, of a link's present connection; without a ring: it waits. */
+struct chan {
+    struct chan *next;
+    struct host *host;
+    int peer, from, to;
+    uint64_t id;
+    struct link_in *in;
+    struct ring *ring;
+    bool later;
+};
+
+/* What a receiver's host says when it gives the node up; and what it knows of streams that are
+ * over. */
+struct journal {
+    struct journal *next;
+    int from, to;
+    uint64_t id, consumed, handed, unsure;
+    bool past;                    /* only consumed is known */
+    bool retired;                 /* the mirror was drained, and gave way to another stream's */
+    uint8_t attempts[MESSAGES + 1];
+};
+
+/* ---- nodes, hosts, connections --------------------------------------------------------------- */
+
+struct node {
+    int home;                     /* host on which its process runs, -1: none */
+    uint64_t epoch;               /* … by this placement */
+    uint64_t life;
+    uint64_t next;                /* when it does something */
+    int hold;                     /* messages that it keeps in hand, at most */
+    bool slow;
+    int wish;                     /* host on which it is to be started, -1: none */
+    bool wish_take;
+    uint64_t wish_at;
+    uint64_t doubts;              /* moves and losses so far: a mark may be needless */
+    struct { struct ring *ring; uint64_t id, seq; } hand[32];
+    int hands;
+};
+
+struct place {
+    bool here, known;
+    uint64_t epoch;
+    bool yielded;                 /* it was here, and was given up in order */
+    uint64_t was;                 /* the epoch in which it was here */
+};
+
+struct peer {
+    struct link *link;
+    struct conn *conn;            /* in use */
+    uint64_t dial_at, backoff;
+    int dialling;
+    bool settle_due;
+    uint32_t control_out, control_in;
+    uint8_t instance;             /* of that host, on this connection */
+};
+
+struct host {
+    struct sim *sim;
+    int index;
+    struct link_identity self;
+    uint8_t instance;
+    bool up, daemon;              /* the machine; its daemon */
+    uint64_t back_at, daemon_at;  /* when they come back */
+    uint64_t paused;              /* the daemon is stopped until then */
+    uint64_t tries;
+    uint64_t no_memory;           /* until then */
+    int64_t skew;
+    struct peer peers[HOSTS];
+    struct ring *rings[NODES][NODES]; /* [from][to], origins and mirrors: as files, one of a name */
+    struct journal *journals;
+    struct chan *chans;
+    struct place place[NODES];
+    struct { int host; uint64_t epoch; bool known; } where[NODES]; /* as told by the directory */
+    uint64_t told_at;             /* when it is told next; NEVER: knows all */
+    bool cut_off;                 /* from the directory */
+    uint64_t cut_off_until;
+    bool look;                    /* something changed: who waits may not have to any more */
+    bool dirty;                   /* origins are to be opened or closed */
+    uint64_t timer;
+};
+
+enum end_state { END_NONE, END_GREETING, END_TAKEN, END_CLOSED };
+
+struct pipe {
+    uint8_t *bytes;
+    size_t start, end, room;
+    struct { uint64_t at; size_t size; } parts[64];
+    int first, count;
+    uint64_t last;                /* when the last part arrives */
+    bool fin, dead;               /* ends behind the parts; nothing arrives any more */
+    uint64_t fin_at;
+    uint64_t stalled;             /* until then */
+};
+
+struct conn {
+    bool used;
+    int host[2];
+    enum end_state state[2];
+    struct greet greet[2];
+    struct pipe pipe[2];          /* [side]: what that side wrote */
+    uint64_t starts;              /* when it is there */
+    uint64_t latency;
+    size_t window, chunk;
+};
+
+struct wall { bool blocked; uint64_t until; };
+
+struct sim {
+    uint64_t seed, random, now, calm_at, end_at;
+    bool calm;                    /* no more faults, all is repaired */
+    bool trace, failed;
+    char why[300];
+    int hosts, nodes;
+    struct host host[HOSTS];
+    struct node node[2 * NODES];  /* at NODES + n: a process of n that was fenced and lives on */
+    struct { int host; uint64_t epoch; } truth[NODES];
+    struct conn conns[CONNS];
+    struct wall walls[HOSTS][HOSTS]; /* from, to */
+    struct stream *streams[STREAMS];
+    int streams_count;
+    uint64_t newest[NODES][NODES]; /* epoch of the youngest sender whose message was handed out */
+    struct ring *dead;
+    uint64_t fault_at, left_at;
+    unsigned odds[16];            /* of faults */
+    unsigned odds_sum;
+    int messages_left;
+    uint64_t capacity;
+    uint64_t size_max;
+    uint64_t steps, delivered, repeated, marked, faults;
+};
+
+/* sim.c */
+uint64_t sim_random(struct sim *sim, uint64_t below);
+bool sim_chance(struct sim *sim, unsigned percent);
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* sim_net.c */
+void net_init(struct sim *sim);
+uint64_t net_next(const struct sim *sim);
+void net_step(struct sim *sim);
+void net_pump(struct host *host);             /* write what there is */
+uint64_t net_host_next(const struct host *host);
+void net_host_time(struct host *host);        /* timers, dialling */
+void net_close(struct sim *sim, struct conn *conn, int side, bool quietly);
+void net_daemon_died(struct host *host, bool host_died);
+void net_free(struct sim *sim);
+
+/* sim_ring.c */
+struct ring *ring_new(struct host *host, int from, int to, uint64_t id, uint64_t consumed);
+void ring_remove(struct host *host, struct ring *ring);
+bool ring_append(struct sim *sim, struct ring *ring, uint64_t size);
+bool ring_check(const struct ring *ring, uint64_t seq); /* is it as it was sent */
+void ring_grow(struct ring *ring, uint64_t span);
+void ring_twin(struct ring *ring, uint64_t position, uint64_t size); /* make the halves the same */
+void ring_consume(struct ring *ring, uint64_t consumed);
+uint64_t ring_position(const struct ring *ring, uint64_t seq); /* where message `seq` begins */
+uint64_t ring_used(const struct ring *ring);
+bool ring_drained(const struct ring *ring);
+uint64_t message_size(const struct sim *sim, uint64_t id, uint64_t seq);
+void rings_free(struct sim *sim);
+void rings_show(struct sim *sim);
+
+/* sim_store.c */
+extern const struct link_store sim_store;     /* its `store` is a struct peer_store */
+struct peer_store { struct host *host; int peer; };
+extern struct peer_store sim_stores[HOSTS][HOSTS];
+void store_refresh(struct host *host);        /* origins go where their receivers are */
+void store_reopen(struct host *host, int from); /* … and say anew what they are */
+void store_look(struct host *host);           /* who waits is asked again */
+struct journal *journal_of(struct host *host, int from, int to, uint64_t id);
+struct journal *journal_add(struct host *host, int from, int to, uint64_t id);
+void journal_enter(struct host *host, const struct ring *ring); /* all that its words say */
+void journal_remove(struct host *host, struct journal *journal);
+bool store_may_retire(const struct host *host, const struct ring *ring);
+void store_retire(struct host *host, struct ring *ring);
+
+/* sim_place.c */
+void place_start(struct sim *sim, int node, int host, bool take); /* wish */
+void place_step(struct sim *sim);
+uint64_t place_next(const struct sim *sim);
+void place_host_lost(struct host *host);
+void place_changed(struct sim *sim, int node);
+void place_ask(struct host *host);            /* of the directory, soon */
+void place_init(struct sim *sim);
+void place_drop(struct host *host, struct ring *ring);
+void place_left(struct host *host);           /* mirrors of which the origin is there */
+void place_source_back(struct host *host, int peer);
+
+/* sim_node.c */
+void node_open(struct sim *sim, int node, int host, uint64_t epoch);
+void node_die(struct sim *sim, int node);
+void node_close(struct sim *sim, int node);   /* in order: nothing in hand */
+void node_step(struct sim *sim, int node);
+
+/* sim_fault.c */
+void fault_init(struct sim *sim);
+void fault_step(struct sim *sim);
+void fault_daemon_back(struct host *host);
+void fault_repair(struct sim *sim);
+
+/* sim_oracle.c */
+struct stream *oracle_stream(struct sim *sim, int from, int to, uint64_t id);
+struct stream *oracle_find(struct sim *sim, uint64_t id);
+void oracle_handed(struct sim *sim, int node, const struct ring *ring, uint64_t seq, bool marked);
+void oracle_released(struct sim *sim, int node, const struct ring *ring, uint64_t seq);
+void oracle_died(struct sim *sim, int node);        /* a process, with what it has in hand */
+void oracle_doubt(struct sim *sim, int node);       /* what it had may come again */
+void oracle_fence(struct sim *sim, struct stream *stream, uint64_t epoch);
+void oracle_before_loss(struct sim *sim, int host); /* of its memory */
+bool oracle_done(struct sim *sim, char *why, size_t size);
+void oracle_free(struct sim *sim);
