@@ -23,6 +23,10 @@ if(TRAM_SERVICE)
     install(EXPORT tram-service NAMESPACE tram:: DESTINATION ${package_dir})
     install(FILES cmake/tram-protobuf.cmake cmake/tram-descriptors.cmake
             DESTINATION ${package_dir})
+    if(TRAM_TLS)
+        # It is loaded by its full name; nobody links with it.
+        install(TARGETS tram_tls_shared LIBRARY NAMELINK_SKIP)
+    endif()
 else()
     file(GLOB service_headers RELATIVE ${CMAKE_SOURCE_DIR}/include/tram CONFIGURE_DEPENDS
          ${CMAKE_SOURCE_DIR}/include/tram/*.h)

@@ -169,10 +169,11 @@ needs()
 }
 
 needs libtram0 ''
-needs tram 'libgcc-s1 libprotobuf-c1 libprotobuf32 libstdc++6 libuv1'
+needs tram 'libgcc-s1 libprotobuf-c1 libprotobuf32 libssl3 libstdc++6 libuv1'
 needs libtram-service0 'libprotobuf-c1 libtram0 libuv1'
+needs libtram-tls0 'libssl3 libtram-service0'
 needs libtram-dev 'libtram-service0 libtram0'
-needs tram-daemon 'init-system-helpers libprotobuf-c1 libuv1'
+needs tram-daemon 'init-system-helpers libprotobuf-c1 libssl3 libuv1'
 same 'python3-tram needs' "$(dpkg-deb -f "$dir/python3-tram_$version"-*_all.deb Depends |
     tr ',' '\n' | sed 's/ (.*//; s/^ *//; s/:any//' | sort -u | xargs)" 'libtram0 python3'
 
@@ -207,7 +208,7 @@ tool()
 # The tool; and the second layer: its daemon serves a bus for a user, and nothing of it runs by
 # itself.
 system service
-installs libtram0 libtram-service0 libtram-dev tram-daemon tram
+installs libtram0 libtram-service0 libtram-tls0 libtram-dev tram-daemon tram
 same 'tram --version' "$(in_root tram --version)" "tram $version"
 same 'pages and completions' "$(for package in "$dir"/*.deb; do dpkg-deb -c "$package"; done |
     grep -c -e '/man/man.*gz' -e completions/.)" "$(find man completion -type f | wc -l)"
@@ -222,7 +223,7 @@ exec 3< <(in_root setpriv --reuid 65534 --regid 65534 --clear-groups timeout 20 
 read -r -t 20 line <&3
 same 'tramd serves' "${line##* tramd }" 'info: serves /dev/shm/tram-65534/default, with 0 names'
 exec 3<&-
-leaves_nothing tram tram-daemon libtram-dev libtram-service0 libtram0
+leaves_nothing tram tram-daemon libtram-dev libtram-tls0 libtram-service0 libtram0
 
 # Python: from it to C, and to it from C. (The receivers are other users: the first one still runs.)
 system python

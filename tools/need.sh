@@ -25,7 +25,7 @@ group()
         ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh;
             # of cores: gdb; of unit files: systemd
-        echo python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb \
+        echo openssl python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb \
             systemd
         ;;
     matrix)

@@ -37,11 +37,13 @@ void tls_peer_set(struct transport_peer *peer, const struct identity *identity) 
 /* ---- the context ----------------------------------------------------------------------------- */
 
 static bool set_rules(SSL_CTX *context) {
+    static char groups[] = GROUPS, signs[] = SIGNS; /* OpenSSL's macros want no const */
+
     return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_ciphersuites(context, CIPHERS) == 1 &&
-           SSL_CTX_set1_groups_list(context, GROUPS) == 1 &&
-           SSL_CTX_set1_sigalgs_list(context, SIGNS) == 1 &&
+           SSL_CTX_set1_groups_list(context, groups) == 1 &&
+           SSL_CTX_set1_sigalgs_list(context, signs) == 1 &&
            /* No tickets: who comes again is checked again. */
            SSL_CTX_set_num_tickets(context, 0) == 1 && SSL_CTX_set_max_early_data(context, 0) == 1;
 }
