@@ -12,6 +12,7 @@
 #include "daemon/stands_inner.h"
 #include "sys/clock.h"
 
+#define MIRROR_RING (UINT64_C(4) << 20) /* as a node's own */
 #define POLL INT64_C(10000000)   /* between two looks at a mirror whose reader can't ring us */
 #define AGAIN INT64_C(100000000) /* between two tries of one that waits for another to be drained */
 
@@ -197,10 +198,17 @@ static enum link_answer in_the_way(struct mirror *mirror, const struct stand_oth
     return stand_out_remove(standin->stand, mirror->name.to, false) < 0 ? LINK_WAIT : LINK_TAKEN;
 }
 
+/* Space that nothing was placed in yet: credit is given by it. */
+static struct link_state state_of(const struct stand_out_state *state) {
+    return (struct link_state){ state->accepted, state->consumed,
+                                state->space > state->placed ? state->space - state->placed : 0 };
+}
+
 static enum link_answer try_open(struct mirror *mirror, const struct link_offer *offer,
                                  struct link_state *ret_state) {
     struct stand_out_plan plan = { .to = mirror->name.to, .id = mirror->name.stream,
-                                   .consumed = offer->consumed, .unsure = offer->handed };
+                                   .consumed = offer->consumed, .unsure = offer->handed,
+                                   .capacity = MIRROR_RING };
     struct stand_other other = { 0 };
     struct stand_out_state state;
     int rc = stand_out_open(mirror->standin->stand, &plan, &mirror->out, &other);
@@ -214,7 +222,7 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
         rc = stand_out_look(mirror->out, &state);
     if (rc == 0) {
         stand_out_set_user(mirror->out, mirror);
-        *ret_state = (struct link_state){ state.accepted, state.consumed, state.space };
+        *ret_state = state_of(&state);
         mirror->consumed = state.consumed;
         return LINK_TAKEN;
     }
@@ -270,6 +278,12 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     return (int) answer;
 }
 
+/* The channel stalls, or ends: what was placed comes again, whole, or never. */
+static int stalled(struct mirror *mirror, int rc) {
+    stand_out_drop(mirror->out);
+    return rc;
+}
+
 static int store_place(void *store, void *channel, struct link_room *ret_room) {
     struct mirror *mirror = channel;
     uint64_t size;
@@ -278,9 +292,9 @@ static int store_place(void *store, void *channel, struct link_room *ret_room) {
 
     (void) store;
     if (rc < 0)
-        return rc;
+        return stalled(mirror, rc);
     if (size == 0)
-        return -ENOSPC;
+        return stalled(mirror, -ENOSPC);
     *ret_room = (struct link_room){ data, size };
     return 0;
 }
@@ -290,7 +304,7 @@ static void look(struct mirror *mirror, struct link_state *ret_state, uint64_t *
 
     if (stand_out_look(mirror->out, &state) < 0)
         return; /* the next place says what it is */
-    *ret_state = (struct link_state){ state.accepted, state.consumed, state.space };
+    *ret_state = state_of(&state);
     mirror->consumed = state.consumed;
     if (ret_placed)
         *ret_placed = state.placed;
@@ -303,6 +317,8 @@ static int store_filled(void *store, void *channel, size_t size, struct link_sta
     uint64_t accepted;
     int rc = stand_out_filled(mirror->out, size, &accepted);
 
+    if (rc < 0)
+        (void) stalled(mirror, rc);
     look(mirror, ret_state, ret_rest);
     if (rc == -EBADMSG || rc == -EMSGSIZE) {
         log_line(LEVEL_WARNING, "host %s: a channel is closed: %s", host->name,
