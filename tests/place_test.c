@@ -179,10 +179,13 @@ TEST(granted_and_refused) {
 }
 
 static void open_in_vain(void *arg) {
+    int64_t start = kit_now();
     tram_node *r;
 
     (void) arg;
     CHECK_ERR(tram_open(NULL, R, NULL, &r), -EAGAIN);
+    CHECK(strstr(why(), "no tramd runs") != NULL); /* not that it did not answer in time */
+    CHECK(kit_now() - start < kit_patience(8));
 }
 
 /* Is a claim of this node there? */
