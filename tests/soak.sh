@@ -85,6 +85,7 @@ run sim "$tests/sim" --seed "$seed" --count "$SIM" || failed=1
 run sim_bugs "$tests/sim" --bugs --count 300 || failed=1
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run scale scale || failed=1
+run stand_storm env STAND_KILLS=6000 TRAM_TIME_SCALE=4 "$tests/stand_storm_test" || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
 STOPS_SEED=$seed STOPS_ROUNDS=100 run stops "$tests/stops_test" || failed=1

@@ -18,6 +18,7 @@
 
 #include "harness.h"
 #include "node/custody.h"
+#include "node/place.h"
 #include "ring/check.h"
 #include "ring/layout.h"
 #include "support/cable.h"
@@ -576,6 +577,51 @@ TEST(an_origin_is_not_removed_by_force) {
     CHECK_OK(stand_out_open(alone.stand, &simple, &alone.out, &other));
     (void) tram_close(alone.r);
     cable_close(&alone.cable);
+}
+
+/* An ephemeral node is asked, and answers; no other node may tidy away what is a mirror. */
+TEST(ephemeral_nodes_cross) {
+    struct cluster words = {.host = 1, .name = "a"};
+    struct cable cable;
+    struct tram_msg msg;
+    tram_node *asks;
+    tram_node *r;
+    tram_id id;
+
+    cable_init(&cable);
+    CHECK_OK(cluster_write(&cable.buses[0], &words));
+    asks = open_on(&cable, 0, TRAM_EPHEMERAL);
+    id = tram_node_id(asks);
+    cable_place(&cable, id, 0);
+    cable_place(&cable, R, 1);
+    r = open_on(&cable, 1, R);
+    cable_plug(&cable);
+    for (uint64_t n = 1; n <= 10; n++) {
+        CHECK_OK(send_number(asks, R, n, 50));
+        cable_settle(&cable);
+        CHECK_OK(tram_recv(r, &msg, 0));
+        CHECK_EQ(msg.from, id);
+        CHECK_OK(send_number(r, id, n, 70));
+        CHECK_OK(tram_done(r));
+        cable_settle(&cable);
+        expect(asks, R, n, 1);
+        CHECK_OK(tram_done(asks));
+        cable_settle(&cable);
+        if (n == 5) { /* without a daemon, its receiver looks after a drained channel */
+            cable_restart(&cable, 1);
+            (void) tram_close(r);
+            stand_let_go(cable_stand(&cable, id, 1));
+            r = open_on(&cable, 1, R);
+            (void) tram_close(r);
+            CHECK_EQ(kit_count_files(cable.dirs[1], "mirror-*"), 1);
+            CHECK(kit_count_files(cable.dirs[1], "from-240.1.*") == 1);
+            r = open_on(&cable, 1, R);
+            cable_restart(&cable, 1);
+        }
+    }
+    (void) tram_close(asks);
+    (void) tram_close(r);
+    cable_close(&cable);
 }
 
 /* ---- no memory, and a disk ------------------------------------------------------------------- */

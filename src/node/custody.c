@@ -321,7 +321,7 @@ static int note_from(void *context, const char *name, uint64_t inode) {
     if (look.armed & ARMED_FINAL)
         look.accepted = look.consumed;
     walk->waiting += look.accepted - look.consumed;
-    if (!walk->set || look.accepted != look.consumed || mirror_is_written(dir, walk->id) != 0)
+    if (!walk->set || look.accepted != look.consumed || mirror_lies(dir, walk->id))
         return 0;
     (void) remove_names(dir, walk->id, look.lowest, look.highest); /* its receiver sees that */
     return bus_sync_names(walk->bus, dir);
@@ -429,8 +429,15 @@ static int sync_removed(const struct bus *bus, tram_id id) {
 static int busy(const struct bus *bus, tram_id id, struct tram_error *error) {
     OWNS_FD int dir = files_node_dir(bus, id, false);
     struct holder holder;
+    struct place place;
     char text[TRAM_ID_TEXT];
 
+    if (dir >= 0 && !files_held(dir) && place_read(dir, id, &place) == 0 &&
+        place.state == PLACE_AWAY)
+        return error_set(error, -EBUSY,
+                         "node %s is placed on host %s, and tramd stands in for it here: do that "
+                         "there",
+                         tram_id_format(id, text), place.name);
     files_holder(dir, &holder);
     (void) error_set(error, -EBUSY, "node %s is held by %s; end that first",
                      tram_id_format(id, text), holder.text);
@@ -574,15 +581,17 @@ static int trim_channel(const struct bus *bus, int dir, tram_id from, tram_id to
 int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to, uint64_t keep,
                         struct ring_rx *rx) {
     OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    OWNS_FD int mark = -1;
     uint32_t lowest;
     uint32_t highest;
     int rc = custody_take(bus, from, is_ephemeral(from), &custody);
 
     if (rc < 0)
         return rc;
-    rc = mirror_is_written(dir, from); /* by a daemon, also if `from` ran here since */
-    if (rc != 0)
-        return rc < 0 ? rc : -EBUSY;
+    /* A mirror is removed by the daemon alone, who notes what was consumed of it. */
+    rc = is_ephemeral(from) && mirror_lies(dir, from) ? -EBUSY : mirror_guard(dir, from, &mark);
+    if (rc < 0)
+        return rc;
     if (rx ? !ring_rx_look(rx) || WORD_POSITION(rx->committed) != rx->tail
            : files_generations(dir, from, &lowest, &highest) != -ENOENT)
         return -EAGAIN;
@@ -596,13 +605,14 @@ int custody_tidy_sender(const struct bus *bus, int dir, tram_id from, tram_id to
 
 int custody_bury(const struct bus *bus, int dir, tram_id from) {
     OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    OWNS_FD int mark = -1;
     int rc = custody_take(bus, from, true, &custody);
 
     if (rc < 0)
         return rc; /* it runs: it will, when it sends */
-    rc = mirror_is_written(dir, from);
-    if (rc != 0)
-        return rc < 0 ? rc : -EBUSY;
+    rc = mirror_guard(dir, from, &mark);
+    if (rc < 0)
+        return rc;
     rc = head_is_final(dir, from); /* it may have, before we had the custody */
     if (rc == 1)
         rc = custody_unlink_channel(dir, from);
@@ -613,10 +623,11 @@ int custody_bury(const struct bus *bus, int dir, tram_id from) {
 
 int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id to) {
     OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    OWNS_FD int mark = -1;
     int rc = custody_take(bus, from, true, &custody);
 
-    if (rc == 0 && mirror_is_written(dir, from) != 0)
-        rc = -EBUSY; /* and repaired when it was opened to be written */
+    if (rc == 0) /* who writes it has repaired it */
+        rc = mirror_guard(dir, from, &mark);
     return rc < 0 ? rc : disk_repair_streams(bus, dir, from, to);
 }
 

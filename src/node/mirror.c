@@ -73,15 +73,21 @@ int mirror_bars(int dir, tram_id from) {
     return rc == -ENOENT ? 0 : rc;
 }
 
-int mirror_is_written(int dir, tram_id from) {
+int mirror_guard(int dir, tram_id from, int *ret_fd) {
     char name[FILES_NAME];
     OWNS_FD int fd = -1;
+    int rc;
 
+    *ret_fd = -1;
     files_mirror_name(name, from);
-    fd = sys_file_open(dir, name, false);
+    fd = sys_file_open(dir, name, true);
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
-    return sys_lock_held(fd, MARK_LOCK);
+    rc = sys_lock(fd, MARK_LOCK);
+    if (rc < 0)
+        return rc == -EAGAIN ? -EBUSY : rc;
+    *ret_fd = take_fd(&fd);
+    return 0;
 }
 
 /* ---- sends that wait for one ------------------------------------------------------------------

@@ -78,8 +78,9 @@ bool mirror_waits(tram_node *node, tram_id to);
 int mirror_wait(tram_node *node, tram_id to, uint64_t deadline);
 /* The peer knocked, or everything is looked at. */
 void mirror_look(tram_node *node, struct peer *peer);
-/* Does anybody write the channel who is not `from`? 1, 0, or what the machine says. */
-int mirror_is_written(int dir, tram_id from);
+/* As custodian of `from`, before its channel is touched: *ret_fd is -1 if it is no mirror; else a
+ * descriptor that has the mark locked until it is closed. -EBUSY: somebody writes it. */
+int mirror_guard(int dir, tram_id from, int *ret_fd);
 
 /* ---- for stand-ins (stand_mark.c) ------------------------------------------------------------ */
 

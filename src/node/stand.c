@@ -222,6 +222,7 @@ static int take_lock(tram_node *node, struct tram_error *error) {
  * machine, before anybody receives it. */
 static int repair_one(void *context, const char *name, uint64_t inode) {
     tram_node *node = context;
+    OWNS_FD int mark = -1;
     OWNS_FD int dir = -1;
     struct peer *peer;
     tram_id to;
@@ -230,7 +231,7 @@ static int repair_one(void *context, const char *name, uint64_t inode) {
     if (tram_id_parse(name, &to) < 0)
         return 0;
     dir = sys_dir_open(node->bus.dir, name);
-    if (dir < 0 || mirror_is_written(dir, node->id) != 0 ||
+    if (dir < 0 || mirror_guard(dir, node->id, &mark) < 0 ||
         disk_repair_streams(&node->bus, dir, node->id, to) < 0)
         return 0; /* none from here, or broken, which its receiver says */
     peer = peer_get(node, to);
@@ -246,7 +247,8 @@ int stand_take(struct stand *stand, struct tram_error *ret_error) {
     if (stand_is_held(stand))
         return 0;
     for (int tries = 0; tries < 16 && rc == -ENOENT; tries++) {
-        node->dir = files_node_dir(&node->bus, node->id, !is_ephemeral(node->id));
+        /* Also of an ephemeral one, of another host's block: for what it sends, and its answers. */
+        node->dir = files_node_dir(&node->bus, node->id, true);
         if (node->dir < 0)
             return error_set(ret_error, node->dir, "cannot open the node's directory: %s",
                              strerror(-node->dir));
