@@ -279,7 +279,7 @@ def main():
             continue
         try:
             function()
-        except (AssertionError, subprocess.SubprocessError, OSError) as what:
+        except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as what:
             print(f"FAILED {function.__name__}: {type(what).__name__}: {what}", flush=True)
             failed += 1
         else:

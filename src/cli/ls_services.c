@@ -126,7 +126,8 @@ static void on_name(enum tram_state state, const struct tram_party *who, void *a
     if (!now.name || !now.program || !now.address) {
         list->failed = true;
     } else if (list->told) {
-        list->failed |= show_change(list, state == TRAM_STATE_ONLINE, &now) < 0;
+        if (list->following) /* else it came in the same turn, and the list is out */
+            list->failed |= show_change(list, state == TRAM_STATE_ONLINE, &now) < 0;
     } else if (state == TRAM_STATE_ONLINE) {
         more = realloc(list->served, (list->count + 1) * sizeof(*more));
         if (more) {
