@@ -7,7 +7,7 @@ set(stand_ins ${CMAKE_SOURCE_DIR}/src/cli/service_none.c)
 foreach(source ${cli_sources})
     uses_service(it ${source})
     if(it OR source MATCHES "/src/cli/(ping|pub|sub|wait|call|describe|ls_[a-z]+|service)\\.c$"
-       OR source MATCHES "/src/cli/(ask|hosts|takeover)\\.c$")
+       OR source MATCHES "/src/cli/(ask|cluster|hosts|links|takeover)\\.c$")
         list(APPEND of_services ${source})
     endif()
 endforeach()

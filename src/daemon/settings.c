@@ -11,7 +11,6 @@
 #include "sys/cleanup.h"
 #include "sys/clock.h"
 #include "sys/file.h"
-#include "sys/process.h"
 #include "sys/socket.h"
 #include "wire/allow.h"
 #include "wire/config.h"

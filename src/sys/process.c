@@ -51,10 +51,3 @@ void sys_program(char *buffer, size_t size) {
 int sys_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
     return -pthread_atfork(prepare, parent, child);
 }
-
-void sys_host_name(char *buffer, size_t size) {
-    buffer[0] = '\0';
-    (void) gethostname(buffer, size); /* cut to fit */
-    buffer[size - 1] = '\0';
-    buffer[strcspn(buffer, ".")] = '\0';
-}

@@ -21,6 +21,3 @@ void sys_program(char *buffer, size_t size);
 
 /* Have these called around each fork() of this process, as by pthread_atfork(3). Once for all. */
 int sys_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
-
-/* Name of this machine, up to the first dot, cut to fit. */
-void sys_host_name(char *buffer, size_t size);

@@ -39,6 +39,9 @@ char *sys_address_text(const struct sys_address *address, char buffer[SYS_ADDRES
 /* Have two TCP addresses the same host, whatever the port? IPv4 written as IPv6 is IPv4. */
 bool sys_address_same_host(const struct sys_address *a, const struct sys_address *b);
 
+/* Name of this machine, up to the first dot, cut to fit. */
+void sys_host_name(char *buffer, size_t size);
+
 /* An address of this host, and of the segment that it is in. */
 struct sys_interface {
     char name[16];

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sys/socket.h"
 
@@ -107,4 +108,11 @@ bool sys_interface_has(const struct sys_interface *interface, const struct sys_a
         if ((ours[bit / 8] ^ theirs[bit / 8]) & 0x80 >> bit % 8)
             return false;
     return true;
+}
+
+void sys_host_name(char *buffer, size_t size) {
+    buffer[0] = '\0';
+    (void) gethostname(buffer, size); /* cut to fit */
+    buffer[size - 1] = '\0';
+    buffer[strcspn(buffer, ".")] = '\0';
 }
