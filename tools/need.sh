@@ -24,9 +24,9 @@ group()
         echo libuv1-dev libprotobuf-c-dev protobuf-c-compiler libprotobuf-dev libssl-dev
         ;;
     check) # for tests of event loops: libuv, glib; of man pages: mandoc, groff; of completion: zsh;
-            # of cores: gdb; of unit files: systemd
-        echo openssl python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base zsh gdb \
-            systemd
+            # of cores: gdb; of unit files: systemd; of hosts: iproute2, util-linux
+        echo openssl python3 spin valgrind libuv1 libglib2.0-0 libglib2.0-dev mandoc groff-base
+        echo zsh gdb systemd iproute2 util-linux
         ;;
     matrix)
         echo clang "$(clang_rt)" musl-tools

@@ -406,7 +406,7 @@ int hosts_start(struct daemon *daemon) {
         return -ENOMEM;
     hosts->daemon = daemon;
     hosts->due = INT64_MAX;
-    hosts->dir_fd = -1;
+    hosts->dir_fd = hosts->net_fd = -1;
     hosts->claims = (struct claims) NO_CLAIMS;
     tasks_init(&hosts->tasks, daemon->worker);
     daemon->hosts = hosts;

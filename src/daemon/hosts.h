@@ -80,6 +80,8 @@ struct hosts {
     struct standin **standins;     /* by hash of the ID */
     int dir_fd;                    /* tells of new directories of nodes */
     tram_io *dir_io;
+    int net_fd;                    /* tells of network interfaces; -1: nothing does */
+    tram_io *net_io;
     tram_timer *timer;
     int64_t due;                   /* for which that is set */
     bool told;                     /* all hosts that the directory knows */

@@ -19,6 +19,7 @@
 #include "daemon/stands.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
+#include "sys/event.h"
 #include "sys/file.h"
 #include "transport/gate.h"
 #include "wire/allow.h"
@@ -679,11 +680,28 @@ void peer_report(struct host *host, Tram__Control__Link *ret_link) {
     ret_link->cipher = (char *) (uintptr_t) other->cipher;
 }
 
+static void on_net(tram_io *io, int fd, uint32_t events, void *arg) {
+    struct hosts *hosts = arg;
+
+    (void) io;
+    (void) events;
+    if (!sys_net_news(fd))
+        return;
+    peers_hurry(hosts);
+    if (hosts->seat)
+        hosts->maker->hurry(hosts->seat);
+}
+
 int peers_start(struct hosts *hosts) {
     const struct settings *settings = hosts_settings(hosts);
     const char *at = *settings->listen ? settings->listen : "127.0.0.1";
     char word[HOSTS_ADDRESS_MAX + 1];
     struct wrong wrong = { 0 };
+
+    hosts->net_fd = sys_net_watch(); /* without it a back-off takes as long as it takes */
+    if (hosts->net_fd >= 0)
+        (void) tram_io_new(hosts->tasks.worker, hosts->net_fd, TRAM_IO_READ, on_net, hosts,
+                           &hosts->net_io);
 
     while (allow_next(&at, word, sizeof(word))) {
         int rc = listener_new(hosts, word, (uint16_t) settings->port, on_accept,
@@ -698,6 +716,8 @@ int peers_start(struct hosts *hosts) {
 }
 
 void peers_stop(struct hosts *hosts) {
+    hosts->net_io = tram_io_free(hosts->net_io);
+    cleanup_fd(&hosts->net_fd);
     listeners_free(&hosts->listeners);
     while (hosts->wires)
         wire_free(hosts->wires);

@@ -43,5 +43,10 @@ int sys_dir_watch(int dir);
 /* What came, by name. 1: some of it was lost: look yourself. */
 int sys_dir_news(int fd, void (*entry)(void *context, const char *name), void *context);
 
+/* A descriptor that is readable when something changed about network interfaces; and whether one
+ * came up, or got an address. */
+int sys_net_watch(void);
+bool sys_net_news(int fd);
+
 /* Name the calling thread, cut to fit, for tools. */
 void sys_thread_name(const char *name);

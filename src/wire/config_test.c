@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "wire/config.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -115,4 +116,65 @@ TEST(no_text) {
     memset(line, '#', sizeof(line));
     CHECK_ERR(config_parse(line, sizeof(line), keys, &sample, &wrong), -EINVAL);
     CHECK_EQ(wrong.line, 1);
+}
+
+/* ---- items ----------------------------------------------------------------------------------- */
+
+struct item {
+    char name[8];
+    uint64_t weight;
+};
+
+struct items {
+    uint64_t plain;
+    struct item items[2];
+    int count;
+};
+
+static void *item_of(void *into, const char *name, struct wrong *wrong) {
+    struct items *items = into;
+
+    if (items->count == 2 || strlen(name) >= sizeof(items->items[0].name)) {
+        (void) wrong_set(wrong, -EINVAL, "too many, or too long a name");
+        return NULL;
+    }
+    memcpy(items->items[items->count].name, name, strlen(name) + 1);
+    return &items->items[items->count++];
+}
+
+static int read_items(const char *text, struct items *items, struct wrong *wrong) {
+    static const struct config_key item_keys[] = {
+        { "top", "plain", CONFIG_NUMBER, offsetof(struct items, plain), 1, 9, NULL },
+        { "host *", "weight", CONFIG_NUMBER, offsetof(struct item, weight), 1, 9, NULL },
+        { NULL, NULL, CONFIG_TEXT, 0, 0, 0, NULL },
+    };
+    static const struct config_items kind = { "host *", item_of };
+
+    *items = (struct items){ 0 };
+    return config_parse_items(text, strlen(text), item_keys, &kind, items, wrong);
+}
+
+TEST(items) {
+    struct items items;
+    struct wrong wrong = { 0 };
+
+    CHECK_OK(read_items("[host a]\nweight = 3\n[top]\nplain = 4\n[ host \t b ]\nweight = 5\n",
+                        &items, &wrong));
+    CHECK_EQ(items.count, 2);
+    CHECK_EQ(items.plain, 4);
+    CHECK_STR(items.items[0].name, "a");
+    CHECK_EQ(items.items[0].weight, 3);
+    CHECK_STR(items.items[1].name, "b");
+    CHECK_EQ(items.items[1].weight, 5);
+    CHECK_EQ(read_items("[host a]\nweight = 3\nweight = 4\n", &items, &wrong), -EINVAL);
+    CHECK_EQ(wrong.line, 3);
+    CHECK_EQ(read_items("[host a]\nplain = 3\n", &items, &wrong), -EINVAL);
+    CHECK_EQ(read_items("[host a]\n[host b]\n[host c]\n", &items, &wrong), -EINVAL);
+    CHECK_EQ(wrong.line, 3);
+    CHECK_EQ(read_items("[host]\n", &items, &wrong), -EINVAL);
+    CHECK_EQ(read_items("[hosts a]\n", &items, &wrong), -EINVAL);
+    /* What stands in the table is no section of its own, and a '*' no way around it. */
+    CHECK_OK(read_items("[host *]\nweight = 3\n", &items, &wrong));
+    CHECK_EQ(items.plain, 0);
+    CHECK_STR(items.items[0].name, "*");
 }

@@ -226,10 +226,12 @@ static bool move(struct control_out *out, struct control_in *in) {
 
     if (room > control_out_size(out))
         room = control_out_size(out);
+    if (room == 0)
+        return false;
     memcpy(at, control_out_bytes(out), room);
     control_in_add(in, room);
     control_out_sent(out, room);
-    return room > 0;
+    return true;
 }
 
 static bool serve(struct side *side) {
