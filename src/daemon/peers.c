@@ -265,7 +265,8 @@ static void flush(struct wire *wire) {
     uint32_t events;
     int rc = wire->greeting || wire->linked ? flush_greet(wire) : 0;
 
-    if (rc == 0 && wire->linked)
+    /* One that another has taken the place of has nothing to say: what the link says is for that. */
+    if (rc == 0 && wire->linked && wire->peer->wire == wire)
         rc = flush_link(wire);
     if (rc == 0 && (wire->greeting || wire->linked))
         rc = transport_flush(wire->transport);

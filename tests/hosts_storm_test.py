@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+# test: timeout=180 label=notsan cpus=2
+# (notsan: three daemons and their faults take minutes there)
+"""A storm over three hosts (network namespaces): while nodes on each send to nodes on the others,
+cables are pulled, links flap, swallow, lose, narrow and are reset; daemons and nodes are stopped
+and killed; receivers move. Everything has to come, in order, once (hosts_storm_prog.c).
+
+    STORM_SEED=N    the faults of that seed (else one by the clock; it is said)
+    STORM_FAULTS=N  so many (100)
+
+What the kernel has no tool for is left out, by name."""
+
+import mmap
+import os
+import random
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+import cluster  # noqa: E402  (it lies there)
+from cluster import SCALE, Cluster, ip, until  # noqa: E402
+
+SEED = int(os.environ.get("STORM_SEED") or time.time())
+FAULTS = int(os.environ.get("STORM_FAULTS") or (100 if SCALE == 1 else 40))
+PROG = os.path.join(cluster.BUILD, "tests", "hosts_storm_prog")
+SENDERS = {"1.0.0.1": "b", "1.0.0.2": "c", "1.0.0.3": "a"}
+RECEIVERS = {"1.0.0.11": "c", "1.0.0.12": "b"}
+HEADER, CHAN = 512, 128
+FIELDS = ("from", "to", "pace", "hold", "tried", "accepted", "handed", "unsure", "settled",
+          "releasing", "repeats", "came", "late")
+
+
+def number(text):
+    return int.from_bytes(bytes(int(part) for part in text.split(".")), "big")
+
+
+def rest(seconds):
+    cluster.select_sleep(seconds)
+
+
+class State:
+    """The file that all of a storm share; struct state in hosts_storm_prog.c."""
+
+    def __init__(self, path, pairs, pace_us):
+        self.path = path
+        self.pairs = pairs
+        with open(path, "wb") as file:
+            file.truncate(HEADER + 64 * CHAN)
+        with open(path, "r+b") as file:
+            self.map = mmap.mmap(file.fileno(), 0)
+        struct.pack_into("<Q", self.map, 32, SEED)
+        for at, (source, target) in enumerate(pairs):
+            self.put(at, "from", number(source))
+            self.put(at, "to", number(target))
+            self.put(at, "pace", pace_us)
+
+    def put(self, at, field, value):
+        struct.pack_into("<Q", self.map, HEADER + at * CHAN + 8 * FIELDS.index(field), value)
+
+    def get(self, at, field):
+        return struct.unpack_from("<Q", self.map, HEADER + at * CHAN + 8 * FIELDS.index(field))[0]
+
+    def sum(self, field):
+        return sum(self.get(at, field) for at in range(len(self.pairs)))
+
+    def end(self, how):
+        struct.pack_into("<Q", self.map, 0, how)
+
+    def check(self):
+        if struct.unpack_from("<Q", self.map, 8)[0]:
+            text = self.map[64:HEADER].split(b"\0")[0].decode()
+            raise AssertionError(text)
+
+    def behind(self):
+        return [f"{source} to {target}: accepted {self.get(at, 'accepted')}, "
+                f"settled {self.get(at, 'settled')}"
+                for at, (source, target) in enumerate(self.pairs)
+                if self.get(at, "settled") < self.get(at, "accepted")]
+
+
+class Storm:
+    def __init__(self, hosts, dice):
+        self.hosts = hosts
+        self.dice = dice
+        self.places = dict(SENDERS | RECEIVERS)
+        self.nodes = {}
+        self.back = []  # seconds from a mended network to traffic on all channels
+        self.deaths = 0
+        pairs = [(source, target) for source in SENDERS for target in RECEIVERS]
+        self.state = State(os.path.join(hosts.dir, "state"), pairs, 2000 * SCALE)
+        for node in self.places:
+            self.start(node)
+
+    def start(self, node):
+        mode = "send" if node in SENDERS else "recv"
+        host = self.hosts[self.places[node]]
+        self.nodes[node] = subprocess.Popen(
+            host.inside(PROG, mode, self.state.path, node), env=host.environment())
+
+    def kill(self, node):
+        self.deaths += 1
+        self.nodes[node].kill()
+        self.nodes[node].wait()
+
+    def some_host(self):
+        return self.dice.choice(self.hosts.hosts)
+
+    def a_while(self, most=0.3):
+        rest(self.dice.random() * most)
+
+    def traffic(self, began):
+        """Until something came on each channel, sent or not, since then."""
+        end = time.monotonic() + 30 * SCALE
+        chans = range(len(self.state.pairs))
+        while min(self.state.get(at, "came") for at in chans) < began:
+            self.state.check()
+            if time.monotonic() > end:
+                quiet = [self.state.pairs[at] for at in chans if self.state.get(at, "came") < began]
+                raise AssertionError(f"nothing came for 30 s: {quiet}")
+            rest(0.002)
+        return time.monotonic() - began / 1e9
+
+    # ---- faults ----
+
+    def pull(self):
+        host = self.some_host()
+        host.cut()
+        self.a_while()
+        host.mend()
+        self.back.append(self.traffic(time.monotonic_ns()))
+
+    def flap(self):
+        host = self.some_host()
+        for _ in range(3):
+            host.cut()
+            rest(0.1)
+            host.mend()
+            rest(0.1)
+
+    def kill_daemon(self):
+        self.some_host().restart()
+
+    def kill_two_daemons(self):
+        one, other = self.dice.sample(self.hosts.hosts, 2)
+        one.stop()
+        other.stop()
+        self.a_while(0.1)
+        other.start()
+        one.start()
+
+    def stop_daemon(self):
+        daemon = self.some_host().daemon
+        daemon.send_signal(signal.SIGSTOP)
+        self.a_while(0.6)
+        daemon.send_signal(signal.SIGCONT)
+
+    def stop_node(self):
+        node = self.nodes[self.dice.choice(list(self.nodes))]
+        node.send_signal(signal.SIGSTOP)
+        self.a_while(0.6)
+        node.send_signal(signal.SIGCONT)
+
+    def kill_sender(self):
+        node = self.dice.choice(list(SENDERS))
+        self.kill(node)
+        self.start(node)
+
+    def kill_receiver(self):
+        node = self.dice.choice(list(RECEIVERS))
+        self.kill(node)
+        self.a_while(0.05)
+        self.start(node)
+
+    def move_receiver(self):
+        node = self.dice.choice(list(RECEIVERS))
+        self.kill(node)
+        self.places[node] = self.dice.choice("abc")
+        self.start(node)
+        self.traffic(time.monotonic_ns())
+
+    def black_hole(self):
+        one, other = self.dice.sample(self.hosts.hosts, 2)
+        where = ("dev", "eth0")
+        ip("neigh", "replace", other.address, "lladdr", "02:00:00:00:00:99", *where, "nud",
+           "permanent", inside=one.space.pid)
+        self.a_while(0.5)
+        ip("neigh", "del", other.address, *where, inside=one.space.pid)
+
+    def reset(self):
+        one, other = self.dice.sample(self.hosts.hosts, 2)
+        subprocess.run(one.inside("ss", "-K", "dst", other.address), check=True,
+                       capture_output=True)
+
+    def shape(self, *how):
+        host = self.some_host()
+        subprocess.run(host.inside("tc", "qdisc", "add", "dev", "eth0", "root", *how), check=True,
+                       capture_output=True)
+        self.a_while(0.5)
+        subprocess.run(host.inside("tc", "qdisc", "del", "dev", "eth0", "root"), check=True,
+                       capture_output=True)
+
+    def narrow(self):
+        self.shape("tbf", "rate", "2mbit", "burst", "8kb", "latency", "50ms")
+
+    def lossy(self):
+        self.shape("netem", "loss", "20%", "delay", "2ms")
+
+    # ---- all of it ----
+
+    def faults(self):
+        """Those that this kernel has tools for."""
+        all_of_them = [self.pull, self.flap, self.kill_daemon, self.kill_two_daemons,
+                       self.stop_daemon, self.stop_node, self.kill_sender, self.kill_receiver,
+                       self.move_receiver, self.black_hole, self.reset, self.narrow, self.lossy]
+        found = []
+        for fault in all_of_them:
+            if fault in (self.reset, self.narrow, self.lossy):
+                try:
+                    fault()
+                except (subprocess.CalledProcessError, OSError) as what:
+                    print(f"left out: {fault.__name__}: {what}")
+                    continue
+            found.append(fault)
+        return found
+
+    def end(self):
+        self.state.end(1)
+        end = time.monotonic() + 30 * SCALE
+        for node in self.nodes.values():
+            while node.poll() is None and time.monotonic() < end:
+                self.state.check()
+                rest(0.01)
+        behind = self.state.behind()
+        self.state.end(2)
+        for node in self.nodes.values():
+            node.wait(20 * SCALE)
+        self.state.check()
+        assert not behind, f"30 s after the end of all faults: {behind}"
+
+    def stop(self):
+        for node in self.nodes.values():
+            node.kill()
+            node.wait()
+
+
+def holds(host):
+    """Descriptors and KiB of its daemon."""
+    pid = host.daemon.pid
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        size = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+    return len(os.listdir(f"/proc/{pid}/fd")), size
+
+
+def storm(hosts, dice):
+    it = Storm(hosts, dice)
+    counts = {}
+    try:
+        it.traffic(time.monotonic_ns())
+        faults = it.faults()
+        began = time.monotonic()
+        for turn in range(FAULTS):
+            fault = faults[turn] if turn < len(faults) else dice.choice(faults)
+            counts[fault.__name__] = counts.get(fault.__name__, 0) + 1
+            if os.environ.get("STORM_VERBOSE"):
+                print(f"{time.monotonic() - began:.2f} {fault.__name__}", flush=True)
+            fault()
+            it.a_while(0.1)
+            it.state.check()
+        spent = time.monotonic() - began
+        it.traffic(time.monotonic_ns())
+        it.end()
+    except BaseException:
+        print(f"seed {SEED}, after {counts}; {it.state.behind()}", flush=True)
+        raise
+    finally:
+        it.stop()
+    sent, again = it.state.sum("accepted"), it.state.sum("repeats")
+    assert again <= it.deaths * len(it.state.pairs) // 2, f"{again} came again, {it.deaths} died"
+    for host in hosts.hosts:
+        fds, size = holds(host)
+        assert fds < 120 and size < 64 << 10 << (4 if SCALE > 1 else 0), \
+            f"the daemon of {host.name} holds {fds} descriptors, {size} KiB"
+    back = sorted(it.back)
+    print(f"seed {SEED}: {sum(counts.values())} faults of {len(counts)} kinds in {spent:.0f} s, "
+          f"{sent} messages, {again} came again; after a cut traffic was back on all channels "
+          f"within {statistics.median(back) * 1000:.0f} ms, at most {back[-1] * 1000:.0f} ms")
+
+
+def all_know(hosts):
+    def they_know_each_other():
+        for host in hosts.hosts:
+            out, _, code = host.tram("links", "--json", expect=None)
+            if code != 0 or out.count('"up":true') + out.count('"up": true') < 2:
+                return False
+        return True
+
+    return they_know_each_other
+
+
+def main():
+    cluster.enter()
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts))
+        storm(hosts, random.Random(SEED))
+    print("1 passed, 0 failed, 0 skipped")
+
+
+main()
