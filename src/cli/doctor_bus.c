@@ -129,7 +129,7 @@ static void check_node(struct doctor *doctor, const struct observe_node *node) {
         doctor_do(doctor, "look for it there; docker run --pid=host (or --pid=container:NAME), if "
                           "that matters");
     }
-    if (node->ephemeral && !node->up && node->note[0] == '\0') {
+    if (node->ephemeral && !node->up && !node->custody && node->note[0] == '\0') {
         doctor_say(doctor, DOCTOR_NOTE, "ephemeral", "ephemeral node %s died (%s, opened %s ago)",
                    id, node->program, doctor_span(since(node->opened_ns), span));
         doctor_why(doctor, "its directory and what waits for it stay until the next ephemeral node "
@@ -189,8 +189,8 @@ static void check_backlog(struct doctor *doctor, const struct observe_channel *c
     char down[96], bytes[32];
     bool is_long;
 
-    if (channel->waiting == 0 || (receiver && receiver->up))
-        return;
+    if (channel->waiting == 0 || (receiver && (receiver->up || receiver->away)))
+        return; /* what waits for another host: tram links */
     is_long = how_long_down(receiver, channel, down);
     doctor_say(doctor, is_long ? DOCTOR_WARNING : DOCTOR_NOTE, "backlog",
                "%" PRIu64 " messages (%s) from %s wait for %s, which %s%s", channel->waiting,
