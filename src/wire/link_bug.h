@@ -22,7 +22,6 @@ enum bug {
     BUG_WAIT_FOR_EVER,      /* nobody asks again after LATER */
     BUG_TWO_CONNECTIONS,    /* what comes on the connection of before is read, too */
     BUG_FOLLOWER_DECIDES,   /* the follower takes what it likes */
-    BUG_SETTLE_EARLY,       /* SETTLED goes before the last OPENs */
     /* … of the store, which the simulator has for the daemon's. */
     BUG_NO_UNSURE,          /* a mirror made anew forgets what may have been handed out */
     BUG_NO_PAST,            /* a drained mirror that was removed is made from 0 */

@@ -420,7 +420,7 @@ static void ask_room(struct link *link, struct link_in *in) {
 
 void link_ready(struct link *link, struct link_in *in) {
     in->retries = 0;
-    if (in->step == IN_STALLED)
+    if (in->step == IN_STALLED && !BUG(STALL_FOR_EVER))
         ask_room(link, in);
     else if (in->step == IN_WAIT || in->step == IN_LATER) {
         in->turn++;

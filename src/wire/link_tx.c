@@ -173,8 +173,7 @@ static void make_opens(struct link *link) {
 
     while (!list_empty(list) && has_room(link, ROOM_OF_ONE))
         make_open(link, list_entry(list->next, struct link_out, say));
-    if (link->settle && has_room(link, ROOM_OF_ONE) &&
-        (link->unsaid == 0 || BUG(SETTLE_EARLY))) {
+    if (link->settle && has_room(link, ROOM_OF_ONE) && link->unsaid == 0) {
         link->settle = false;
         (void) frame(link, LINK_SETTLED, 0, 0, 0, 0);
     }

@@ -94,7 +94,7 @@ struct chan {
     uint64_t id;
     struct link_in *in;
     struct ring *ring;
-    bool later;
+    bool later, stalled;
 };
 
 /* What a receiver's host says when it gives the node up; and what it knows of streams that are
@@ -203,6 +203,7 @@ struct sim {
     struct node node[2 * NODES];  /* at NODES + n: a process of n that was fenced and lives on */
     struct { int host; uint64_t epoch; } truth[NODES];
     struct conn conns[CONNS];
+    int conns_top;                /* none from here on was ever used */
     struct wall walls[HOSTS][HOSTS]; /* from, to */
     struct stream *streams[STREAMS];
     int streams_count;

@@ -19,7 +19,7 @@ void net_init(struct sim *sim) {
 }
 
 void net_free(struct sim *sim) {
-    for (int i = 0; i < CONNS; i++) {
+    for (int i = 0; i < sim->conns_top; i++) {
         free(sim->conns[i].pipe[0].bytes);
         free(sim->conns[i].pipe[1].bytes);
     }
@@ -267,6 +267,8 @@ static void dial(struct host *host, int to) {
     peer->dial_at = sim->now + peer->backoff / 2 + sim_random(sim, peer->backoff);
     if (!conn)
         return;
+    if (conn - sim->conns >= sim->conns_top)
+        sim->conns_top = (int) (conn - sim->conns) + 1;
     conn->used = true;
     conn->host[0] = host->index;
     conn->host[1] = to;
@@ -305,7 +307,7 @@ static void begin(struct sim *sim, struct conn *conn) {
 uint64_t net_next(const struct sim *sim) {
     uint64_t next = NEVER;
 
-    for (int i = 0; i < CONNS; i++) {
+    for (int i = 0; i < sim->conns_top; i++) {
         const struct conn *conn = &sim->conns[i];
 
         if (!conn->used)
@@ -324,7 +326,7 @@ uint64_t net_next(const struct sim *sim) {
 }
 
 void net_step(struct sim *sim) {
-    for (int i = 0; i < CONNS && !sim->failed; i++) {
+    for (int i = 0; i < sim->conns_top && !sim->failed; i++) {
         struct conn *conn = &sim->conns[i];
 
         if (conn->used && conn->state[0] == END_NONE && conn->starts <= sim->now)
@@ -339,7 +341,7 @@ void net_step(struct sim *sim) {
 void net_pump(struct host *host) {
     struct sim *sim = host->sim;
 
-    for (int i = 0; i < CONNS; i++) {
+    for (int i = 0; i < sim->conns_top; i++) {
         struct conn *conn = &sim->conns[i];
 
         for (int side = 0; side < 2 && conn->used; side++) {
@@ -371,7 +373,7 @@ uint64_t net_host_next(const struct host *host) {
             at = peer->dial_at;
         next = at < next ? at : next;
     }
-    for (int i = 0; i < CONNS; i++) {
+    for (int i = 0; i < sim->conns_top; i++) {
         const struct conn *conn = &sim->conns[i];
 
         for (int side = 0; side < 2 && conn->used; side++) {
@@ -386,7 +388,7 @@ uint64_t net_host_next(const struct host *host) {
 void net_host_time(struct host *host) {
     struct sim *sim = host->sim;
 
-    for (int i = 0; i < CONNS; i++) {
+    for (int i = 0; i < sim->conns_top; i++) {
         struct conn *conn = &sim->conns[i];
 
         for (int side = 0; side < 2 && conn->used; side++) {
@@ -413,7 +415,7 @@ void net_daemon_died(struct host *host, bool host_died) {
 
     for (int p = 0; p < sim->hosts; p++)
         host->peers[p].link = link_free(host->peers[p].link);
-    for (int i = 0; i < CONNS; i++) {
+    for (int i = 0; i < sim->conns_top; i++) {
         struct conn *conn = &sim->conns[i];
 
         for (int side = 0; side < 2 && conn->used; side++) {

@@ -52,6 +52,8 @@ void oracle_fence(struct sim *sim, struct stream *stream, uint64_t epoch) {
 
         if (ring && ring->id == stream->id && ring->mirror && ring->accepted > crossed)
             crossed = ring->accepted;
+        if (ring && ring->id == stream->id && !ring->mirror && ring->handed > crossed)
+            crossed = ring->handed; /* on its way */
     }
     stream->fenced = true;
     stream->fence = epoch;

@@ -204,7 +204,7 @@ static void enter(struct host *host, int node, bool exact) {
             ring->promoted = false;
             ring->mirror = ring->orphan = true;
         }
-        if (!exact || (!known && !ring->mirror)) { /* anything that left may have been seen */
+        if (!exact || ((!known || known->past) && !ring->mirror)) { /* all that left may be seen */
             for (uint64_t seq = ring->consumed + 1; seq <= ring->handed; seq++)
                 ring->attempts[seq] = ring->attempts[seq] ? ring->attempts[seq] : 1;
             if (ring->mirror)

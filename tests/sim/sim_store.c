@@ -352,8 +352,10 @@ static int mirror_place(void *store, void *channel, struct link_room *ret) {
     struct ring *ring = ((struct chan *) channel)->ring;
     struct link_state state;
 
-    if (ps->host->no_memory > ps->host->sim->now || ring->left) {
+    if (ps->host->no_memory > ps->host->sim->now || ring->left ||
+        (!ps->host->sim->calm && sim_chance(ps->host->sim, 1))) {
         ring->placed = 0;
+        ((struct chan *) channel)->stalled = !ring->left;
         return -ENOSPC;
     }
     mirror_look(store, channel, &state);
@@ -533,7 +535,8 @@ void store_look(struct host *host) {
 
     host->look = false;
     for (struct chan *chan = host->chans; chan && count < 256; chan = chan->next) {
-        if (!chan->ring && !chan->later) {
+        if ((!chan->ring && !chan->later) || chan->stalled) {
+            chan->stalled = false;
             waits[count].link = host->peers[chan->peer].link;
             waits[count++].in = chan->in;
         }
