@@ -552,6 +552,44 @@ TEST(receiver_is_taken_over) {
     cable_close(&cable);
 }
 
+static void die_with_three(void *arg) {
+    const struct cable *cable = arg;
+    tram_node *r = open_on(cable, 0, R);
+    struct tram_msg msgs[3];
+    int count = 0;
+
+    while (count < 3)
+        count += tram_recv_batch(r, msgs + count, 3 - count, TRAM_HOLD, 0);
+    CHECK_OK(tram_release(r, &msgs[0]));
+    _exit(0);
+}
+
+/* R ran beside the sender, died with messages in hand, and is placed elsewhere then. */
+TEST(what_was_in_hand_here_is_marked_there) {
+    struct cable cable;
+    struct stand_in_state state;
+    tram_node *s;
+    tram_node *r;
+
+    begin(&cable);
+    s = open_on(&cable, 0, S);
+    for (uint64_t n = 1; n <= 6; n++)
+        CHECK_OK(send_number(s, R, n, 100));
+    JOIN(test_fork(die_with_three, &cable));
+    r = open_on(&cable, 1, R);
+    CHECK_OK(stand_new(&cable.buses[0], R, 0, &cable.nodes[2].stands[0]));
+    CHECK_OK(stand_take(cable.nodes[2].stands[0], &(struct tram_error){0}));
+    stand_in_state(stand_in_find(cable.nodes[2].stands[0], S), &state);
+    CHECK(state.consumed == 1 && state.handed == 3);
+    cable_plug(&cable);
+    cable_settle(&cable);
+    for (uint64_t n = 2; n <= 6; n++)
+        expect(r, S, n, n <= 3 ? 2 : 1);
+    (void) tram_close(s);
+    (void) tram_close(r);
+    cable_close(&cable);
+}
+
 /* What R sent when it ran here lies nowhere else: it is no mirror to be removed by force. */
 TEST(an_origin_is_not_removed_by_force) {
     struct alone alone;

@@ -255,6 +255,24 @@ static int rest(struct stand_in *in) {
     return rc;
 }
 
+/* How far messages may have been seen: over there, as was noted; or here, when R ran here. That is
+ * noted, too: from here on it is one number. */
+static int find_handed(struct stand_in *in) {
+    struct head *head = in->in->head_map.base;
+    uint64_t had = 0;
+    int rc = stand_in_had(in, &had);
+
+    stand_in_rewind(in);
+    in->handed = load_relaxed(&head->unsure);
+    if (rc == -EBADMSG || rc == -ENOENT) /* runs find what is wrong with it, and say so */
+        return 0;
+    if (rc == 0 && had > in->handed && had > in->in->done_seq) {
+        store_relaxed(&head->unsure, had);
+        in->handed = had;
+    }
+    return rc;
+}
+
 int stand_in_look(struct stand *stand, struct in *in) {
     struct stand_in *mine = in->stand;
     struct ring_view view;
@@ -266,11 +284,10 @@ int stand_in_look(struct stand *stand, struct in *in) {
             return -ENOMEM;
     }
     if (!mine->known) {
+        rc = in->broken ? 0 : find_handed(mine);
+        if (rc < 0)
+            return rc;
         mine->known = true;
-        if (!in->broken) {
-            mine->handed = load_relaxed(&((const struct head *) in->head_map.base)->unsure);
-            stand_in_rewind(mine);
-        }
         stand_in_tell(mine, STAND_NEW);
         if (in->broken && !in->untold) { /* else it is said by the node */
             (void) snprintf(mine->text, sizeof(mine->text), "the channel was closed before");

@@ -83,3 +83,5 @@ int stand_in_look(struct stand *stand, struct in *in);
 struct stand_in *stand_in_free(struct stand_in *in);
 /* Read on from what is committed. */
 void stand_in_rewind(struct stand_in *in);
+/* Up to which number messages were in hand when R ran here. */
+int stand_in_had(struct stand_in *in, uint64_t *ret_number);

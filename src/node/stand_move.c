@@ -81,6 +81,26 @@ static int count_handed(tram_node *node, struct in *in, uint64_t handed, uint64_
     return rc == -ENOENT ? -EBADMSG : rc;
 }
 
+int stand_in_had(struct stand_in *in, uint64_t *ret_number) {
+    const struct in *inner = in->in;
+    const struct head *head = inner->head_map.base;
+    uint64_t number;
+    int rc = count_handed(&in->stand->node, in->in, WORD_POSITION(load_relaxed(&head->handed)),
+                          &number);
+
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < LAYOUT_WINDOW; i++) { /* in hand in a life before, or released */
+        uint64_t word = load_relaxed(&head->window[i]);
+        uint64_t ahead = WINDOW_SEQ(word) - WINDOW_SEQ(inner->done_seq);
+
+        if (word != 0 && ahead <= LAYOUT_WINDOW && inner->done_seq + ahead > number)
+            number = inner->done_seq + ahead;
+    }
+    *ret_number = number;
+    return 0;
+}
+
 static int export_one(tram_node *node, tram_id from, struct stand_journal *journal) {
     struct peer peer = {.id = from, .bell = -1, .watch_fd = -1};
     struct in *in = calloc(1, sizeof(*in));
@@ -190,10 +210,12 @@ static int import_here(struct stand_in *in, const struct stand_journal *journal)
     for (uint32_t i = 0; i < LAYOUT_WINDOW; i++)
         store_relaxed(&head->window[i], window[i]);
     store_relaxed(&head->handed, WORD_POSITION(in->in->rx.committed) | in->in->rx.recovery);
-    /* The window says which: what was only on its way was seen by nobody. */
-    journal_order();
-    store_relaxed(&head->unsure, journal->unsure);
-    in->handed = journal->unsure;
+    /* What left this host stays so, also if nobody saw it there: a mirror may stand elsewhere. */
+    if (journal->unsure > in->handed) {
+        journal_order();
+        store_relaxed(&head->unsure, journal->unsure);
+        in->handed = journal->unsure;
+    }
     return 0;
 }
 
