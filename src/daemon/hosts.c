@@ -48,6 +48,7 @@ const char *host_name(struct hosts *hosts, uint32_t number) {
 static void host_remove(struct host *host) {
     struct host **link = &host->hosts->list;
 
+    stands_leave(host);
     peer_end(host);
     far_forget(host);
     while (*link != host)

@@ -186,6 +186,8 @@ void listeners_free(struct listener **list);
 int stands_start(struct hosts *hosts);
 void stands_stop(struct hosts *hosts);
 int64_t stands_time(struct hosts *hosts, int64_t now);
+/* That host is no more: no link to it carries anything. */
+void stands_leave(struct host *host);
 /* Look through the whole bus. */
 void stands_look(struct hosts *hosts);
 

@@ -281,6 +281,14 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
             origin_open(origin);
 }
 
+void stands_leave(struct host *host) {
+    for (uint32_t i = 0; host->hosts->standins && i < STANDS_BUCKETS; i++)
+        for (struct standin *one = host->hosts->standins[i]; one; one = one->next)
+            for (struct origin *origin = one->origins; origin; origin = origin->next)
+                if (origin->host == host)
+                    origin_close(origin, LINK_MOVED);
+}
+
 struct forgetting {
     struct hosts *hosts;
     tram_id id;
