@@ -7,7 +7,8 @@ set(stand_ins ${CMAKE_SOURCE_DIR}/src/cli/service_none.c)
 foreach(source ${cli_sources})
     uses_service(it ${source})
     if(it OR source MATCHES "/src/cli/(ping|pub|sub|wait|call|describe|ls_[a-z]+|service)\\.c$"
-       OR source MATCHES "/src/cli/(ask|cluster|hosts|links|takeover)\\.c$")
+       OR source MATCHES "/src/cli/(ask|cluster|doctor_hosts|hosts|links|ping_hosts)\\.c$"
+       OR source MATCHES "/src/cli/(takeover|trace|trace_text)\\.c$")
         list(APPEND of_services ${source})
     endif()
 endforeach()

@@ -2,7 +2,7 @@
 # Sends a real file from node to node while both processes are killed with -9, dozens of times, at
 # random moments, and started again; as often as fits into some seconds. Then looks whether the copy
 # is the file, and whether everything that came a second time had said so.
-# Then the second act, demo/game.sh.
+# Then the second act, demo/game.sh, and the third, demo/hosts.sh.
 #
 #     make demo [FILE=…]        demo/demo.sh [FILE]        SEED=N for the same dice again
 #
@@ -236,4 +236,6 @@ printf 'sha256  %s  sent\n        %s  received\n' "$sum" "$copy_sum"
 [[ $sum == "$copy_sum" ]] || die "the copy is not the file"
 printf 'equal   nothing was lost, and nothing came twice without saying so\n\n'
 rm -f "$work/copy"
-"$root/demo/game.sh"
+"$root/demo/game.sh" || exit
+printf '\n'
+"$root/demo/hosts.sh"

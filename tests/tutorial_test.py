@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # test: timeout=120 label=noasan,notsan
-"""docs/TUTORIAL.md and TUTORIAL-SERVICES.md, each built and run from top to bottom: its files are
-written, its commands are given to one shell, and what that says is compared with what the page says
-it would.
+"""docs/TUTORIAL.md, TUTORIAL-SERVICES.md and TUTORIAL-HOSTS.md, each built and run from top to
+bottom: its files are written, its commands are given to one shell, and what that says is compared
+with what the page says it would.
 
     ```c NAME       a file; so is ```text NAME
     ```console      after "$ " a command; the lines behind it are its output, and [N] is its exit
@@ -25,7 +25,8 @@ LIMIT = 20 * int(os.environ.get("TRAM_TIME_SCALE") or 1)
 DONE = "--- done "
 
 # Each page, and the folder that it makes.
-PAGES = (("TUTORIAL.md", "tutorial"), ("TUTORIAL-SERVICES.md", "services"))
+PAGES = (("TUTORIAL.md", "tutorial"), ("TUTORIAL-SERVICES.md", "services"),
+         ("TUTORIAL-HOSTS.md", "hosts"))
 
 
 def blocks(text):
@@ -121,6 +122,13 @@ def run_page(text, inside, shell):
     return count, None
 
 
+def has_keys():
+    """Was the tool built with TLS?"""
+    tool = os.path.join(BUILD, "bin", "tram")
+    done = subprocess.run([tool, "keys", "show"], capture_output=True, text=True, check=False)
+    return "built without" not in done.stderr
+
+
 def main():
     folder = os.path.join(os.environ["TRAM_DIR"], "tree")
     os.mkdir(folder)
@@ -136,7 +144,9 @@ def main():
         os.environ["PATH"] = tools + ":" + os.environ["PATH"]
     compared, failed = 0, 0
     for page, inside in PAGES:
-        if page == "TUTORIAL-SERVICES.md" and os.environ.get("TRAM_SERVICE") == "OFF":
+        if page != "TUTORIAL.md" and os.environ.get("TRAM_SERVICE") == "OFF":
+            continue
+        if page == "TUTORIAL-HOSTS.md" and not has_keys():
             continue
         with open(os.path.join(TOP, "docs", page), encoding="utf-8") as file:
             text = file.read()

@@ -66,7 +66,7 @@ static int fill(struct ask *ask) {
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
-bool ask_open(struct ask *ask, enum cli_exit *ret_code) {
+bool ask_try(struct ask *ask) {
     struct sockaddr_un name = { .sun_family = AF_UNIX };
     int dir = open(cli_bus_path(), O_PATH | O_DIRECTORY | O_CLOEXEC), rc = -1;
 
@@ -77,10 +77,15 @@ bool ask_open(struct ask *ask, enum cli_exit *ret_code) {
         rc = ask->fd < 0 ? -1 : connect(ask->fd, (struct sockaddr *) &name, sizeof(name));
         (void) close(dir);
     }
-    if (rc == 0)
+    if (rc < 0)
+        ask_close(ask);
+    return rc == 0;
+}
+
+bool ask_open(struct ask *ask, enum cli_exit *ret_code) {
+    if (ask_try(ask))
         return true;
     cli_error("no tramd serves the bus at %s: start one", cli_bus_path());
-    ask_close(ask);
     *ret_code = CLI_NOT_FOUND;
     return false;
 }
@@ -113,6 +118,7 @@ static int put_question(struct ask *ask, enum ask_what what, tram_id id, const c
     words.cookie = ++ask->cookie;
     words.what = what;
     words.id = id;
+    words.from = ask->from;
     words.host = host ? (char *) (uintptr_t) host : none; /* it is only read */
     frame.kind_case = TRAM__CONTROL__FRAME__KIND_CLUSTER;
     frame.cluster = &words;
@@ -131,7 +137,8 @@ static int take(struct ask *ask, const ask_frame *frame,
         return frame->welcome->error;
     }
     if (each && (frame->kind_case == TRAM__CONTROL__FRAME__KIND_HOST ||
-                 frame->kind_case == TRAM__CONTROL__FRAME__KIND_LINK))
+                 frame->kind_case == TRAM__CONTROL__FRAME__KIND_LINK ||
+                 frame->kind_case == TRAM__CONTROL__FRAME__KIND_VIEW))
         each(arg, frame);
     return 1;
 }
@@ -149,7 +156,7 @@ enum cli_exit ask_now(struct ask *ask, enum ask_what what, tram_id id, const cha
         while ((frame = next(ask))) {
             int said = take(ask, frame, each, arg, &why);
 
-            if (said < 0)
+            if (said < 0 && !ask->quiet)
                 cli_error("%s", why);
             tram__control__frame__free_unpacked(frame, NULL);
             if (said <= 0)

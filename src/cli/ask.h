@@ -10,17 +10,21 @@
 
 typedef Tram__Control__Frame ask_frame;
 
-enum ask_what { ASK_HOSTS = 1, ASK_LINKS, ASK_TAKEOVER, ASK_FORGET };
+enum ask_what { ASK_HOSTS = 1, ASK_LINKS, ASK_TAKEOVER, ASK_FORGET, ASK_TRACE, ASK_THERE };
 
 struct ask {
     int fd;
     uint64_t cookie;
     uint8_t *bytes;
     size_t used, room;
+    tram_id from; /* of the next question */
+    bool quiet;   /* nothing is told */
 };
 
 /* Connect to the daemon. False: told, and *ret_code. */
 bool ask_open(struct ask *ask, enum cli_exit *ret_code);
+/* The same, and nothing is told. */
+bool ask_try(struct ask *ask);
 void ask_close(struct ask *ask);
 
 /* Ask, and have `each` called for every answer before the last. -ETIMEDOUT, -EPIPE, -EINTR, or what

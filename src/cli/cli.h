@@ -105,6 +105,7 @@ int verb_hosts(int argc, char **argv);
 int verb_links(int argc, char **argv);
 int verb_takeover(int argc, char **argv);
 int verb_forget(int argc, char **argv);
+int verb_trace(int argc, char **argv);
 int verb_keys(int argc, char **argv);
 
 /* What tram ls does with services, clients and events; a file for each, or service_none.c. */
@@ -118,6 +119,7 @@ extern const char verb_top_help[], verb_doctor_help[];
 extern const char verb_pub_help[], verb_sub_help[], verb_keys_help[];
 extern const char verb_describe_help[], verb_call_help[], verb_wait_help[], verb_ping_help[];
 extern const char verb_hosts_help[], verb_links_help[], verb_takeover_help[], verb_forget_help[];
+extern const char verb_trace_help[];
 
 /* ---- the bus -------------------------------------------------------------------------------- */
 

@@ -28,7 +28,7 @@ const char verb_doctor_help[] =
     "Say whether this machine is fit for the bus, what is left over, and what to do. Looked\n"
     "at are: memory and inodes where the bus lies, limits of this process and its cgroup,\n"
     "kernel and clock, what removes files behind one's back (logind, tmpfiles), permissions,\n"
-    "nodes, channels, other buses. Nothing is changed. There need not be a bus yet.\n"
+    "nodes, channels, other buses, the cluster. Nothing is changed. There need not be a bus yet.\n"
     "\n"
     "  --strict     warnings make it unfit, too\n"
     "  --json       one JSON object: bus, path, fit, findings (severity, check, what, why, do,\n"
@@ -271,6 +271,7 @@ static void examine(struct doctor *doctor) {
     doctor_kernel(doctor);
     doctor_session(doctor);
     doctor_neighbours(doctor);
+    doctor_hosts(doctor);
 }
 
 int verb_doctor(int argc, char **argv) {

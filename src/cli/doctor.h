@@ -65,3 +65,4 @@ void doctor_memory(struct doctor *doctor);
 void doctor_limits(struct doctor *doctor);
 void doctor_kernel(struct doctor *doctor);
 void doctor_session(struct doctor *doctor);
+void doctor_hosts(struct doctor *doctor); /* or service_none.c */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/ping_hosts.h"
 #include "cli/service.h"
 #include "service/inspect.h"
 
@@ -98,16 +99,19 @@ static enum cli_exit run(struct ping *ping) {
 }
 
 int verb_ping(int argc, char **argv) {
-    enum { COUNT = CLI_OPT_OWN, INTERVAL, TIMEOUT, JSON };
+    enum { COUNT = CLI_OPT_OWN, INTERVAL, TIMEOUT, JSON, HOST, HOSTS };
     static const struct option options[] = {
         {"count", required_argument, NULL, COUNT},
         {"interval", required_argument, NULL, INTERVAL},
         {"timeout", required_argument, NULL, TIMEOUT},
         {"json", no_argument, NULL, JSON},
+        {"host", required_argument, NULL, HOST},
+        {"hosts", no_argument, NULL, HOSTS},
         CLI_COMMON,
     };
     struct ping ping = {.count = UINT64_MAX, .interval_ns = 1000000000,
                         .each_ns = SERVICE_TIMEOUT_NS};
+    const char *host = NULL;
     int option;
 
     while ((option = cli_option(argc, argv, "h", options)) >= 0) {
@@ -117,9 +121,17 @@ int verb_ping(int argc, char **argv) {
             ping.interval_ns = cli_number("--interval", optarg, 0, 1000000000) * 1000000;
         else if (option == TIMEOUT)
             ping.each_ns = (int64_t) cli_number("--timeout", optarg, 1, 1000000000) * 1000000;
+        else if (option == HOST)
+            host = optarg;
+        else if (option == HOSTS)
+            host = "";
         ping.json |= option == JSON;
     }
-    cli_operands(argc, 1, 1);
+    cli_operands(argc, host ? 0 : 1, host ? 0 : 1);
+    if (host) {
+        cli_catch_signals();
+        return (int) ping_hosts(host, ping.count, ping.interval_ns, ping.each_ns, ping.json);
+    }
     ping.reach.address = service_address(argv[optind]);
     cli_catch_signals();
     return (int) run(&ping);

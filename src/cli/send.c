@@ -217,12 +217,32 @@ static void other_buses(tram_id id, char *buffer, size_t size) {
     free(names);
 }
 
+/* It is placed on another host, where it may well be open; or on none that this host has heard of.
+ * False: this bus is part of no cluster. */
+static bool is_elsewhere(struct send *send) {
+    struct observe_node node;
+    struct observe *observe;
+    bool away = false, cluster = false;
+    char id[TRAM_ID_TEXT];
+
+    if (observe_open(tram_bus_path(send->node), &observe) < 0)
+        return false;
+    cluster = observe_node(observe, send->from, &node) == 0 && node.host[0] != '\0';
+    away = observe_node(observe, send->to, &node) == 0 && node.away;
+    (void) observe_close(observe);
+    if (cluster && !away)
+        cli_error("no host is known yet on which %s is placed; its messages wait until it is "
+                  "('tram trace' tells where)", tram_id_format(send->to, id));
+    return cluster || away;
+}
+
 /* A message to a node that never was waits for it, maybe for ever: say so. */
 static void say_if_never_opened(struct send *send) {
     char id[TRAM_ID_TEXT], others[512];
     struct tram_peer peer;
 
-    if (tram_peer(send->node, send->to, &peer) < 0 || peer.state != TRAM_PEER_NEVER)
+    if (tram_peer(send->node, send->to, &peer) < 0 || peer.state != TRAM_PEER_NEVER ||
+        is_elsewhere(send))
         return;
     other_buses(send->to, others, sizeof(others));
     (void) tram_id_format(send->to, id);

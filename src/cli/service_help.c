@@ -96,15 +96,21 @@ const char verb_pub_help[] =
 
 const char verb_ping_help[] =
     "usage: tram ping [OPTIONS] ADDRESS\n"
+    "       tram ping [OPTIONS] --host HOST | --hosts\n"
     "\n"
     "Ask a server again and again who it is, and show how long that takes. No handler of it\n"
-    "runs for this, but its worker has to be free.\n"
+    "runs for this, but its worker has to be free. Or ask the daemon of another host of the\n"
+    "cluster, or of each, and show where the time goes: to the daemon here, on the link, in\n"
+    "the two daemons.\n"
     "\n"
+    "  --host HOST    a host, not a server\n"
+    "  --hosts        all of them\n"
     "  --count N      stop after so many (never)\n"
     "  --interval MS  between two (1000)\n"
     "  --timeout MS   for each (5000)\n"
     "  --json         a JSON object for each\n"
     "\n"
     "Examples:\n"
+    "  tram ping --hosts --count 1\n"
     "  tram ping svc://ranking\n"
     "  tram ping --count 1 --timeout 100 ranking || alarm\n";

@@ -4,6 +4,7 @@
  */
 #include "cli/bench.h"
 #include "cli/cli.h"
+#include "cli/doctor.h"
 
 static int absent(void) {
     cli_error("this tram was built without services");
@@ -27,6 +28,12 @@ ABSENT(hosts)
 ABSENT(links)
 ABSENT(takeover)
 ABSENT(forget)
+ABSENT(trace)
+
+/* Without tramd there is no cluster. */
+void doctor_hosts(struct doctor *doctor) {
+    (void) doctor;
+}
 
 #define ABSENT_LIST(kind)                                                                          \
     int ls_##kind(const char *pattern, bool json, bool following, int64_t timeout_ns) {            \

@@ -25,6 +25,7 @@ const struct cli_verb cli_verbs[] = {
     { "keys", "of the hosts of a cluster: make, show, renew, revoke", verb_keys, verb_keys_help },
     { "hosts", "the hosts of the cluster", verb_hosts, verb_hosts_help },
     { "links", "to the other hosts: round trip, rates, what waits", verb_links, verb_links_help },
+    { "trace", "where is my message, and what does it wait for", verb_trace, verb_trace_help },
     { "takeover", "place a node here whose host does not answer", verb_takeover,
       verb_takeover_help },
     { "forget", "a host that does not come back", verb_forget, verb_forget_help },

@@ -262,6 +262,7 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     next = host_server_time(hosts, now);
     next = lesser(next, peers_time(hosts, now));
     next = lesser(next, stands_time(hosts, now));
+    next = lesser(next, trace_time(hosts, now));
     next = lesser(next, placing_time(hosts, now));
     next = lesser(next, far_time(hosts, now));
     next = lesser(next, trust_time(hosts, now));
@@ -431,6 +432,7 @@ void hosts_stop(struct daemon *daemon) {
     if (hosts->maker)
         hosts->seat = hosts->maker->leave(hosts->seat);
     commands_stop(hosts);
+    trace_forget(hosts, NULL);
     placing_stop(hosts);
     peers_stop(hosts);
     while (hosts->list)

@@ -11,7 +11,7 @@
  *   far.c               names of other hosts
  *   line.c              connections to the host server; tasks
  *   trust.c             keys, and who is revoked
- *   report.c            what tools ask
+ *   report.c, trace.c   what tools ask
  *
  * Without a cluster in the config none of it does anything.
  */
@@ -35,6 +35,7 @@ struct peer;
 struct wire;
 struct placing;
 struct standin;
+struct question;
 
 /* Another host. */
 struct host {
@@ -87,6 +88,7 @@ struct hosts {
     bool told;                     /* all hosts that the directory knows */
     bool joined;
     struct command *commands;      /* that wait for an answer */
+    struct question *questions;    /* to other hosts, that wait for an answer */
     uint64_t command;              /* the last one's number */
 };
 
@@ -225,6 +227,16 @@ void hosts_said(struct hosts *hosts, uint64_t number, int error, const char *tex
 /* Who gave a command is gone. */
 void commands_forget(struct hosts *hosts, const struct conn *conn);
 void commands_stop(struct hosts *hosts);
+
+/* ---- trace.c --------------------------------------------------------------------------------- */
+
+/* A tool asks about a channel, or whether a host is there. */
+void trace_ask(struct conn *conn, const Tram__Control__Cluster *asked);
+/* Another daemon does, or answers. */
+int trace_take(struct host *host, const hosts_frame *frame);
+int64_t trace_time(struct hosts *hosts, int64_t now);
+/* Who asked is gone; NULL: all. */
+void trace_forget(struct hosts *hosts, const struct conn *conn);
 
 /* ---- far.c ----------------------------------------------------------------------------------- */
 

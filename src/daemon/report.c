@@ -125,6 +125,7 @@ void hosts_said(struct hosts *hosts, uint64_t number, int error, const char *tex
 }
 
 void commands_forget(struct hosts *hosts, const struct conn *conn) {
+    trace_forget(hosts, conn);
     for (struct command **link = &hosts->commands; *link;) {
         struct command *command = *link;
 
@@ -177,6 +178,10 @@ void ask_cluster(struct conn *conn, const Tram__Control__Cluster *cluster) {
 
     if (!hosts) {
         done(conn, cluster->cookie, -ENOENT, "this bus is part of no cluster");
+        return;
+    }
+    if (cluster->what > 4) {
+        trace_ask(conn, cluster);
         return;
     }
     if (cluster->what > 2) {

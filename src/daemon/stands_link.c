@@ -446,6 +446,9 @@ static int store_control(void *store, const void *bytes, size_t size) {
         rc = far_take(host, frame->names);
     else if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_REVOKED)
         rc = trust_take(host, frame->revoked);
+    else if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_ASK ||
+             frame->kind_case == TRAM__HOSTS__FRAME__KIND_ANSWER)
+        rc = trace_take(host, frame);
     else
         rc = placing_take(host, frame);
     (void) hosts_free(frame);

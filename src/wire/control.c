@@ -213,7 +213,7 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
             return wrong_set(wrong, -EBADMSG, "a pattern that can be none");
         return 0;
     case TRAM__CONTROL__FRAME__KIND_CLUSTER:
-        if (frame->cluster->what < 1 || frame->cluster->what > 4 ||
+        if (frame->cluster->what < 1 || frame->cluster->what > 6 ||
             !control_text_good(frame->cluster->host, CONTROL_HOST_MAX))
             return wrong_set(wrong, -EBADMSG, "a question that can be none");
         return 0;
@@ -225,6 +225,23 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no process sends",
                          (int) frame->kind_case);
     }
+}
+
+static bool end_good(const Tram__Control__View__Node *node) {
+    return !node || (control_text_good(node->program, CONTROL_PROGRAM_MAX) &&
+                     control_text_good(node->host, CONTROL_HOST_MAX));
+}
+
+int control_view_check(const Tram__Control__View *view, struct wrong *wrong) {
+    if (!control_text_good(view->host, CONTROL_HOST_MAX) ||
+        !control_text_good(view->link, CONTROL_HOST_MAX) ||
+        !control_text_good(view->silent, CONTROL_TEXT_MAX) ||
+        !control_text_good(view->error, CONTROL_TEXT_MAX) ||
+        !control_text_good(view->note, CONTROL_TEXT_MAX) ||
+        !control_text_good(view->state, CONTROL_HOST_MAX) || !end_good(view->sender) ||
+        !end_good(view->receiver))
+        return wrong_set(wrong, -EBADMSG, "a view with texts that can be none");
+    return 0;
 }
 
 static int check_to_process(const control_frame *frame, struct wrong *wrong) {
@@ -250,6 +267,8 @@ static int check_to_process(const control_frame *frame, struct wrong *wrong) {
     case TRAM__CONTROL__FRAME__KIND_HOST:
     case TRAM__CONTROL__FRAME__KIND_LINK:
         return 0;
+    case TRAM__CONTROL__FRAME__KIND_VIEW:
+        return control_view_check(frame->view, wrong);
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no daemon sends",
                          (int) frame->kind_case);

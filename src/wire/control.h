@@ -89,6 +89,8 @@ bool control_text_good(const char *text, size_t max);
 
 /* Is it one? `whole`: with its node. 0 or -EBADMSG. */
 int control_party_check(const control_party *party, bool whole, struct wrong *wrong);
+/* Texts that are shown. */
+int control_view_check(const Tram__Control__View *view, struct wrong *wrong);
 
 /* Is a frame what may come this way? Done by control_in_next(). 0 or -EBADMSG. */
 int control_check(const control_frame *frame, enum control_way way, struct wrong *wrong);

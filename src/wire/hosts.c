@@ -200,6 +200,12 @@ static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
         return id_check(frame->given->id, 0, wrong);
     case TRAM__HOSTS__FRAME__KIND_REVOKED:
         return 0; /* it is signed */
+    case TRAM__HOSTS__FRAME__KIND_ASK:
+        return 0;
+    case TRAM__HOSTS__FRAME__KIND_ANSWER:
+        if (frame->answer->view.len > HOSTS_VIEW_MAX)
+            return wrong_set(wrong, -EBADMSG, "an answer of %zu bytes", frame->answer->view.len);
+        return 0; /* who asked looks into it */
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no daemon sends",
                          (int) frame->kind_case);

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# test: timeout=120 label=notsan cpus=2
+# (notsan: three daemons and their faults take minutes there)
+"""The tools on several hosts: tram trace finds a message wherever it is, and says what it waits
+for; tram ping asks hosts; tram send and tram doctor know of the cluster."""
+
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+import cluster  # noqa: E402  (it lies there)
+from cluster import Cluster, until  # noqa: E402
+
+A, B = "1.0.0.1", "1.0.0.2"
+
+
+def all_meet(hosts):
+    def it():
+        for host in hosts.hosts:
+            out, _, code = host.tram("hosts", "--json", expect=None)
+            if code != 0 or sum(h["up"] for h in json.loads(out)["hosts"]) != len(hosts.hosts):
+                return False
+        return True
+    return it
+
+
+def trace(host, *more):
+    return json.loads(host.tram("trace", "--from", A, "--to", B, "--json", *more)[0])
+
+
+def waits(host, word, *more):
+    """Until it waits for that; what was said."""
+    last = {}
+
+    def it():
+        last.update(trace(host, *more))
+        return last if last["waiting_for"] == word else None
+
+    try:
+        return until(it)
+    except AssertionError as error:
+        raise AssertionError(f"{host.name}: not {word}: {last}") from error
+
+
+def send(host, lines):
+    return host.tram("send", "--from", A, "--to", B, given=lines)[1]
+
+
+def receive(host, count):
+    return host.run("tram", "recv", "--id", B, "--count", str(count), stdout=subprocess.PIPE,
+                    text=True)
+
+
+def counts(seen):
+    return seen["sent"], seen["arrived"], seen["consumed"]
+
+
+def a_message_is_found(hosts):
+    a, b, c = hosts["a"], hosts["b"], hosts["c"]
+    _, err, code = a.tram("trace", "--from", A, "--to", B, expect=None)
+    assert code == 3 and "has sent nothing" in err, (code, err)
+
+    said = send(a, b"one\n")
+    assert "no host is known" in said and "never opened" not in said, said
+    seen = waits(a, "place-unknown")
+    assert counts(seen)[0] == 1, seen
+
+    into = receive(b, 1)
+    assert into.communicate(timeout=30)[0] == "one\n"
+    seen = waits(a, "nothing")
+    assert counts(seen) == (1, 1, 1), seen
+
+    assert send(a, b"two\nthree\n") == "", "it is known where the receiver is"
+    for host in (a, b, c):  # whoever is asked
+        seen = waits(host, "receiver-down")
+        assert counts(seen) == (3, 3, 1) and seen["seq"] == 2, seen
+        assert (seen["sender_host"], seen["receiver_host"]) == ("a", "b"), seen
+        rings = {view["host"]: view["ring"] for view in seen["hosts"] if "ring" in view}
+        assert rings["a"] == "origin" and rings["b"] == "mirror", rings
+    assert waits(c, "nothing", "--seq", "1")["seq"] == 1
+    assert waits(c, "sender", "--seq", "9")["seq"] == 9
+    text = b.tram("trace", "--from", A, "--to", B)[0]
+    assert "3 sent, 3 arrived on b, 1 consumed, 2 wait" in text and "(receiver-down)" in text, text
+
+
+def what_is_not_there_is_named(hosts):
+    a, b = hosts["a"], hosts["b"]
+    b.cut()
+    send(a, b"four\n")
+    seen = waits(a, "link-down", "--seq", "4")
+    assert "no link from a to b" in seen["why"], seen
+    assert any(view.get("silent") for view in seen["hosts"] if view["host"] == "b"), seen
+    seen = trace(b)  # half of it is here
+    assert seen["waiting_for"] == "receiver-down" and seen["arrived"] == 3, seen
+    out, _, code = a.tram("doctor", "--json", expect=None)
+    found = {f["check"]: f for f in json.loads(out)["findings"] if f["severity"] == "warning"}
+    assert "host b" in found["link"]["what"] and "plain" in found["insecure"]["what"], found
+    _, _, code = a.tram("ping", "--host", "b", "--count", "1", expect=None)
+    assert code == 5, code
+    b.mend()
+    waits(a, "receiver-down", "--seq", "4")
+    a.stop()
+    send(a, b"five\n")
+    assert waits(a, "no-daemon", "--seq", "5")["why"].endswith("to b")
+    out, _, code = a.tram("doctor", "--json", expect=None)
+    assert code == 1 and any(f["check"] == "hosts" and f["severity"] == "problem"
+                             for f in json.loads(out)["findings"]), out
+    seen = trace(b)
+    assert seen["arrived"] == 4, seen
+    a.start()
+    until(all_meet(hosts))
+    into = receive(b, 4)
+    assert into.communicate(timeout=30)[0] == "two\nthree\nfour\nfive\n"
+    assert counts(waits(a, "nothing")) == (5, 5, 5)
+
+
+def hosts_are_pinged(hosts):
+    out = hosts["a"].tram("ping", "--hosts", "--count", "1", "--json")[0]
+    seen = {line["host"]: line for line in map(json.loads, out.splitlines())}
+    assert sorted(seen) == ["b", "c"], seen
+    for line in seen.values():
+        assert line["answered"] and 0 < line["link_ns"] <= line["time_ns"], line
+        assert line["time_ns"] == line["here_ns"] + line["link_ns"] + line["daemons_ns"], line
+    out = hosts["a"].tram("ping", "--host", "b", "--count", "2", "--interval", "1")[0]
+    assert out.count("b: ") == 2 and "on the link" in out, out
+    out, _, code = hosts["a"].tram("ping", "--host", "nobody", "--count", "1", expect=None)
+    assert code == 5 and "no host of that name" in out, (code, out)
+
+
+def one_host_is_enough():
+    """No cluster, no daemon: the files say it."""
+    folder = os.path.join(os.environ["TRAM_DIR"], "alone")
+    os.mkdir(folder, 0o700)
+    environment = {**os.environ, "TRAM_DIR": folder}
+
+    def tram(*args, given=b"", expect=0):
+        done = subprocess.run([cluster.TRAM, *args], env=environment, input=given,
+                              capture_output=True, timeout=30, check=False)
+        assert done.returncode == expect, (args, done)
+        return done.stdout.decode()
+
+    tram("trace", "--from", A, "--to", B, expect=3)
+    tram("send", "--from", A, "--to", B, given=b"one\ntwo\n")
+    seen = json.loads(tram("trace", "--from", A, "--to", B, "--json"))
+    assert seen["waiting_for"] == "receiver-never" and counts(seen) == (2, 2, 0), seen
+    tram("recv", "--id", B, "--count", "1")
+    seen = json.loads(tram("trace", "--from", A, "--to", B, "--json"))
+    assert seen["waiting_for"] == "receiver-down" and counts(seen) == (2, 2, 1), seen
+    tram("recv", "--id", B, "--count", "1")
+    assert "nothing" in tram("trace", "--from", A, "--to", B)
+    tram("trace", "--from", A, expect=2)
+
+
+cluster.enter()
+one_host_is_enough()
+with Cluster(["a", "b", "c"]) as three:
+    until(all_meet(three))
+    a_message_is_found(three)
+    what_is_not_there_is_named(three)
+    hosts_are_pinged(three)
+print("4 passed, 0 failed, 0 skipped")
