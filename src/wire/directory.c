@@ -423,11 +423,13 @@ struct directory *directory_free(struct directory *directory) {
 
 int directory_enter(struct directory *directory, const Tram__Hosts__Record *record) {
     struct dir_host *host;
+    uint64_t ids = 0;
 
     if (!record->host)
         return record->id ? dir_place_enter(directory, record) : 0;
     host = directory->hosts[record->host->number];
     if (host) {
+        ids = host->ids; /* its words are others now, its nodes are the same */
         directory->hosts[host->number] = NULL;
         directory->host_count--;
         (void) host_free(host);
@@ -436,7 +438,11 @@ int directory_enter(struct directory *directory, const Tram__Hosts__Record *reco
         return 0;
     if (record->host->number > directory->last_number)
         directory->last_number = record->host->number;
-    return host_new(directory, record->host, record->host->number) ? 0 : -ENOMEM;
+    host = host_new(directory, record->host, record->host->number);
+    if (!host)
+        return -ENOMEM;
+    host->ids = ids;
+    return 0;
 }
 
 int directory_each(struct directory *directory,
