@@ -131,6 +131,13 @@ class Storm:
         host.cut()
         self.a_while()
         host.mend()
+
+    def unplug(self):
+        """As pull, but carrier stays, of which the kernel may tell a second late."""
+        host = self.some_host()
+        ip("link", "set", host.port, "nomaster")
+        self.a_while(1)
+        ip("link", "set", host.port, "master", "tram0")
         self.back.append(self.traffic(time.monotonic_ns()))
 
     def flap(self):
@@ -213,7 +220,7 @@ class Storm:
 
     def faults(self):
         """Those that this kernel has tools for."""
-        all_of_them = [self.pull, self.flap, self.kill_daemon, self.kill_two_daemons,
+        all_of_them = [self.pull, self.unplug, self.flap, self.kill_daemon, self.kill_two_daemons,
                        self.stop_daemon, self.stop_node, self.kill_sender, self.kill_receiver,
                        self.move_receiver, self.black_hole, self.reset, self.narrow, self.lossy]
         found = []

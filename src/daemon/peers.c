@@ -27,6 +27,10 @@
 
 #define BACK_MIN INT64_C(10000000)
 #define BACK_MAX INT64_C(1000000000)
+#define BACK_FRESH INT64_C(50000000)   /* the longest while it was heard a moment ago: */
+#define FRESH INT64_C(6000000000)
+#define RACE_MIN INT64_C(25000000)     /* between two that are under way; */
+#define RACES_MAX 32                   /* at most so many */
 #define DIAL_TIME INT64_C(3000000000) /* for connecting and the handshake */
 #define READS_MAX 16                  /* of a turn */
 #define WRITES_MAX 16
@@ -186,10 +190,17 @@ static void wire_doom(struct wire *wire, const char *why) {
     task_add(&wire->hosts->tasks, &wire->task);
 }
 
-/* When to dial again. */
+/* When to dial again. A short cut is to be noticed at its end, so soon while it may be one. */
 static void rest(struct peer *peer, int64_t now) {
+    struct link_stats stats;
+    int64_t most = BACK_MAX;
+
+    link_stats(peer->link, &stats);
+    if (stats.heard > 0 && now - (int64_t) stats.heard < FRESH)
+        most = BACK_FRESH;
+    peer->back = peer->back < most ? peer->back : most;
     peer->retry = now + hosts_jitter(peer->back);
-    peer->back = peer->back * 2 < BACK_MAX ? peer->back * 2 : BACK_MAX;
+    peer->back = peer->back * 2 < most ? peer->back * 2 : most;
 }
 
 static void wire_free(struct wire *wire) {
@@ -208,6 +219,7 @@ static void wire_free(struct wire *wire) {
         trust_turned_away(wire->hosts, wire->why);
     if (peer && peer->dialling == wire) {
         peer->dialling = NULL;
+        rest(peer, now);
         if (strcmp(peer->said, peer->error) != 0) /* once, however often it is tried */
             log_line(LEVEL_DEBUG, "host %s: %s", peer->host->name, peer->error);
         memcpy(peer->said, peer->error, sizeof(peer->said));
@@ -265,7 +277,7 @@ static void flush(struct wire *wire) {
     uint32_t events;
     int rc = wire->greeting || wire->linked ? flush_greet(wire) : 0;
 
-    /* One that another has taken the place of has nothing to say: what the link says is for that. */
+    /* One that another has taken the place of has nothing to say: the link speaks to that one. */
     if (rc == 0 && wire->linked && wire->peer->wire == wire)
         rc = flush_link(wire);
     if (rc == 0 && (wire->greeting || wire->linked))
@@ -316,6 +328,13 @@ static int find_peer(struct wire *wire) {
     return 0;
 }
 
+/* One is in use: the others that we dialled are not needed. */
+static void end_races(struct peer *peer, const struct wire *winner) {
+    for (struct wire *wire = winner->hosts->wires; wire; wire = wire->next)
+        if (wire != winner && wire->peer == peer && wire->dialled && !wire->linked)
+            wire_doom(wire, "another connection is in use");
+}
+
 static void meet(struct wire *wire) {
     struct peer *peer;
     uint64_t now = (uint64_t) hosts_now(wire->hosts);
@@ -335,6 +354,7 @@ static void meet(struct wire *wire) {
         }
         if (peer->dialling == wire)
             peer->dialling = NULL;
+        end_races(peer, wire);
         gate_leave(wire->transport);
         wire->linked = true;
         wire->greeting = false;
@@ -490,6 +510,22 @@ static void on_accept(struct hosts *hosts, int fd) {
 
 /* ---- dialling -------------------------------------------------------------------------------- */
 
+/* A segment that was lost is sent again after a second or more: whoever waits for that notices the
+ * end of a short cut too late. So others race it; the oldest gives way. */
+static void race(struct peer *peer) {
+    struct wire *oldest = NULL;
+    unsigned count = 0;
+
+    for (struct wire *wire = peer->host->hosts->wires; wire; wire = wire->next) {
+        if (wire->peer != peer || !wire->dialled || wire->linked || wire->doomed)
+            continue;
+        count++;
+        oldest = wire; /* the list has the youngest first */
+    }
+    if (oldest && count >= RACES_MAX)
+        wire_doom(oldest, "it does not answer");
+}
+
 static void dial(struct peer *peer, int64_t now) {
     struct hosts *hosts = peer->host->hosts;
     struct wrong wrong = { 0 };
@@ -497,7 +533,10 @@ static void dial(struct peer *peer, int64_t now) {
         hosts_dial(hosts, peer->host->addresses, (uint16_t) HOSTS_PORT_LINK, &peer->address,
                    peer->host->name, &wrong);
 
+    race(peer);
     rest(peer, now); /* for the next one, should this fail */
+    if (transport && peer->retry < now + RACE_MIN)
+        peer->retry = now + RACE_MIN;
     if (!transport)
         (void) snprintf(peer->error, sizeof(peer->error), "%s", wrong.text);
     else if (wire_new(hosts, transport, peer, &peer->dialling) < 0)
@@ -511,14 +550,10 @@ static int64_t peer_time(struct peer *peer, int64_t now) {
         wire_doom(peer->wire, link_wrong(peer->link));
     if (peer->wire && link_has(peer->link))
         task_add(&peer->host->hosts->tasks, &peer->wire->task);
-    if (!peer->dialling && link_wants(peer->link, (uint64_t) now) && now >= peer->retry)
+    if (link_wants(peer->link, (uint64_t) now) && now >= peer->retry)
         dial(peer, now);
-    if (peer->dialling && now - peer->dialling->since > DIAL_TIME)
-        wire_doom(peer->dialling, "it does not answer");
     next = hosts_due(link_next(peer->link));
-    if (peer->dialling && peer->dialling->since + DIAL_TIME < next)
-        next = peer->dialling->since + DIAL_TIME + 1;
-    if (!peer->dialling && link_wants(peer->link, (uint64_t) now) && peer->retry < next)
+    if (link_wants(peer->link, (uint64_t) now) && peer->retry < next)
         next = peer->retry;
     return next;
 }
@@ -529,6 +564,12 @@ int64_t peers_time(struct hosts *hosts, int64_t now) {
     for (struct transport *late; (late = gate_due(&gate, now));)
         turn_away(hosts, late);
     for (struct wire *wire = hosts->wires; wire; wire = wire->next) {
+        if (wire->doomed || wire->linked)
+            continue;
+        if (wire->dialled && now - wire->since > DIAL_TIME)
+            wire_doom(wire, "it does not answer");
+        else if (wire->dialled && wire->since + DIAL_TIME < next)
+            next = wire->since + DIAL_TIME + 1;
         if (!wire->greeting || wire->doomed)
             continue;
         if ((int64_t) greet_due(&wire->greet) <= now)
