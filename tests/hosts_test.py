@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
@@ -246,7 +247,9 @@ def names_are_seen_on_all_hosts():
         a, b, c = hosts["a"], hosts["b"], hosts["c"]
 
         def names(host):
-            out, _, code = host.tram("ls", "services", "--json", expect=None)
+            out, err, code = host.tram("ls", "services", "--json", expect=None)
+            if os.environ.get("PATIENCE"):
+                print(host.name, out, err, code, flush=True)
             return sorted(s["name"] for s in json.loads(out)["services"]) if code == 0 else None
 
         first = a.run("tram", "pub", "svc://news", "1", stdin=subprocess.PIPE)
@@ -280,7 +283,9 @@ def main():
         try:
             function()
         except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as what:
-            print(f"FAILED {function.__name__}: {type(what).__name__}: {what}", flush=True)
+            lines = [frame.lineno for frame in traceback.extract_tb(what.__traceback__)]
+            print(f"FAILED {function.__name__}, lines {lines}: {type(what).__name__}: {what}",
+                  flush=True)
             failed += 1
         else:
             print(f"ok     {function.__name__}", flush=True)

@@ -58,7 +58,8 @@ static int show_all(struct list *list) {
     bool first = true, item = true;
     int rc;
 
-    qsort(list->served, list->count, sizeof(*list->served), by_name);
+    if (list->count > 0)
+        qsort(list->served, list->count, sizeof(*list->served), by_name);
     if (list->json) {
         buf_char(&buf, '{');
         json_member_text(&buf, &first, "bus", cli_bus_name());

@@ -201,4 +201,5 @@ class Cluster:
         if kind is not None:
             for host in self.hosts:
                 print(f"---- {host.name}", file=sys.stderr)
-                print("\n".join(host.said().splitlines()[-60:]), file=sys.stderr)
+                lines = [line for line in host.said().splitlines() if ") is there" not in line]
+                print("\n".join(lines[-60:]), file=sys.stderr)
