@@ -158,8 +158,8 @@ void oracle_before_loss(struct sim *sim, int host) {
         for (int h = 0; h < sim->hosts; h++) {
             const struct ring *ring = sim->host[h].rings[stream->from][stream->to];
 
-            if (h == host || !ring || ring->id != stream->id)
-                continue;
+            if (h == host || !ring || ring->id != stream->id || ring->left)
+                continue; /* (the last: its origin may be said to be well, late, and is not) */
             if (!ring->mirror && !ring->promoted)
                 origin = true;
             if (ring->accepted > best)
