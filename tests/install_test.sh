@@ -157,7 +157,7 @@ while read -r command; do
     works "README: $command" env -C "$top/readme" PKG_CONFIG_SYSROOT_DIR="$dest" \
         PKG_CONFIG_LIBDIR="$tree/lib/pkgconfig" bash -c "${command/#cc/$cc}"
     lines=$((lines + 1))
-done < <(block sh 7)
+done < <(block sh 8)
 same 'README: lines for pkg-config' "$lines" 2
 works 'README: CMake, configure' cmake -G Ninja -S "$top/readme" -B "$top/readme/build" \
     -DCMAKE_PREFIX_PATH="$tree" -DCMAKE_C_COMPILER="$cc"

@@ -79,7 +79,7 @@ while read -r command; do
     same "$command ($out)" $? 0
     [[ $command == *'tram recv'* ]] && same "$command" "$out" hello
     lines=$((lines + 1))
-done < <(block sh 4)
+done < <(block sh 5)
 same 'lines of the tool' "$lines" 11
 
 echo "$passed passed, $failed failed, 0 skipped"

@@ -240,7 +240,7 @@ def page():
     with open(os.path.join(TOP, "man", "man8", "tramd.8"), encoding="utf-8") as file:
         text = file.read().replace("\\-", "-")
     options = re.findall(r"^  (--[\w-]+(?: [A-Z]+)?)  ", tramd("--help"), re.M)
-    assert len(options) == 8, options
+    assert len(options) == 11, options
     for option in options:
         words = option.split()
         shown = f"\\fB{words[0]}\\fR" + (f" \\fI{words[1]}\\fR" if words[1:] else "")

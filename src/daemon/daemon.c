@@ -258,6 +258,9 @@ static void reload(struct daemon *daemon) {
     if (path && settings_read(path, &settings, &wrong) < 0) {
         log_line(LEVEL_ERROR, "%s, line %d: %s; what was read before still holds", path,
                  wrong.line, wrong.text);
+    } else if (trust_join(daemon->options, &settings, &wrong) < 0) {
+        log_line(LEVEL_ERROR, "%s; what was read before still holds", wrong.text);
+        settings_reset(&settings);
     } else {
         struct settings before = daemon->settings;
 
@@ -409,6 +412,12 @@ int daemon_run(const struct daemon_options *options) {
     settings_default(&daemon->settings);
     if (options->config && settings_read(options->config, &daemon->settings, &wrong) < 0) {
         log_line(LEVEL_ERROR, "%s, line %d: %s", options->config, wrong.line, wrong.text);
+        free(daemon);
+        return EXIT_CODE_USAGE;
+    }
+    if (trust_join(options, &daemon->settings, &wrong) < 0) {
+        log_line(LEVEL_ERROR, "%s", wrong.text);
+        settings_reset(&daemon->settings);
         free(daemon);
         return EXIT_CODE_USAGE;
     }

@@ -199,6 +199,7 @@ void ask_nothing(struct conn *conn);
 
 struct daemon_options {
     const char *bus, *dir, *config; /* NULL: defaults; none */
+    const char *keys, *listen, *host_server; /* NULL: as the config says */
     bool automatic, journal;
 };
 

@@ -203,6 +203,9 @@ const char *peer_error(const struct host *host);
 
 /* ---- trust.c --------------------------------------------------------------------------------- */
 
+/* What the command line says of the cluster. Its name and that of this host are in the keys. */
+int trust_join(const struct daemon_options *options, struct settings *settings,
+               struct wrong *wrong);
 int trust_start(struct hosts *hosts);
 void trust_reload(struct hosts *hosts);
 /* End the connections of whoever is not to be trusted any more. */

@@ -29,6 +29,9 @@ static const char help[] =
     "  --config FILE   read this; without it $XDG_CONFIG_HOME/tram/tramd.conf,\n"
     "                  ~/.config/tram/tramd.conf or /etc/tram/tramd.conf, if there is one\n"
     "  --check-config  read the config file, say what is wrong with it, and end\n"
+    "  --keys FILE     be the host whose keys these are ('tram keys'), of its cluster\n"
+    "  --listen LIST   addresses at which other hosts connect; without it 127.0.0.1\n"
+    "  --host-server A  where the host server is: NAME@ADDRESS, or 'here'\n"
     "  --auto          go into the background, and end when nobody has needed it for a while\n"
     "  --journal       lines with the level in front, as journald wants them\n"
     "  --bus NAME      the bus (TRAM_BUS, or default)\n"
@@ -41,7 +44,8 @@ static const char help[] =
     "Examples:\n"
     "  tramd\n"
     "  tramd --bus plant --config /etc/plant/tramd.conf\n"
-    "  tramd --check-config\n";
+    "  tramd --check-config\n"
+    "  tramd --keys beta.keys --listen 10.0.0.2 --host-server alpha@10.0.0.1\n";
 
 __attribute__((format(printf, 1, 2), noreturn)) static void usage(const char *format, ...) {
     va_list arguments;
@@ -90,12 +94,15 @@ static int check_config(const char *path) {
     return rc < 0 ? EXIT_CODE_USAGE : EXIT_CODE_OK;
 }
 
-enum { BUS = 0x100, DIR, CONFIG, CHECK, AUTO, JOURNAL, VERSION };
+enum { BUS = 0x100, DIR, CONFIG, KEYS, LISTEN, HOST_SERVER, CHECK, AUTO, JOURNAL, VERSION };
 
 static const struct option options[] = {
     { "bus", required_argument, NULL, BUS },
     { "dir", required_argument, NULL, DIR },
     { "config", required_argument, NULL, CONFIG },
+    { "keys", required_argument, NULL, KEYS },
+    { "listen", required_argument, NULL, LISTEN },
+    { "host-server", required_argument, NULL, HOST_SERVER },
     { "check-config", no_argument, NULL, CHECK },
     { "auto", no_argument, NULL, AUTO },
     { "journal", no_argument, NULL, JOURNAL },
@@ -120,6 +127,15 @@ int main(int argc, char **argv) {
             break;
         case CONFIG:
             chosen.config = optarg;
+            break;
+        case KEYS:
+            chosen.keys = optarg;
+            break;
+        case LISTEN:
+            chosen.listen = optarg;
+            break;
+        case HOST_SERVER:
+            chosen.host_server = optarg;
             break;
         case 'h':
             (void) fputs(help, stdout);

@@ -193,7 +193,7 @@ static int hosts_check_all(const struct settings *settings, struct wrong *wrong)
 }
 
 /* What is wrong with the whole, though each line is right. */
-static int cluster_check(struct settings *settings, struct wrong *wrong) {
+int settings_check(struct settings *settings, struct wrong *wrong) {
     if (*settings->cluster == '\0')
         return 0;
     if (*settings->host == '\0')
@@ -238,7 +238,7 @@ int settings_read(const char *path, struct settings *ret_settings, struct wrong 
     rc = config_parse_items(text, st.size, keys, &items, &settings, wrong);
     if (rc == 0) {
         wrong->line = 0;
-        rc = cluster_check(&settings, wrong);
+        rc = settings_check(&settings, wrong);
     }
     if (rc == 0)
         *ret_settings = settings;

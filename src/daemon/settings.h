@@ -45,6 +45,8 @@ struct settings {
 };
 
 void settings_default(struct settings *settings);
+/* What is wrong with the whole, though each key is right; -EINVAL. */
+int settings_check(struct settings *settings, struct wrong *wrong);
 /* Free what it has. */
 void settings_reset(struct settings *settings);
 

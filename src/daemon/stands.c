@@ -107,7 +107,7 @@ static void take_news(struct standin *standin, const struct stand_news *news) {
     case STAND_BROKEN:
         log_line(LEVEL_WARNING, "a channel to node %s is closed: %s",
                  tram_id_format(standin->id, text), news->text);
-        /* fall through */
+        __attribute__((fallthrough));
     case STAND_MORE:
         if (origin && origin->out) {
             link_kick(peer_link(origin->host), origin->out);

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -42,6 +43,41 @@ static int check_self(struct hosts *hosts) {
              self->role == TRANSPORT_HOST ? "host" : "program", self->name, self->cluster,
              hosts->identity.host, hosts->identity.cluster);
     return -EKEYREJECTED;
+}
+
+static int set(char *into, size_t room, const char *text, const char *what, struct wrong *wrong) {
+    if (text && snprintf(into, room, "%s", text) >= (int) room)
+        return wrong_set(wrong, -EINVAL, "--%s is too long", what);
+    return 0;
+}
+
+int trust_join(const struct daemon_options *options, struct settings *settings,
+               struct wrong *wrong) {
+    struct security_paths paths = { .bundle = options->keys };
+    const struct transport_peer *self;
+    struct security *security;
+    int rc;
+
+    if (!options->keys && !options->listen && !options->host_server)
+        return 0;
+    wrong->line = 0;
+    rc = set(settings->keys, sizeof(settings->keys), options->keys, "keys", wrong);
+    if (rc == 0)
+        rc = set(settings->listen, sizeof(settings->listen), options->listen, "listen", wrong);
+    if (rc == 0)
+        rc = set(settings->host_server, sizeof(settings->host_server), options->host_server,
+                 "host-server", wrong);
+    if (rc == 0 && options->keys)
+        rc = security_new(&paths, &security, wrong);
+    if (rc < 0)
+        return rc;
+    if (options->keys) {
+        self = security_self(security);
+        (void) snprintf(settings->cluster, sizeof(settings->cluster), "%s", self->cluster);
+        (void) snprintf(settings->host, sizeof(settings->host), "%s", self->name);
+        (void) security_unref(security);
+    }
+    return settings_check(settings, wrong);
 }
 
 static uint64_t number_of(const struct hosts *hosts) {
