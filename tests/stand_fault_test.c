@@ -590,6 +590,50 @@ TEST(what_was_in_hand_here_is_marked_there) {
     cable_close(&cable);
 }
 
+/* The mirror of an origin on a third host, for a receiver that moved here: what its old host knows
+ * is all that may have been seen; unless it was placed anew since. */
+static void enter_journal(uint64_t placed, unsigned attempt) {
+    const struct stand_out_plan plan = {.to = R, .id = 99, .capacity = 65536, .consumed = 2,
+                                        .unsure = 100};
+    struct place place = {.id = R, .state = PLACE_HERE, .host = 1, .epoch = placed};
+    struct stand_journal journal = {.from = S, .id = 99, .consumed = 2, .handed = 3, .epoch = 5,
+                                    .count = 1};
+    struct record record = {.seq = 3, .size = 8, .from = S};
+    struct tram_error error;
+    struct stand *receiver;
+    struct alone alone;
+    struct tram_msg msg;
+    uint64_t accepted;
+
+    begin(&alone.cable);
+    journal.hands[0] = (struct stand_hand){.number = 3, .attempts = 2};
+    CHECK_OK(stand_new(&alone.cable.buses[1], R, 0, &receiver));
+    CHECK_OK(stand_take(receiver, &error));
+    CHECK_OK(stand_import(receiver, &journal));
+    CHECK_OK(place_write(&alone.cable.buses[1], &place));
+    (void) stand_free(receiver);
+    alone.r = open_on(&alone.cable, 1, R);
+    CHECK_OK(stand_new(&alone.cable.buses[1], S, 0, &alone.stand));
+    CHECK_OK(stand_take(alone.stand, &error));
+    CHECK_OK(stand_out_open(alone.stand, &plan, &alone.out, NULL));
+    CHECK_OK(feed(&alone, &record, &accepted));
+    record.seq = 4;
+    CHECK_OK(feed(&alone, &record, &accepted));
+    CHECK_OK(tram_recv(alone.r, &msg, 0));
+    CHECK(msg.seq == 3 && msg.attempt == 3);
+    CHECK_OK(tram_recv(alone.r, &msg, 0));
+    CHECK(msg.seq == 4 && msg.attempt == attempt);
+    end_alone(&alone);
+}
+
+TEST(a_journal_is_exact) {
+    enter_journal(5, 1);
+}
+
+TEST(a_journal_of_before_is_not) {
+    enter_journal(6, 2);
+}
+
 /* What R sent when it ran here lies nowhere else: it is no mirror to be removed by force. */
 TEST(an_origin_is_not_removed_by_force) {
     struct alone alone;

@@ -457,7 +457,8 @@ static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
                  const Tram__Hosts__Channel *channel) {
     struct stand_journal journal = { .from = channel->from, .mirror = channel->mirror,
                                      .id = channel->stream, .consumed = channel->consumed,
-                                     .handed = channel->handed, .unsure = channel->unsure };
+                                     .handed = channel->handed, .unsure = channel->unsure,
+                                     .epoch = given->epoch };
     struct tram_error error = { 0 };
     struct stand *stand;
     int rc = channel->n_hands > LAYOUT_WINDOW ? -EINVAL : 0;

@@ -44,18 +44,20 @@ struct past {
 
     /* Of a move, for the mirror of the stream `id`; 0: none. Window words as in struct head. */
     uint64_t id, consumed, handed, unsure;
+    uint64_t epoch; /* of the receiver's placement, for which it is exact; 0: for none */
 
     /* Streams that were removed, the latest first; id 0: none. */
     struct past_stream {
         uint64_t id, consumed;
     } streams[PAST_STREAMS];
-    uint64_t zero3[LAYOUT_WINDOW - 8 - 2 * PAST_STREAMS];
+    uint64_t zero3[LAYOUT_WINDOW - 9 - 2 * PAST_STREAMS];
 
     uint64_t window[LAYOUT_WINDOW];
 };
 
 static_assert(offsetof(struct past, id) == 32, "layout");
-static_assert(offsetof(struct past, streams) == 64, "layout");
+static_assert(offsetof(struct past, epoch) == 64, "layout");
+static_assert(offsetof(struct past, streams) == 72, "layout");
 static_assert(offsetof(struct past, window) == 4096, "layout");
 static_assert(sizeof(struct past) == 8192, "layout");
 

@@ -256,6 +256,8 @@ struct stand_journal {
     bool mirror;       /* of an origin on another host than that which exports */
     uint64_t id;       /* as above */
     uint64_t consumed, handed, unsure;
+    uint64_t epoch;    /* of the placement that it is entered for: as long as `place` says that, it
+                          is exact; another, or 0: what may have left otherwise is marked as well */
     uint32_t count;    /* of what follows */
     struct stand_hand {
         uint64_t number;  /* above consumed, rising */

@@ -210,12 +210,11 @@ static int import_here(struct stand_in *in, const struct stand_journal *journal)
     for (uint32_t i = 0; i < LAYOUT_WINDOW; i++)
         store_relaxed(&head->window[i], window[i]);
     store_relaxed(&head->handed, WORD_POSITION(in->in->rx.committed) | in->in->rx.recovery);
-    /* What left this host stays so, also if nobody saw it there: a mirror may stand elsewhere. */
-    if (journal->unsure > in->handed) {
-        journal_order();
-        store_relaxed(&head->unsure, journal->unsure);
-        in->handed = journal->unsure;
-    }
+    /* The window says which: what was only on its way was seen by nobody, and the mirror that it
+     * lies in is removed before it could be. */
+    journal_order();
+    store_relaxed(&head->unsure, journal->unsure);
+    in->handed = journal->unsure;
     return 0;
 }
 
@@ -245,6 +244,7 @@ int stand_import(struct stand *stand, const struct stand_journal *journal) {
     past.consumed = journal->consumed;
     past.handed = journal->handed;
     past.unsure = journal->unsure;
+    past.epoch = journal->epoch;
     make_window(journal, 0, past.window);
     return past_write(&node->bus, node->dir, &past);
 }

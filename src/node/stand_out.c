@@ -34,13 +34,19 @@ static int look_at_other(tram_node *node, int dir, tram_id to, struct stand_othe
 }
 
 /* What a move brought: who had the receiver last knows what it was handed, which is less than what
- * left the sender's host. */
-static void plan_from_journal(struct stream_plan *plan, const struct past *past) {
+ * left the sender's host. That is true for the placement that it came with; since the receiver was
+ * placed anew, others had it who said nothing here. */
+static void plan_from_journal(int dir, struct stream_plan *plan, const struct past *past) {
+    struct place place;
+
     if (past->id != plan->id || past->id == 0)
         return;
     if (plan->base_seq < past->consumed)
         plan->base_seq = past->consumed;
-    plan->unsure = past->unsure;
+    if (plan->unsure < past->unsure ||
+        (past->epoch != 0 && place_read(dir, plan->to, &place) == 0 &&
+         place.state == PLACE_HERE && place.epoch == past->epoch))
+        plan->unsure = past->unsure;
     plan->window = past->window;
 }
 
@@ -65,7 +71,7 @@ static int make_mirror(struct stand *stand, int dir, struct out *out,
         plan.capacity *= 2;
     if (past_find(past, wish->id, &consumed) == 0 && consumed > plan.base_seq)
         plan.base_seq = consumed;
-    plan_from_journal(&plan, past);
+    plan_from_journal(dir, &plan, past);
     rc = mirror_mark_write(&node->bus, out->mark, node->id, wish->to, wish->id);
     if (rc == 0)
         rc = out_make_channel(dir, out, &plan, &head);
@@ -157,7 +163,7 @@ static int adopt(struct stand *stand, int dir, struct stand_out *mine, struct pe
         return rc == -ETIMEDOUT || rc == -ENOENT ? -EAGAIN : rc;
     rc = past_read(dir, node->id, peer->id, &past);
     if (rc == 0 && past.id == out->id) {
-        past.id = past.consumed = past.handed = past.unsure = 0;
+        past.id = past.consumed = past.handed = past.unsure = past.epoch = 0;
         memset(past.window, 0, sizeof(past.window));
         rc = past_write(&node->bus, dir, &past);
     }
