@@ -186,8 +186,13 @@ class Storm:
         node = self.dice.choice(list(RECEIVERS))
         self.kill(node)
         self.places[node] = self.dice.choice("abc")
+        chans = [at for at, pair in enumerate(self.state.pairs) if pair[1] == node]
+        for at in chans:  # what had left for the old host is not provably new: it may be marked
+            self.state.put(at, "unsure", 1 << 62)
         self.start(node)
         self.traffic(time.monotonic_ns())
+        for at in chans:
+            self.state.put(at, "unsure", self.state.get(at, "tried"))
 
     def black_hole(self):
         one, other = self.dice.sample(self.hosts.hosts, 2)

@@ -30,6 +30,7 @@
 #define BACK_FRESH INT64_C(50000000)   /* the longest while it was heard a moment ago: */
 #define FRESH INT64_C(6000000000)
 #define RACE_MIN INT64_C(25000000)     /* between two that are under way; */
+#define RACE_OPEN INT64_C(250000000)   /* … if one is there that only has to greet */
 #define RACES_MAX 32                   /* at most so many */
 #define DIAL_TIME INT64_C(3000000000) /* for connecting and the handshake */
 #define READS_MAX 16                  /* of a turn */
@@ -550,6 +551,9 @@ static int64_t peer_time(struct peer *peer, int64_t now) {
         wire_doom(peer->wire, link_wrong(peer->link));
     if (peer->wire && link_has(peer->link))
         task_add(&peer->host->hosts->tasks, &peer->wire->task);
+    if (peer->dialling && peer->dialling->greeting &&
+        peer->retry < peer->dialling->since + RACE_OPEN)
+        peer->retry = peer->dialling->since + RACE_OPEN; /* no segment was lost: it is slow */
     if (link_wants(peer->link, (uint64_t) now) && now >= peer->retry)
         dial(peer, now);
     next = hosts_due(link_next(peer->link));

@@ -417,6 +417,9 @@ static int each_mirror(void *context, tram_id from, tram_id to, uint64_t id) {
     uint64_t epoch;
 
     (void) id;
+    /* What a node that was given up had consumed is told to its next host, and then forgotten. */
+    if (placing_of(host->hosts, to, &epoch) != host->hosts->self.host)
+        return 0;
     if (placing_of(host->hosts, from, &epoch) != host->number ||
         standin_get(host->hosts, from, &standin) < 0)
         return 0;
