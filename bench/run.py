@@ -124,6 +124,22 @@ def other_jobs():
                    quick=500000)
 
 
+def hosts_jobs():
+    """Between two hosts: two daemons over loopback TCP, raw TCP and ZeroMQ tcp beside them."""
+    for text, size in SIZES_STREAM:
+        quick = 300000 if size < 10000 else 5000
+        yield Job(f"tcp stream {text}", "peer-tcp", "stream", "--size", text, quick=quick)
+        yield Job(f"hosts stream {text}", "peer-hosts", "stream", "--size", text, quick=quick)
+        yield Job(f"zmq tcp stream {text}", "peer-zmq", "stream", "--tcp", "--size", text,
+                  quick=quick)
+    yield Job("hosts channels 1000", "peer-hosts", "stream", "--channels", "1000", "--size", "1k",
+              quick=300000)
+    for peer, more in (("tcp", ()), ("hosts", ()), ("zmq", ("--tcp",))):
+        name = "zmq tcp" if more else peer
+        yield Job(f"{name} rtt sleep 32", f"peer-{peer}", "rtt", "--sleep", *more, quick=2000)
+        yield Job(f"{name} rtt spin 32", f"peer-{peer}", "rtt", *more, quick=2000)
+
+
 # --- Running --------------------------------------------------------------------------------------
 
 def go_first():
@@ -339,6 +355,21 @@ def rate_targets():
                  "zmq rtt spin 32", "p50_ns", 0.02, True)
 
 
+def hosts_targets():
+    for text, size in SIZES_STREAM[:3]:
+        name = f"{size} B" if size < 1024 else f"{size // 1024} KiB"
+        yield Target(f"between hosts, {name} / ZeroMQ tcp", f"hosts stream {text}",
+                     f"zmq tcp stream {text}", "msgs_per_s", 1.5, False)
+    yield Target("between hosts, 64 KiB / raw TCP", "hosts stream 64k", "tcp stream 64k",
+                 "msgs_per_s", 0.8, False)
+    yield Target("between hosts, 64 KiB / ZeroMQ tcp", "hosts stream 64k", "zmq tcp stream 64k",
+                 "msgs_per_s", 1, False)
+    yield Target("between hosts, 1,000 channels / one, 1 KiB", "hosts channels 1000",
+                 "hosts stream 1k", "msgs_per_s", 0.7, False)
+    yield Target("round trip between hosts, asleep, p50 / raw TCP", "hosts rtt sleep 32",
+                 "tcp rtt sleep 32", "p50_ns", 2.6, True)
+
+
 # --- Printing -------------------------------------------------------------------------------------
 
 def table(head, rows):
@@ -418,6 +449,19 @@ def print_figures(jobs):
     rows = [[name, times(jobs[name]), rate(jobs[name])] for name in others if name in jobs]
     print(table(["tram", "p50 / p99 µs", "M msg/s"], rows) + "\n")
     print_services(jobs)
+    print_hosts(jobs)
+
+
+def print_hosts(jobs):
+    rows = [[title] + [rate(jobs.get(f"{name} stream {text}")) for text, _ in SIZES_STREAM] +
+            [times(jobs.get(f"{name} rtt {mode} 32")) for mode in ("sleep", "spin")]
+            for title, name in (("raw TCP, packed by hand", "tcp"),
+                                ("**tram, mirrored by two daemons**", "hosts"),
+                                ("ZeroMQ tcp", "zmq tcp"))]
+    many = jobs.get("hosts channels 1000")
+    rows.append(["**tram, 1,000 channels**", "", "", rate(many), "", "", ""])
+    print(table(["between hosts, M msg/s; round trip in µs", "32 B", "256 B", "1 KiB",
+                 "64 KiB (GB/s)", "both sleep", "spinning"], rows) + "\n")
 
 
 def print_services(jobs):
@@ -472,7 +516,7 @@ def main():
     args = arguments()
     build = os.path.join(ROOT, os.environ.get("TRAM_BUILD", "build"))
     bin_dir = os.path.join(build, "bin")
-    jobs = [job for part in (rtt_jobs(), stream_jobs(), other_jobs()) for job in part
+    jobs = [job for part in (rtt_jobs(), stream_jobs(), other_jobs(), hosts_jobs()) for job in part
             if re.search(args.only, job.name)]
     if args.list:
         print("\n".join(job.name for job in jobs))
@@ -488,7 +532,7 @@ def main():
     raw = {job.name: list(job.results.values()) for job in jobs}
     class_ns, dropped, mixed = keep_one_class(jobs)
     by_name = {job.name: job for job in jobs}
-    rows = [target.judge(by_name) for part in (latency_targets(), rate_targets())
+    rows = [target.judge(by_name) for part in (latency_targets(), rate_targets(), hosts_targets())
             for target in part]
     if args.only:
         rows = [row for row in rows if row["value"] is not None]

@@ -15,15 +15,19 @@ struct job_call {
 
 static void job_help(const struct job_ops *ops, FILE *out) {
     fprintf(out,
-            "usage: peer-%s rtt|stream%s [--size S] [--count N] [--sleep] [--each]%s [--json]\n\n"
+            "usage: peer-%s rtt|stream%s [--size S] [--count N] [--sleep] [--each]%s%s%s\n"
+            "       [--json]\n\n"
             "  --size S   bytes of a message (k, M behind the number; default 32)\n"
             "  --count N  messages or round trips\n"
             "  --sleep    round trips: both sides block; else both spin\n"
             "  --each     streams: a system call per message, where packing is possible\n"
-            "%s"
+            "%s%s%s"
             "  --json     nothing but the JSON object on the last line\n\n%s\n",
             ops->name, ops->requests ? "|rpc" : "", ops->requests ? " [--batch N]" : "",
-            ops->requests ? "  --batch N  rpc: so many requests under way (1)\n" : "", ops->modes);
+            ops->number ? " [--channels N]" : "", ops->tcp ? " [--tcp]" : "",
+            ops->requests ? "  --batch N  rpc: so many requests under way (1)\n" : "",
+            ops->number ? "  --channels N  streams: messages take turns among so many (1)\n" : "",
+            ops->tcp ? "  --tcp      over loopback TCP\n" : "", ops->modes);
 }
 
 static bool job_options(struct job_call *call, int argc, char **argv) {
@@ -31,6 +35,8 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
         { "size", required_argument, NULL, 's' },
         { "count", required_argument, NULL, 'n' },
         { "batch", required_argument, NULL, 'b' },
+        { "channels", required_argument, NULL, 'c' },
+        { "tcp", no_argument, NULL, 't' },
         { "sleep", no_argument, NULL, 'w' },
         { "each", no_argument, NULL, 'e' },
         { "json", no_argument, NULL, 'j' },
@@ -48,7 +54,7 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
         }
         if (opt == '?')
             return false;
-        if (strchr("snb", opt) && (!bench_parse_size(optarg, &n) || n < 1))
+        if (strchr("snbc", opt) && (!bench_parse_size(optarg, &n) || n < 1))
             return false;
         if (opt == 's')
             call->o.size = n < BENCH_SIZE_MIN ? BENCH_SIZE_MIN : n;
@@ -58,6 +64,11 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
             return false;
         if (opt == 'b')
             call->o.under_way = (unsigned) n;
+        if (opt == 'c' && n > JOB_CHANNELS_MAX)
+            return false;
+        if (opt == 'c')
+            call->o.channels = (unsigned) n;
+        call->o.tcp |= opt == 't';
         call->o.sleep |= opt == 'w';
         call->o.each |= opt == 'e';
         call->o.quiet |= opt == 'j';
@@ -67,6 +78,10 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
     call->o.stream = strcmp(argv[optind], "stream") == 0;
     call->o.requests = call->ops->requests && strcmp(argv[optind], "rpc") == 0;
     if (call->o.under_way > 1 && !call->o.requests)
+        return false;
+    if (call->o.channels > 1 && !(call->ops->number && call->o.stream))
+        return false;
+    if (call->o.tcp && !call->ops->tcp)
         return false;
     return call->o.stream || call->o.requests || strcmp(argv[optind], "rtt") == 0;
 }

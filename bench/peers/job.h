@@ -16,6 +16,7 @@
 #include "cli/bench_util.h"
 
 #define JOB_UNDER_WAY_MAX 512u
+#define JOB_CHANNELS_MAX 10000u
 
 struct job_opts {
     bool stream; /* else round trips */
@@ -25,7 +26,9 @@ struct job_opts {
     uint64_t count, warm;
     bool sleep; /* round trips: block, don't spin; streams: the peer's best way anyhow */
     bool each;  /* streams: one message per write, where that makes a difference */
+    bool tcp;   /* over loopback TCP, of a peer that has several transports */
     bool quiet;
+    unsigned channels; /* streams: messages take turns among so many */
     int cpu[2];
     const char *dir; /* a private directory, for sockets that need a name */
 };
@@ -45,6 +48,7 @@ struct job_ops {
     const char *modes; /* for --help: what its settings are */
     bool packs;        /* several messages per system call: --each makes a difference */
     bool requests;     /* it has requests and answers */
+    bool tcp;          /* it has --tcp */
     /* Once, before the two processes are started, and after they ended. May be NULL. */
     int (*setup)(const struct job_opts *o);
     void (*teardown)(void);
@@ -55,6 +59,8 @@ struct job_ops {
     int (*flush)(void *end);
     /* Waits for the next message, which is valid until the next call. */
     int (*recv)(void *end, const void **ret_data, size_t *ret_size);
+    /* Which message it was, if they take turns among channels; NULL: one behind the other. */
+    uint64_t (*number)(void *end);
     void (*close)(void *end);
 };
 
@@ -170,7 +176,12 @@ JOB_INLINE int job_receive(struct job *j, const struct job_ops *ops, void *end,
 
         if (ret < 0)
             return ret;
-        ok &= size == j->o.size && bench_pattern_check(in, data, size, seq++);
+        if (j->o.channels > 1)
+            ok &= bench_pattern_check_any(in, data, size, ops->number(end));
+        else
+            ok &= bench_pattern_check(in, data, size, seq);
+        ok &= size == j->o.size;
+        seq++;
         bench_slices_count(&slices, seq);
     }
     j->rate = bench_slices_rate(&slices);

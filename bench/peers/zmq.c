@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Peer: ZeroMQ over ipc. PAIR sockets for round trips, PUSH and PULL for streams, REQ and REP for
- * requests, DEALER and ROUTER for several of them under way; each process and its I/O thread are
- * pinned to the same core. Spinning yields between looks, since nothing comes unless the I/O thread
- * runs: that is faster than not to, or than other cores.
+ * Peer: ZeroMQ over ipc, or TCP. PAIR sockets for round trips, PUSH and PULL for streams, REQ and
+ * REP for requests, DEALER and ROUTER for several of them under way; each process and its I/O
+ * thread are pinned to the same core. Spinning yields between looks, since nothing comes unless
+ * the I/O thread runs: that is faster than not to, or than other cores.
  */
 // needs: libzmq
 #include <sched.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "job.h"
@@ -21,6 +24,8 @@ struct zmq_end {
     zmq_msg_t msg, from; /* of ROUTER: who asks */
     bool spin, routes;
 };
+
+static int tcp_port;
 
 static void end_close(void *end) {
     struct zmq_end *e = end;
@@ -36,13 +41,32 @@ static void end_close(void *end) {
     free(e);
 }
 
+/* A port that nobody has. */
+static int end_setup(const struct job_opts *o) {
+    struct sockaddr_in at = { .sin_family = AF_INET };
+    socklen_t size = sizeof(at);
+    int fd = o->tcp ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1, ret = 0;
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (o->tcp && (fd < 0 || bind(fd, (struct sockaddr *) &at, size) < 0 ||
+                   getsockname(fd, (struct sockaddr *) &at, &size) < 0))
+        ret = -errno;
+    tcp_port = ntohs(at.sin_port);
+    if (fd >= 0)
+        (void) close(fd);
+    return ret;
+}
+
 static bool end_connect(struct zmq_end *e, const struct job_opts *o, unsigned who) {
     int water = HIGH_WATER, linger = 0;
     char address[128];
 
     if ((uint64_t) water * o->size > HIGH_WATER_BYTES)
         water = (int) (HIGH_WATER_BYTES / o->size);
-    (void) snprintf(address, sizeof(address), "ipc://%s/zmq", o->dir);
+    if (o->tcp)
+        (void) snprintf(address, sizeof(address), "tcp://127.0.0.1:%d", tcp_port);
+    else
+        (void) snprintf(address, sizeof(address), "ipc://%s/zmq", o->dir);
     return zmq_setsockopt(e->socket, ZMQ_SNDHWM, &water, sizeof(water)) == 0 &&
            zmq_setsockopt(e->socket, ZMQ_RCVHWM, &water, sizeof(water)) == 0 &&
            zmq_setsockopt(e->socket, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
@@ -116,9 +140,11 @@ static int end_recv(void *end, const void **ret_data, size_t *ret_size) {
 
 static const struct job_ops zmq_ops = {
     .name = "zmq",
-    .modes = "ZeroMQ over ipc, PAIR sockets for round trips, PUSH and PULL for streams, REQ and\n"
-             "REP for requests, DEALER and ROUTER for several under way.",
+    .modes = "ZeroMQ over ipc or TCP, PAIR sockets for round trips, PUSH and PULL for streams,\n"
+             "REQ and REP for requests, DEALER and ROUTER for several under way.",
     .requests = true,
+    .tcp = true,
+    .setup = end_setup,
     .open = end_open,
     .send = end_send,
     .flush = end_flush,
