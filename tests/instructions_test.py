@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-LIMITS = {"tram_send": 107, "tram_recv": 122}
+LIMITS = {"tram_send": 102, "tram_recv": 114}
 FEW, MANY = 10, 110  # hundreds of messages: the difference has no start-up in it
 
 

@@ -738,6 +738,7 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
                 ring_tx_unwant(&out->tx);
             out->blocked = false;
             trim_if_light(node, out);
+            out_pace(node, out, deadline);
             return grant(node, out, end);
         }
         if (ring_tx_staged(&out->tx)) { /* what is not published is not consumed */
