@@ -452,7 +452,8 @@ static int reopen(tram_node *node, const struct peer *peer) {
 
 /* Somebody removes the receiver, and we have published. Whether it is removed, or the message
  * accepted, is decided by who comes first to one word: nobody waits for anybody. What is published
- * can't be taken back, so if the machine refuses what we need, it is asked again. */
+ * can't be taken back, so if the machine refuses what we need, it is asked again, not too often:
+ * whoever has it all may need the processor to give it back. */
 static int removed_or_accepted(tram_node *node, struct peer *peer) {
     const uint64_t *armed = &peer->out->tx.head->armed;
 
@@ -464,8 +465,10 @@ static int removed_or_accepted(tram_node *node, struct peer *peer) {
         rc = reopen(node, peer);
         if (rc < 0 && !files_is_machine(rc))
             break; /* its files are gone, or spoilt, by a way that is none of ours */
-        if (rc < 0)
+        if (rc < 0) {
             peer_forget_door(peer); /* a descriptor and a mapping more, for us */
+            sys_pause(SYS_MILLISECOND);
+        }
     }
     if (is_consumed(peer->out)) {
         out_break(peer->out, -ESTALE);
