@@ -267,6 +267,11 @@ struct tram_client_options {
  *   -EHOSTUNREACH, -ENAMETOOLONG   there can be no such address */
 TRAM_API int tram_client_new(tram_worker *worker, const char *address,
                              const struct tram_client_options *options, tram_client **ret_client);
+
+/* End it: nothing of it is called back any more, and what waits here for a server goes with it.
+ * Over a socket one try is made to write what was said last. What the kernel doesn't take then,
+ * because the server does not read, is lost, and nobody is told: who has to know that one-way
+ * messages arrived asks something behind them, and frees the client when that was answered. */
 TRAM_API tram_client *tram_client_free(tram_client *client);
 
 /* Wait until there is a server: 0 or -ETIMEDOUT. Like every blocking call it runs no handler of the
