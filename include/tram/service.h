@@ -27,7 +27,10 @@
  *                    was not executed
  * Through shared memory a request that lies in the ring of a server with an ID of its own is kept
  * when that server dies, and handed to its successor, in order; what the dead one had in hand comes
- * again, marked (attempt in struct tram_view). With TRAM_CLIENT_WAIT the client waits for that.
+ * again, marked (attempt in struct tram_view). With TRAM_CLIENT_WAIT the client waits for that; and
+ * what a server that hands over gives back, because too much waits for its successor, is asked of
+ * that, and doesn't end with -ECONNREFUSED. (Behind what the successor finds in the ring; those
+ * that were given back keep their order.)
  */
 #ifndef TRAM_SERVICE_H
 #define TRAM_SERVICE_H

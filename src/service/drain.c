@@ -6,8 +6,10 @@
  * worker. Over sockets it is refused as not executed.
  *
  * What is in hand holds up its channel in the end, and with it answers that the last requests may
- * wait for. So a question behind which as much has passed as hold.c lets pass is refused, too. What
- * is no question stays: it was accepted, and nobody would hear that it is lost.
+ * wait for. So when as much has passed behind the oldest as hold.c lets pass, all questions of that
+ * node are given back, in their order, and so are those that come then: refused as not executed,
+ * and with what they said, so that a client which waits for servers asks the successor (queue.c).
+ * What is no question stays: it was accepted, and nobody would hear that it is lost.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -65,10 +67,15 @@ void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t
             link = &orphan->next;
             continue;
         }
-        memcpy(&frame, orphan->message->msg.layer, sizeof(frame));
-        if (!hold_is_old(neighbour, orphan->message->msg.seq, orphan->bytes, seq) ||
-            !service_refuses(&frame))
+        if (!neighbour->returning &&
+            !hold_is_old(neighbour, orphan->message->msg.seq, orphan->bytes, seq))
             return;
+        neighbour->returning = true;
+        memcpy(&frame, orphan->message->msg.layer, sizeof(frame));
+        if (!service_refuses(&frame)) {
+            link = &orphan->next;
+            continue;
+        }
         *link = orphan->next;
         service_refuse(service->worker, &orphan->message->msg);
         (void) worker_release(orphan->message);
@@ -184,6 +191,8 @@ int tram_server_drain(tram_server *server, void (*done)(tram_server *server, voi
 void drain_inherit(struct endpoint *endpoint) {
     struct orphan **link = &endpoint->service->orphans;
 
+    for (struct neighbour *n = endpoint->service->neighbours; n; n = n->next)
+        n->returning = false;
     while (*link) {
         struct orphan *orphan = *link;
 

@@ -123,6 +123,7 @@ struct neighbour {                  /* a node that has sessions with endpoints o
     uint64_t request_bytes;
     uint64_t unsent;                /* bytes that wait for space in its ring */
     struct farewell *farewell;      /* to it; NULL: none (control.c) */
+    bool returning;                 /* its questions to who drains are given back (drain.c) */
 };
 
 struct neighbour *neighbour_get(struct service *service, tram_id id);
@@ -295,7 +296,8 @@ void control_leave(tram_session *session);
 /* Tell the other side that it ends. */
 void session_bye(tram_session *session);
 /* A frame without a session: as those, it waits for space. */
-void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code);
+void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code,
+                  const void *data, size_t size);
 void farewells_forget(struct service *service);
 /* Try again what waits, of all sessions. */
 void controls_again(struct service *service);
@@ -337,6 +339,8 @@ struct tram_call {
     bool listed;                    /* SYNC: the server that came back has it, or its answer is
                                        kept here */
     bool before_sync;               /* sent before the server went */
+    bool named;                     /* … the instance that it is for */
+    uint64_t key;                   /* by which the server was chosen */
     uint32_t parts;                 /* handed out since the last CREDIT */
     uint32_t window;
     int status;                     /* CALL_ENDED: what is to be told */
@@ -362,8 +366,10 @@ struct sending {
     uint32_t code;
     const void *data;
     size_t size;
+    uint64_t key;
     bool more;
     bool waits;                     /* for a server to come back */
+    bool named;                     /* its instance was */
 };
 
 struct tram_call *call_new(struct endpoint *endpoint);     /* NULL and errno: calls_max, memory */
