@@ -431,6 +431,29 @@ TEST(who_waits_asks_the_successor_what_was_given_back) {
     end(evil);
 }
 
+/* Accepted is accepted: what is said one-way meanwhile is handed on by the server that drains, once
+ * it is too much to wait in the ring; nor does it stop what the last answers may wait for. */
+TEST(one_way_messages_do_not_stop_a_handover) {
+    tram_node *evil = begin();
+    tram_server *other = serve("svc://other");
+    int sent = 0;
+
+    CHECK_OK(say(evil, FRAME_REQUEST, pair_port(), of(1, 1), 1, "x", 1));
+    TURN_UNTIL(evil, w.kept_count == 1);
+    CHECK_OK(tram_server_drain(w.server, NULL));
+    while (sent < 2000) {
+        if (say(evil, FRAME_ONEWAY, pair_port(), of(1, 0), 0, "x", 1) == 0)
+            sent++;
+        else
+            turns(1);
+    }
+    CHECK_OK(say(evil, FRAME_REQUEST, frame_port("other", 5), of(1, 2), 2, "x", 1));
+    TURN_UNTIL(evil, w.kept_count == 2);
+    TURN_UNTIL(evil, w.messages == 2000);
+    (void) tram_server_free(other);
+    end(evil);
+}
+
 /* ---- plain messages -------------------------------------------------------------------------- */
 
 static void on_plain(tram_worker *worker, const struct tram_msg *msg, void *arg) {

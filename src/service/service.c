@@ -188,6 +188,8 @@ static void after_pump(struct service *service) {
     }
     if (service->late || service->cancelled)
         worker_defer(service->worker, &service->late_defer);
+    if (service->orphans)
+        worker_defer(service->worker, &service->drain_defer);
     if (service->wheel_waits)
         arm(service, worker_now(service->worker));
 }
@@ -264,6 +266,7 @@ struct service *service_get(tram_worker *worker) {
     service->timer_at = WHEEL_NEVER;
     service->late_end = &service->late;
     service->late_defer.fn = call_tell_late;
+    service->drain_defer.fn = drain_hand_on;
     wheel_init(&service->wheel, worker_now(worker));
     service->ending.fn = ending;
     worker_ending_add(worker, &service->ending);

@@ -62,6 +62,7 @@ struct service {
     tram_timer *again;              /* of what failed for a reason that passes */
     bool again_set;
     struct orphan *orphans;         /* drain.c */
+    struct worker_deferred drain_defer;
     uint32_t hot_sockets;           /* link_socket.c */
     struct tram_request *free_requests;
     struct tram_call *free_calls;
@@ -462,6 +463,8 @@ void drain_check(struct endpoint *endpoint);
 /* A server begins: what a predecessor on this worker left for it. */
 void drain_inherit(struct endpoint *endpoint);
 void drain_forget(struct service *service);
+/* What was said one-way, if it can't wait for a successor. */
+void drain_hand_on(struct worker_deferred *deferred);
 /* A message of number `seq` came from there. */
 void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq);
 
