@@ -51,8 +51,14 @@ def bench(words, count):
     return json.loads(lines[0])
 
 
+def has_services():
+    return os.path.exists(os.path.join(os.path.dirname(TRAM), "tramd"))
+
+
 def test_every_verb():
     for words, count in RUNS:
+        if words.startswith(("rpc", "events")) and not has_services():
+            continue
         result = bench(words, count)
         missing = KEYS - result.keys()
         assert not missing, (words, missing)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 LIMITS = {
-    "instructions_prog": {"tram_send": 107, "tram_recv": 122},
+    "instructions_prog": {"tram_send": 102, "tram_recv": 114},
     "stand_speed_prog": {"stand_in_run": 25, "stand_in_commit": 1, "stand_out_filled": 29},
 }
 FEW, MANY = 10, 110  # hundreds of messages: the difference has no start-up in it

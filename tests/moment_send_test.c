@@ -378,6 +378,45 @@ TEST(remover_at_the_first_message) {
     close_all();
 }
 
+static unsigned refusals, pauses;
+
+static int no_descriptor(void);
+
+static int pause_between(void) {
+    pauses++;
+    fault_before("openat", "head-1.1.1.1", 1, no_descriptor);
+    return 0;
+}
+
+static int no_descriptor(void) {
+    if (++refusals == 5)
+        return 0;
+    fault_before("nanosleep", NULL, 1, pause_between);
+    return EMFILE;
+}
+
+/* What a sender needs to take the bit off is refused for a while: it asks again, and not as fast as
+ * it can. */
+TEST(closed_and_no_descriptor_left) {
+    struct head *head;
+
+    open_both();
+    CHECK_OK(send_block(0));
+    receive_all();
+    head = hostile_map(B, "head-1.1.1.1", sizeof *head);
+    __atomic_store_n(&head->armed, (head->armed + ARMED_EPOCH) | ARMED_CLOSED, __ATOMIC_SEQ_CST);
+    fault_before("openat", "head-1.1.1.1", 1, no_descriptor);
+    CHECK_OK(send_block(0));
+    fault_done();
+    CHECK_EQ(refusals, 5);
+    CHECK_EQ(pauses, 4);
+    CHECK_EQ(head->armed & ARMED_CLOSED, 0);
+    receive_all();
+    CHECK_EQ(got, 2);
+    munmap(head, sizeof *head);
+    close_all();
+}
+
 static unsigned removed;
 
 static int remove_head(void) {

@@ -20,12 +20,17 @@ BUILD = os.environ["TRAM_BUILD"]
 RUNS = ((4, 50, 200), (200, 1, 4))
 
 
+def patience(processes):
+    """Not a figure to be proud of (those are in docs/PERFORMANCE.md): the machine may be busy."""
+    return SLOW * (5 + 0.15 * processes)
+
+
 def rules(processes, r):
     """(what, figure, most)"""
     peers = min(processes - 1, r["endpoints"] // processes * 2)  # at most: here and there
-    yield "seconds until all are published", r["published_s"], SLOW * (2 + 0.02 * processes)
-    yield "seconds until all know all names", r["named_s"], SLOW * (2 + 0.02 * processes)
-    yield "seconds until all are answered", r["answered_s"], SLOW * (2 + 0.02 * processes)
+    yield "seconds until all are published", r["published_s"], patience(processes)
+    yield "seconds until all know all names", r["named_s"], patience(processes)
+    yield "seconds until all are answered", r["answered_s"], patience(processes)
     yield "descriptors of a process", r["descriptors"], 30 + 4 * peers
     yield "mappings of a process", r["mappings"], 100 + 8 * peers
     yield ("bytes of all processes", r["pss_bytes_all"],

@@ -108,7 +108,8 @@ TRAM_API void tram_protobuf_next(struct ProtobufCService *stub, const struct tra
 
 /* In a closure: how the call ended. Beside what service.h has for a request:
  *   -EBADMSG     the server answered with bytes that are no such message, or beyond the limits
- *   -EOPNOTSUPP  … with a stream */
+ *   -EOPNOTSUPP  … with a stream: what protoc-c generates has one closure call for one answer, so
+ *                a stub can't have more. Ask such a method by tram_client_ask(), with its number */
 TRAM_API const struct tram_result *tram_protobuf_result(struct ProtobufCService *stub);
 
 /* Cancel the calls that were given this closure_data: their closures are not called any more. */

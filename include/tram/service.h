@@ -31,7 +31,10 @@
  *                    was not executed
  * Through shared memory a request that lies in the ring of a server with an ID of its own is kept
  * when that server dies, and handed to its successor, in order; what the dead one had in hand comes
- * again, marked (attempt in struct tram_view). With TRAM_CLIENT_WAIT the client waits for that.
+ * again, marked (attempt in struct tram_view). With TRAM_CLIENT_WAIT the client waits for that; and
+ * what a server that hands over gives back, because too much waits for its successor, is asked of
+ * that, and doesn't end with -ECONNREFUSED. (Behind what the successor finds in the ring; those
+ * that were given back keep their order.)
  */
 #ifndef TRAM_SERVICE_H
 #define TRAM_SERVICE_H
@@ -280,6 +283,11 @@ struct tram_client_options {
  *   -EHOSTUNREACH, -ENAMETOOLONG   there can be no such address */
 TRAM_API int tram_client_new(tram_worker *worker, const char *address,
                              const struct tram_client_options *options, tram_client **ret_client);
+
+/* End it: nothing of it is called back any more, and what waits here for a server goes with it.
+ * Over a socket one try is made to write what was said last. What the kernel doesn't take then,
+ * because the server does not read, is lost, and nobody is told: who has to know that one-way
+ * messages arrived asks something behind them, and frees the client when that was answered. */
 TRAM_API tram_client *tram_client_free(tram_client *client);
 
 /* Wait until there is a server: 0 or -ETIMEDOUT. Like every blocking call it runs no handler of the

@@ -2,6 +2,8 @@
  *
  * The verbs around services, where the second layer is not built.
  */
+#include <string.h>
+
 #include "cli/bench.h"
 #include "cli/cli.h"
 #include "cli/doctor.h"
@@ -11,11 +13,19 @@ static int absent(void) {
     return CLI_FAILURE;
 }
 
+/* What it would do can be read. */
+static int absent_verb(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        static const struct option options[] = {CLI_COMMON};
+
+        (void) cli_option(argc, argv, "h", options);
+    }
+    return absent();
+}
+
 #define ABSENT(verb)                                                                               \
     int verb_##verb(int argc, char **argv) {                                                       \
-        (void) argc;                                                                               \
-        (void) argv;                                                                               \
-        return absent();                                                                           \
+        return absent_verb(argc, argv);                                                            \
     }
 
 ABSENT(describe)

@@ -24,7 +24,7 @@ int aside_put(tram_node *node, struct in *in, const struct ring_view *view, uint
         .seq = view->seq,
         .size = view->size,
         .from = in->peer->id,
-        .tag = load_relaxed(&view->record->tag),
+        .tag = (uint32_t) (view->who >> 32),
         .flags = view->flags & RECORD_WIDE,
         .check = attempts,
     };

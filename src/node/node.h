@@ -79,6 +79,7 @@ struct out {
     uint64_t chunk;    /* grain of reserving and of the post-mortem */
     uint64_t chunk_ns, chunk_pos; /* when and where the last chunk was begun */
     uint32_t light;    /* chunks in a row that took long */
+    uint64_t paced;    /* the head as it was when we last waited for the receiver to catch up */
     uint64_t idle_pos; /* pos when it was last looked at for giving back */
     uint64_t ring_max;
     uint64_t id;       /* of the channel */
@@ -341,6 +342,8 @@ void out_knocked(tram_node *node, struct peer *peer);
 int out_grow(tram_node *node, struct peer *peer, uint64_t span, uint64_t more);
 void out_break(struct out *out, int why);
 void out_reap_old(tram_node *node, struct peer *peer);
+/* There is room: let the receiver catch up, if it is far behind and moves. */
+void out_pace(const tram_node *node, struct out *out, uint64_t deadline);
 int out_reserve(struct out *out, uint64_t end);
 /* Memory for the whole ring, faulted in and locked as asked. */
 int out_pin(struct out *out, uint32_t map_flags);

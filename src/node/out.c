@@ -465,7 +465,7 @@ static int reopen(tram_node *node, const struct peer *peer) {
 
 /* Somebody removes the receiver, and we have published. Whether it is removed, or the message
  * accepted, is decided by who comes first to one word: nobody waits for anybody. What is published
- * can't be taken back, so if the machine refuses what we need, it is asked again. */
+ * can't be taken back, so if the machine refuses what we need, it is asked again, but not often. */
 static int removed_or_accepted(tram_node *node, struct peer *peer) {
     const uint64_t *armed = &peer->out->tx.head->armed;
 
@@ -477,8 +477,10 @@ static int removed_or_accepted(tram_node *node, struct peer *peer) {
         rc = reopen(node, peer);
         if (rc < 0 && !files_is_machine(rc))
             break; /* its files are gone, or spoilt, by a way that is none of ours */
-        if (rc < 0)
+        if (rc < 0) {
             peer_forget_door(peer); /* a descriptor and a mapping more, for us */
+            sys_pause(SYS_MILLISECOND);
+        }
     }
     if (is_consumed(peer->out)) {
         out_break(peer->out, -ESTALE);
@@ -753,6 +755,7 @@ int out_room(tram_node *node, struct peer *peer, uint64_t size, uint64_t more, u
                 ring_tx_unwant(&out->tx);
             out->blocked = false;
             out_trim_if_light(node, out);
+            out_pace(node, out, deadline);
             return out_grant(node, out, end);
         }
         if (ring_tx_staged(&out->tx)) { /* what is not published is not consumed */

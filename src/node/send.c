@@ -53,6 +53,7 @@ static bool is_wide(const tram_node *node, const struct tram_meta *meta) {
            (meta && memcmp(meta->layer, none, sizeof(none)) != 0);
 }
 
+#define FETCH_MOST 4096u /* longer copies fetch for themselves */
 #define SEND_FLAGS (TRAM_NOWAIT | TRAM_MORE | TRAM_DURABLE)
 
 /* It will be accepted when all that is staged is. */
@@ -173,15 +174,6 @@ static inline __attribute__((always_inline)) int finish_plain(tram_node *node, s
     return node_leave(node, 0);
 }
 
-static __attribute__((noinline)) int send_large(tram_node *node, tram_id to, uint32_t tag,
-                                                const void *data, size_t size, uint32_t flags) {
-    struct out *out = node->last;
-
-    (void) to;
-    memcpy(ring_tx_header(&out->tx, node->id, tag, 0, size), data, size);
-    return finish_plain(node, out, size, flags);
-}
-
 static __attribute__((noinline)) int send_any(tram_node *node, tram_id to, uint32_t tag,
                                               const void *data, size_t size, uint32_t flags) {
     struct tram_meta meta = {.tag = tag};
@@ -194,6 +186,18 @@ static __attribute__((noinline)) int send_any(tram_node *node, tram_id to, uint3
         rc = send_pieces(node, to, &meta, &piece, 1, flags,
                          (flags & TRAM_NOWAIT) ? 0 : UINT64_MAX);
     return node_leave(node, rc);
+}
+
+static __attribute__((noinline)) int send_large(tram_node *node, tram_id to, uint32_t tag,
+                                                const void *data, size_t size, uint32_t flags) {
+    struct out *out = node->last;
+
+    if (unlikely(!ring_tx_fits(&out->tx, size)))
+        return send_any(node, to, tag, data, size, flags);
+    if (size <= FETCH_MOST)
+        ring_tx_fetch(&out->tx, size);
+    memcpy(ring_tx_header(&out->tx, node->id, tag, 0, size), data, size);
+    return finish_plain(node, out, size, flags);
 }
 
 static __attribute__((noinline)) int send_entering(tram_node *node, tram_id to, uint32_t tag,
@@ -211,11 +215,12 @@ int tram_send(tram_node *node, tram_id to, uint32_t tag, const void *data, size_
 
     if (unlikely(!node_enter_quick(node)))
         return send_entering(node, to, tag, data, size, flags);
-    if (unlikely(to != node->last_to || !data || (flags & ~(TRAM_NOWAIT | TRAM_MORE)) ||
-                 !ring_tx_fits(&node->last->tx, size)))
+    if (unlikely(to != node->last_to || !data || (flags & ~(TRAM_NOWAIT | TRAM_MORE))))
         return send_any(node, to, tag, data, size, flags);
     if (unlikely(!is_small(size)))
         return send_large(node, to, tag, data, size, flags);
+    if (unlikely(!ring_tx_fits(&node->last->tx, size)))
+        return send_any(node, to, tag, data, size, flags);
     out = node->last;
     copy_small(ring_tx_header(&out->tx, node->id, tag, 0, size), data, size);
     return finish_plain(node, out, size, flags);

@@ -177,6 +177,12 @@ static int succeed(struct stand_in *in) {
     return rc;
 }
 
+static enum ring_rx_result peek(const struct ring_rx *rx, struct ring_view *ret_view) {
+    enum ring_rx_result result = ring_rx_peek(rx, ret_view);
+
+    return result == RX_MESSAGE && ring_rx_is_link(rx, ret_view) ? RX_LINK : result;
+}
+
 /* Is there a record at `at`? It is no link then. 1, 0 or a negative errno. */
 static int ready(struct stand_in *in, struct ring_view *ret_view) {
     for (;;) {
@@ -189,7 +195,7 @@ static int ready(struct stand_in *in, struct ring_view *ret_view) {
             return nonsense(in, "the sender's tail makes no sense");
         if (!ring_rx_ready(at))
             return 0;
-        switch (ring_rx_peek(at, ret_view)) {
+        switch (peek(at, ret_view)) {
         case RX_MESSAGE:
             if (ret_view->flags != at->usual && !ring_rx_unusual(at, ret_view))
                 return nonsense(in, "a record in the ring makes no sense");
@@ -339,7 +345,7 @@ static uint64_t take_checked(struct ring_rx *at, uint64_t most) {
     uint64_t begin = at->pos;
     struct ring_view view;
 
-    while (ring_rx_ready(at) && ring_rx_peek(at, &view) == RX_MESSAGE &&
+    while (ring_rx_ready(at) && peek(at, &view) == RX_MESSAGE &&
            view.end - begin <= most && ring_rx_unusual(at, &view))
         pass(at, &view);
     return at->pos - begin;
@@ -527,7 +533,7 @@ int stand_in_commit(struct stand_in *in, uint64_t number) {
         }
         inner->done_seq = number;
         ring_rx_commit(&inner->rx, inner->rx.pos, number);
-        if (ring_rx_ready(&inner->rx) && ring_rx_peek(&inner->rx, &view) == RX_LINK)
+        if (ring_rx_ready(&inner->rx) && peek(&inner->rx, &view) == RX_LINK)
             rc = pass_link(in, view.end); /* if it can't be mapped: with the next one */
         break;
     }

@@ -62,16 +62,18 @@ struct ring_rx {
     uint64_t rung;      /* the want word for which the bell was rung */
 };
 
-/* A record whose place and extent were checked, from one read. What means nothing to us (tag, time,
+/* A record whose place and extent were checked, from one read. What means nothing to us (time,
  * layer) is read at most once by whoever hands it on. */
 struct ring_view {
     const struct record *record;
     uint64_t end;  /* position behind it */
     uint64_t seq;
+    uint64_t who;  /* the source, and in the upper half the tag */
     uint32_t size; /* of the body */
     uint32_t flags;
 };
 
+#define RX_AHEAD   4096u /* bytes, see ring_rx_fetch() */
 #define RX_ON_DISK UINT32_MAX /* as `usual`: every record has to be checked */
 
 /* A record that is not of the usual kind: is it a message? What its flags say is true, then. */
@@ -84,12 +86,14 @@ static inline bool ring_rx_ready(const struct ring_rx *rx) {
     return rx->pos != rx->tail;
 }
 
-/* Look at the record at pos. RX_LINK: it may be one. */
+/* Look at the place, extent and number of the record at pos. */
 static inline enum ring_rx_result ring_rx_peek(const struct ring_rx *rx,
                                                struct ring_view *ret_view) {
+    typedef uint64_t __attribute__((may_alias)) word;
     const struct record *record =
         (const struct record *) (const void *) (rx->data + (rx->pos & rx->mask));
     uint64_t left = rx->tail - rx->pos;
+    uint64_t who;
     uint32_t size;
     uint64_t span;
 
@@ -97,15 +101,21 @@ static inline enum ring_rx_result ring_rx_peek(const struct ring_rx *rx,
         return left == 0 ? RX_EMPTY : RX_BAD;
     size = load_relaxed(&record->size);
     span = record_span(size);
-    if (span > left || load_relaxed(&record->seq) != rx->seq + 1 ||
-        load_relaxed(&record->from) != rx->from)
+    who = load_relaxed((const word *) (const void *) &record->from);
+    if (span > left || load_relaxed(&record->seq) != rx->seq + 1 || (uint32_t) who != rx->from)
         return RX_BAD;
     ret_view->record = record;
     ret_view->end = rx->pos + span;
     ret_view->seq = rx->seq + 1;
+    ret_view->who = who;
     ret_view->size = size;
     ret_view->flags = load_relaxed(&record->flags);
-    return ret_view->flags == RECORD_LINK && size == 0 && span == left ? RX_LINK : RX_MESSAGE;
+    return RX_MESSAGE;
+}
+
+/* It was found to be in place: may it be a link? */
+static inline bool ring_rx_is_link(const struct ring_rx *rx, const struct ring_view *view) {
+    return view->flags == RECORD_LINK && view->size == 0 && view->end == rx->tail;
 }
 
 /* Read the record at pos and go behind it. RX_LINK: pos is behind the link, which is this stream's
@@ -113,10 +123,12 @@ static inline enum ring_rx_result ring_rx_peek(const struct ring_rx *rx,
 static inline enum ring_rx_result ring_rx_next(struct ring_rx *rx, struct ring_view *ret_view) {
     enum ring_rx_result result = ring_rx_peek(rx, ret_view);
 
-    if (result == RX_LINK)
-        rx->pos = ret_view->end;
     if (result != RX_MESSAGE)
         return result;
+    if (ring_rx_is_link(rx, ret_view)) {
+        rx->pos = ret_view->end;
+        return RX_LINK;
+    }
     if (__builtin_expect(ret_view->flags != rx->usual, 0) && !ring_rx_unusual(rx, ret_view))
         return RX_BAD;
     rx->pos = ret_view->end;
@@ -139,6 +151,20 @@ static inline enum ring_rx_result ring_rx_next_plain(struct ring_rx *rx,
     rx->seq += 1;
     *ret_view = view;
     return RX_MESSAGE;
+}
+
+/* A record of `span` bytes that ends at `end` was read: have as many bytes fetched that lie a page
+ * further on. Processors fetch ahead by themselves within a page, and see no more than a few small
+ * records at once. Only below the tail: beyond it the producer writes, and would lose its lines.
+ * One of a line comes by itself, a large one while it is read. */
+static inline void ring_rx_fetch(const struct ring_rx *rx, uint64_t end, uint64_t span) {
+    uint64_t from = end - span + RX_AHEAD;
+    const uint8_t *at = rx->data + (from & rx->mask);
+
+    if (span - 65 >= RX_AHEAD - 65 || span + from > rx->tail)
+        return;
+    for (uint64_t i = 0; i < span; i += 64)
+        prefetch_read(at + i);
 }
 
 /* Journal that everything before pos may have been seen by the application. */

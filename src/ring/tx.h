@@ -43,6 +43,7 @@
 #include "ring/atomic.h"
 #include "ring/layout.h"
 
+#define TX_AHEAD  1024u /* bytes, see ring_tx_fetch() */
 #define LINK_SPAN (sizeof(struct record))
 #define WORD_POSITION(word) ((word) & ~UINT64_C(7))
 #define WORD_SLOT(word) ((word) & 1u)
@@ -90,6 +91,18 @@ static inline void *ring_tx_header(const struct ring_tx *tx, uint32_t from, uint
     words[2] = from | (uint64_t) tag << 32;
     words[3] = flags; /* and no check */
     return record + 1;
+}
+
+/* Have as many bytes as a record with this body takes fetched for writing, a KiB further on: the
+ * consumer read these lines last, and stores wait for them, more than a processor can hold back.
+ * Only where `room` says that they are ours: else it would take lines that are still to be read. */
+static inline void ring_tx_fetch(const struct ring_tx *tx, uint64_t size) {
+    const uint8_t *at = tx->data + ((tx->pos + TX_AHEAD) & tx->mask);
+
+    if (tx->room - tx->pos < TX_AHEAD + sizeof(struct record) + size)
+        return;
+    for (uint64_t i = 0; i < sizeof(struct record) + size; i += 64)
+        prefetch_write(at + i);
 }
 
 /* On a disk, once the body is written: its checksum. */

@@ -19,6 +19,8 @@ void call_prepare(struct tram_call *call, const struct sending *sending, tram_re
     call->window = sending->frame.flags & FRAME_WINDOW ? sending->extra.window : DEFAULT_WINDOW;
     call->traced = sending->frame.flags & FRAME_TRACE;
     call->waits = sending->waits;
+    call->named = sending->named;
+    call->key = sending->key;
     if (call->traced)
         memcpy(call->trace, sending->extra.trace, sizeof(call->trace));
 }

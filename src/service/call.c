@@ -263,7 +263,8 @@ static void answer_blocking(struct tram_call *call, struct inbound *in) {
     case FRAME_ERROR:
         status = in->frame.flags & FRAME_FAILED ? failed_status(in) : -EREMOTEIO;
         reply->code = (int32_t) in->code;
-        reply->text = copy_text(in);
+        if (status == -EREMOTEIO)
+            reply->text = copy_text(in);
         break;
     case FRAME_PART: /* there is no one to give them to */
         session_control(call->session,
@@ -302,6 +303,9 @@ void call_answered(struct endpoint *endpoint, tram_session *session, struct inbo
 
     if (!call || call->session != session)
         return; /* it was over here already */
+    if (in->frame.kind == FRAME_ERROR && call->waits && (int32_t) in->code == -ECONNREFUSED &&
+        in->frame.flags & FRAME_FAILED && queue_take_back(client_of(endpoint), call, in))
+        return;
     if (call->reply) {
         answer_blocking(call, in);
         return;
@@ -318,7 +322,8 @@ void call_answered(struct endpoint *endpoint, tram_session *session, struct inbo
     if (in->frame.kind == FRAME_ERROR) {
         result.status = in->frame.flags & FRAME_FAILED ? failed_status(in) : -EREMOTEIO;
         result.code = (int32_t) in->code;
-        text = copy_text(in);
+        if (result.status == -EREMOTEIO)
+            text = copy_text(in);
         result.text = text ? text : "";
         result.view.data = NULL;
         result.view.size = 0;

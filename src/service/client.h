@@ -37,6 +37,7 @@ struct queued {
     tram_client *client;
     tram_call *call;          /* NULL: one-way */
     bool waits;               /* also when nobody serves the name */
+    bool returned;            /* by a server that hands over */
     char *instance;           /* NULL: any */
     uint64_t key;
     struct frame frame;
@@ -95,6 +96,7 @@ void client_welcomed(tram_session *session, const struct inbound *in);
 void client_left(tram_session *session, int why); /* BYE; why requests failed that it ends */
 void client_up(tram_session *session);
 void client_down(tram_session *session);
+void client_turned_away(tram_session *session);          /* a request was given back */
 void client_session_gone(tram_session *session);
 
 /* Why there is no server, as text. */
@@ -120,6 +122,9 @@ bool client_unreachable(tram_session *session, int rc);
 int queue_put(tram_client *client, const struct sending *sending, const struct tram_how *how,
               tram_call *call);
 void client_unqueue(struct queued *queued);
+/* A request that was refused as not executed, in *in: it is asked again, of who serves next. False:
+ * it isn't given back there, or there is no memory. */
+bool queue_take_back(tram_client *client, tram_call *call, const struct inbound *in);
 /* Is something in it that goes over this session? */
 bool queue_has(tram_client *client, const tram_session *session);
 /* Send what can go; who can never is ended. */

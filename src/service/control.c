@@ -192,6 +192,11 @@ static void farewell_flush(struct farewell *farewell) {
 
         if (rc == -EAGAIN || service_retries(service, rc))
             return;
+        if (rc == -EMSGSIZE && control->size > 0) { /* the word goes without it */
+            neighbour->unsent -= control->size;
+            control->size = 0;
+            continue;
+        }
         farewell->control = control->next;
         farewell->count--;
         neighbour->unsent -= sizeof(*control) + control->size;
@@ -280,7 +285,13 @@ void control_leave(tram_session *session) {
     farewell_flush(farewell);
 }
 
-void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code) {
+void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code,
+                  const void *data, size_t size) {
+    union {
+        const void *from;
+        void *base;
+    } payload = {data};
+    struct iovec piece = {payload.base, size};
     const struct neighbour *neighbour = service->neighbours;
     struct tram_meta meta = {.tag = code};
     struct farewell *farewell;
@@ -291,17 +302,25 @@ void farewell_say(struct service *service, tram_id to, const struct frame *frame
         neighbour = neighbour->next;
     memcpy(meta.layer, frame, sizeof(*frame));
     if (!neighbour || !neighbour->farewell)
-        rc = tram_sendv(tram_worker_node(service->worker), to, &meta, NULL, 0, TRAM_NOWAIT, 0);
+        rc = tram_sendv(tram_worker_node(service->worker), to, &meta, &piece, size > 0, TRAM_NOWAIT,
+                        0);
+    if (rc == -EMSGSIZE && size > 0) {
+        farewell_say(service, to, frame, code, NULL, 0);
+        return;
+    }
     if (rc != -EAGAIN && rc != -EBUSY && !service_retries(service, rc))
         return;
     farewell = farewell_to(service, to);
-    if (!farewell || farewell->count >= FAREWELL_MAX ||
-        !(control = control_new(frame, code, NULL, 0)))
+    if (!farewell || farewell->count >= FAREWELL_MAX)
+        return;
+    if (farewell->neighbour->unsent + size > UNSENT_MAX)
+        size = 0; /* only that it was refused */
+    if (!(control = control_new(frame, code, data, size)))
         return; /* who can't be told finds out by his time-out */
     *farewell->end = control;
     farewell->end = &control->next;
     farewell->count++;
-    farewell->neighbour->unsent += sizeof(*control);
+    farewell->neighbour->unsent += sizeof(*control) + size;
     farewell_flush(farewell);
 }
 

@@ -6,8 +6,11 @@
  * worker. Over sockets it is refused as not executed.
  *
  * What is in hand holds up its channel in the end, and with it answers that the last requests may
- * wait for. So a question behind which as much has passed as hold.c lets pass is refused, too. What
- * is no question stays: it was accepted, and nobody would hear that it is lost.
+ * wait for. So when as much has passed behind the oldest as hold.c lets pass, all questions of that
+ * node are given back, in their order, and so are those that come then: refused as not executed,
+ * and with what they said, so that a client which waits for servers asks the successor (queue.c).
+ * What was said one-way was accepted, and nobody would hear that it is lost: that is handed to the
+ * server that drains, after all. It leaves nothing in hand. All else stays.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -65,14 +68,59 @@ void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t
             link = &orphan->next;
             continue;
         }
-        memcpy(&frame, orphan->message->msg.layer, sizeof(frame));
-        if (!hold_is_old(neighbour, orphan->message->msg.seq, orphan->bytes, seq) ||
-            !service_refuses(&frame))
+        if (!neighbour->returning &&
+            !hold_is_old(neighbour, orphan->message->msg.seq, orphan->bytes, seq))
             return;
+        neighbour->returning = true;
+        memcpy(&frame, orphan->message->msg.layer, sizeof(frame));
+        if (!service_refuses(&frame)) {
+            if (frame.kind == FRAME_ONEWAY)
+                worker_defer(service->worker, &service->drain_defer);
+            link = &orphan->next;
+            continue;
+        }
         *link = orphan->next;
         service_refuse(service->worker, &orphan->message->msg);
         (void) worker_release(orphan->message);
         orphan_free(service, orphan);
+    }
+}
+
+/* The server that drains on this port; NULL: it ended. */
+static struct endpoint *draining_at(struct service *service, uint32_t port) {
+    struct endpoint *endpoint = service->endpoints;
+
+    while (endpoint && (!endpoint->draining || endpoint->dead || endpoint->port.port != port))
+        endpoint = endpoint->next;
+    return endpoint;
+}
+
+/* The first that need not wait for a successor, out of the list. */
+static struct worker_message *take_one_way(struct service *service, struct endpoint **ret_to) {
+    struct worker_message *message;
+    struct orphan **link, *orphan;
+
+    for (link = &service->orphans; (orphan = *link); link = &orphan->next)
+        if (orphan->neighbour->returning &&
+            orphan->message->msg.layer[offsetof(struct frame, kind)] == FRAME_ONEWAY &&
+            (*ret_to = draining_at(service, orphan->port)))
+            break;
+    if (!orphan)
+        return NULL;
+    message = orphan->message;
+    *link = orphan->next;
+    orphan_free(service, orphan);
+    return message;
+}
+
+void drain_hand_on(struct worker_deferred *deferred) {
+    struct service *service = container_of(deferred, struct service, drain_defer);
+    struct worker_message *message;
+    struct endpoint *endpoint;
+
+    while (!service->pumping && (message = take_one_way(service, &endpoint))) {
+        link_shm_message(&endpoint->port, message);
+        (void) worker_release(message);
     }
 }
 
@@ -100,8 +148,11 @@ static void drain_message(struct worker_port *port, struct worker_message *messa
     neighbour_put(service, neighbour);
 }
 
-/* Over a socket there is no successor on the same connection: not executed. */
+/* Over a socket there is no successor on the same connection: not executed. Through shared memory
+ * only what drain_hand_on() hands on comes here. */
 bool drain_keep(tram_session *session, struct inbound *in) {
+    if (session->link->ops->keeps)
+        return false;
     if (in->frame.kind == FRAME_REQUEST)
         session_refuse(session, in->frame.correlation, -ECONNREFUSED);
     in->lost = true;
@@ -184,6 +235,8 @@ int tram_server_drain(tram_server *server, void (*done)(tram_server *server, voi
 void drain_inherit(struct endpoint *endpoint) {
     struct orphan **link = &endpoint->service->orphans;
 
+    for (struct neighbour *n = endpoint->service->neighbours; n; n = n->next)
+        n->returning = false;
     while (*link) {
         struct orphan *orphan = *link;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Messages of a client that wait for a server: because the client said so, or because it is not
- * known yet whether there is one. Bounded by queue_max; they go in their order.
+ * known yet whether there is one. Bounded by queue_max; they go in their order. What a server gave
+ * back that hands over goes first, and was accepted, so that it has room whatever there is.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@ int queue_put(tram_client *client, const struct sending *sending, const struct t
     size_t size = OVERHEAD + sending->size;
     struct queued *queued;
 
-    if (sending->size > client->queue_max || size > client->queue_max - client->queued_bytes) {
+    if (sending->size > client->queue_max || client->queued_bytes > client->queue_max ||
+        size > client->queue_max - client->queued_bytes) {
         if (client->queued_bytes == 0)
             return worker_fail(client->endpoint.worker, -EMSGSIZE, "larger than queue_max");
         client->wants_space = true;
@@ -72,6 +74,72 @@ void client_unqueue(struct queued *queued) {
         queued->call->queued = NULL;
     free(queued->instance);
     free(queued);
+}
+
+/* What was asked is in what was given back, which *session's other side wrote. */
+static struct queued *read_returned(tram_client *client, const struct tram_call *call,
+                                    const struct inbound *in) {
+    const char *body = (const char *) in->data + sizeof(struct returned);
+    uint8_t extra[FRAME_EXTRA_MAX];
+    struct returned head;
+    struct queued *queued;
+    size_t size;
+
+    if (in->size < sizeof(head))
+        return NULL;
+    memcpy(&head, in->data, sizeof(head));
+    size = in->size - sizeof(head);
+    if (!service_refuses(&head.frame) || head.frame.correlation != call_correlation(call) ||
+        head.frame.extra > size || head.frame.extra > sizeof(extra) ||
+        !(queued = malloc(sizeof(*queued) + size)))
+        return NULL;
+    memcpy(extra, body, head.frame.extra);
+    if (frame_read(&head.frame, extra, size, &queued->extra) < 0) {
+        free(queued);
+        return NULL;
+    }
+    queued->client = client;
+    queued->waits = true;
+    queued->returned = true;
+    queued->key = call->key;
+    queued->instance = NULL;
+    queued->frame = head.frame;
+    queued->code = head.code;
+    queued->size = size - head.frame.extra;
+    memcpy(queued->data, body + head.frame.extra, queued->size);
+    return queued;
+}
+
+bool queue_take_back(tram_client *client, tram_call *call, const struct inbound *in) {
+    const struct target *target = call->session->target;
+    struct queued *queued = read_returned(client, call, in);
+    struct queued **link = &client->queue;
+
+    if (!queued)
+        return false;
+    if (call->named && target && !(queued->instance = strdup(target->instance))) {
+        free(queued);
+        return false;
+    }
+    while (*link && (*link)->returned)
+        link = &(*link)->next;
+    queued->next = *link;
+    queued->link = link;
+    if (queued->next)
+        queued->next->link = &queued->next;
+    else
+        client->queue_end = &queued->next;
+    *link = queued;
+    client->queued_bytes += OVERHEAD + queued->size;
+    queued->call = call;
+    call->queued = queued;
+    call->state = CALL_QUEUED;
+    call->listed = call->before_sync = false;
+    call->session->calls--;
+    client_turned_away(call->session);
+    call->session = NULL;
+    worker_defer(client->endpoint.worker, &client->flush_defer);
+    return true;
 }
 
 /* Its time to live was over before there was anybody to send it to. */

@@ -26,7 +26,7 @@ static void refuse(struct endpoint *endpoint, const struct inbound *in) {
                           .port = (uint32_t) (in->frame.correlation >> 32),
                           .correlation = (uint64_t) endpoint->port.port << 32};
 
-    farewell_say(endpoint->service, in->from, &frame, 0);
+    farewell_say(endpoint->service, in->from, &frame, 0, NULL, 0);
 }
 
 /* In a blocking call nobody can be told: then notice() does it, before its messages come. */

@@ -20,10 +20,24 @@
 
 /* ---- messages for nobody --------------------------------------------------------------------- */
 
+/* The whole question, for who wants to ask it again. NULL: no memory; then it is only refused. */
+static void *give_back(const struct tram_msg *msg) {
+    struct returned head = {.code = msg->tag};
+    char *data = malloc(sizeof(head) + msg->size);
+
+    if (!data)
+        return NULL;
+    memcpy(&head.frame, msg->layer, sizeof(head.frame));
+    memcpy(data, &head, sizeof(head));
+    memcpy(data + sizeof(head), msg->data, msg->size);
+    return data;
+}
+
 /* Tell who sent it. What is no question is not answered, so that two nodes never refuse each
  * other's refusals. */
 void service_refuse(tram_worker *worker, const struct tram_msg *msg) {
     struct frame frame, answer = {0};
+    void *data = NULL;
     uint32_t code = 0;
 
     memcpy(&frame, msg->layer, sizeof(frame));
@@ -39,6 +53,8 @@ void service_refuse(tram_worker *worker, const struct tram_msg *msg) {
         answer.flags = FRAME_FAILED;
         answer.correlation = frame.correlation;
         code = (uint32_t) -ECONNREFUSED;
+        if (service_refuses(&frame))
+            data = give_back(msg);
         break;
     case FRAME_HELLO:
     case FRAME_ONEWAY:
@@ -51,7 +67,9 @@ void service_refuse(tram_worker *worker, const struct tram_msg *msg) {
     default:
         return;
     }
-    farewell_say(worker_shared(worker), msg->from, &answer, code);
+    farewell_say(worker_shared(worker), msg->from, &answer, code, data,
+                 data ? sizeof(struct returned) + msg->size : 0);
+    free(data);
 }
 
 /* Is it a question that is refused as not executed? */
@@ -171,6 +189,8 @@ static void after_pump(struct service *service) {
     }
     if (service->late || service->cancelled)
         worker_defer(service->worker, &service->late_defer);
+    if (service->orphans)
+        worker_defer(service->worker, &service->drain_defer);
     if (service->wheel_waits)
         arm(service, worker_now(service->worker));
 }
@@ -248,6 +268,7 @@ struct service *service_get(tram_worker *worker) {
     service->timer_at = WHEEL_NEVER;
     service->late_end = &service->late;
     service->late_defer.fn = call_tell_late;
+    service->drain_defer.fn = drain_hand_on;
     wheel_init(&service->wheel, worker_now(worker));
     service->ending.fn = ending;
     worker_ending_add(worker, &service->ending);

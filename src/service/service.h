@@ -62,6 +62,7 @@ struct service {
     tram_timer *again;              /* of what failed for a reason that passes */
     bool again_set;
     struct orphan *orphans;         /* drain.c */
+    struct worker_deferred drain_defer;
     uint32_t hot_sockets;           /* link_socket.c */
     struct secure *secure;          /* secure.c */
     struct tram_request *free_requests;
@@ -124,6 +125,7 @@ struct neighbour {                  /* a node that has sessions with endpoints o
     uint64_t request_bytes;
     uint64_t unsent;                /* bytes that wait for space in its ring */
     struct farewell *farewell;      /* to it; NULL: none (control.c) */
+    bool returning;                 /* its questions to who drains are given back (drain.c) */
 };
 
 struct neighbour *neighbour_get(struct service *service, tram_id id);
@@ -296,7 +298,8 @@ void control_leave(tram_session *session);
 /* Tell the other side that it ends. */
 void session_bye(tram_session *session);
 /* A frame without a session: as those, it waits for space. */
-void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code);
+void farewell_say(struct service *service, tram_id to, const struct frame *frame, uint32_t code,
+                  const void *data, size_t size);
 void farewells_forget(struct service *service);
 /* Try again what waits, of all sessions. */
 void controls_again(struct service *service);
@@ -338,6 +341,8 @@ struct tram_call {
     bool listed;                    /* SYNC: the server that came back has it, or its answer is
                                        kept here */
     bool before_sync;               /* sent before the server went */
+    bool named;                     /* … the instance that it is for */
+    uint64_t key;                   /* by which the server was chosen */
     uint32_t parts;                 /* handed out since the last CREDIT */
     uint32_t window;
     int status;                     /* CALL_ENDED: what is to be told */
@@ -363,8 +368,10 @@ struct sending {
     uint32_t code;
     const void *data;
     size_t size;
+    uint64_t key;
     bool more;
     bool waits;                     /* for a server to come back */
+    bool named;                     /* its instance was */
 };
 
 struct tram_call *call_new(struct endpoint *endpoint);     /* NULL and errno: calls_max, memory */
@@ -457,6 +464,8 @@ void drain_check(struct endpoint *endpoint);
 /* A server begins: what a predecessor on this worker left for it. */
 void drain_inherit(struct endpoint *endpoint);
 void drain_forget(struct service *service);
+/* What was said one-way, if it can't wait for a successor. */
+void drain_hand_on(struct worker_deferred *deferred);
 /* A message of number `seq` came from there. */
 void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq);
 

@@ -287,7 +287,8 @@ void client_welcomed(tram_session *session, const struct inbound *in) {
     }
     if (late)
         return;
-    if (session->state == SESSION_LOST) {
+    if (session->state == SESSION_LOST ||
+        (session->state == SESSION_LEAVING && session->refused)) {
         open_session(session); /* its answer makes it online */
         client_changed(client);
         return;
@@ -339,7 +340,8 @@ static void retry(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg
     (void) late_ns;
     (void) missed;
     for (tram_session *s = client->endpoint.sessions; s; s = s->next)
-        if (s->refused && s->state == SESSION_LOST && s->target && s->target->up)
+        if (s->refused && (s->state == SESSION_LOST || s->state == SESSION_LEAVING) && s->target &&
+            s->target->up)
             (void) session_hello(s, FRAME_HELLO);
 }
 
@@ -347,6 +349,20 @@ static void try_again(tram_client *client) {
     if (client->retry || worker_inner_timer(client->endpoint.worker, retry, client,
                                             &client->retry) == 0)
         (void) tram_timer_set(client->retry, RETRY_NS, RETRY_NS); /* cannot fail for these times */
+}
+
+/* Its server hands over, and takes no more: what is asked waits for the next one, whom HELLO waits
+ * for. */
+void client_turned_away(tram_session *session) {
+    tram_client *client = client_of(session->endpoint);
+
+    if (session->state != SESSION_OPEN && session->state != SESSION_ONLINE)
+        return;
+    session->state = SESSION_LEAVING;
+    session->refused = true;
+    (void) session_hello(session, FRAME_HELLO);
+    try_again(client);
+    worker_defer(client->endpoint.worker, &client->endpoint.notice);
 }
 
 /* BYE: of the server, or of a node that doesn't have it. */

@@ -31,6 +31,8 @@ static int with_how(struct sending *sending, const struct tram_how *how) {
         how->window > WINDOW_MAX)
         return -EINVAL;
     sending->more = how->flags & TRAM_HOW_MORE;
+    sending->named = how->instance != NULL;
+    sending->key = how->key;
     if (how->topic && (topic = strlen(how->topic)) > 0) {
         if (topic > 255)
             return -EINVAL;
@@ -56,7 +58,8 @@ int sending_init(struct sending *sending, struct service *service, enum frame_ki
     sending->code = code;
     sending->data = data;
     sending->size = size;
-    sending->more = false;
+    sending->more = sending->named = false;
+    sending->key = 0;
     if (!data && size > 0)
         return -EINVAL;
     if (how && with_how(sending, how) < 0)

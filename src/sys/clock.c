@@ -23,3 +23,9 @@ uint64_t sys_deadline(int64_t timeout_ns) {
         return UINT64_MAX;
     return timeout_ns == 0 ? 0 : sys_now() + (uint64_t) timeout_ns;
 }
+
+void sys_pause(uint64_t ns) {
+    const struct timespec t = {.tv_nsec = (long) ns};
+
+    (void) nanosleep(&t, NULL); /* cannot fail otherwise */
+}

@@ -25,6 +25,9 @@ static inline void sys_yield(void) {
     (void) sched_yield(); /* cannot fail */
 }
 
+/* Let others run for so long, less than a second. A signal may end it early. */
+void sys_pause(uint64_t ns);
+
 /* Tell the processor that this is a spin loop. */
 static inline void sys_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)

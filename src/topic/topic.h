@@ -161,8 +161,6 @@ static_assert(offsetof(struct topic_record, extra) == 24, "layout");
 static_assert(offsetof(struct topic_record, flags) == 26, "layout");
 static_assert(sizeof(struct topic_record) == 32, "layout");
 
-#define TOPIC_REST 24 /* extra and flags begin here: all 0 if there is nothing but payload */
-
 /* ---- the writer ----------------------------------------------------------------------------- */
 
 struct topic_tx {
@@ -320,7 +318,8 @@ static inline bool topic_rx_plain(struct topic_rx *rx, struct topic_plain *ret_e
     ret_event->size = load_relaxed(&record->size);
     ret_event->code = load_relaxed(&record->code);
     ret_event->time_ns = load_relaxed(&record->time_ns);
-    rest = load_relaxed((const uint64_t *) (const void *) (from + TOPIC_REST));
+    /* From there on all is 0 if there is nothing but payload. */
+    rest = load_relaxed((const uint64_t *) (const void *) &record->extra);
     ret_event->data = from + sizeof(*record);
     ret_event->at = rx->pos;
     span = topic_span(ret_event->size);

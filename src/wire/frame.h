@@ -90,6 +90,16 @@ struct hello {
 
 static_assert(sizeof(struct hello) == 16, "layout");
 
+/* Payload of the ERROR, failed, -ECONNREFUSED, by which a request is given back that was not
+ * executed: this, then its fields and payload as they came. It may be empty, too. */
+struct returned {
+    struct frame frame;
+    uint32_t code;
+    uint32_t reserved;
+};
+
+static_assert(sizeof(struct returned) == 24, "layout");
+
 #define FRAME_EXTRA_MAX 304u /* 8 + 16 + 256 + 8, and some */
 
 /* What extra says, unpacked. */

@@ -101,6 +101,8 @@ struct watched {
     tram_id id;
     bool watching, up, fresh;
     bool room;                  /* a send found some: who waits for it is to be told */
+    bool looked;                /* … and `consumed` is what its receiver had then */
+    uint64_t consumed;
     int32_t pid;
     struct worker_peer *peers;
     struct watched *next;
@@ -173,6 +175,7 @@ struct tram_worker {
     struct held *free_held;
     struct watched *watched[PEERS];
     uint32_t watch_count, space_count;
+    tram_timer *room_timer;      /* while space_count is not 0 (peer.c) */
     bool fresh_peers;
     struct peer_cursor *cursors;
     struct worker_ending *endings;

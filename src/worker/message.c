@@ -330,6 +330,7 @@ void worker_hand_on(tram_worker *worker, struct worker_port *port, struct held *
 }
 
 static void hand_on_plain(tram_worker *worker, struct held *held, const struct tram_msg *msg) {
+    void *copy = held ? held->message.copy : NULL;
     struct tram_msg own = *msg;
 
     if (!worker->on_message) {
@@ -341,7 +342,10 @@ static void hand_on_plain(tram_worker *worker, struct held *held, const struct t
     worker->on_message(worker, &own, worker->on_message_arg);
     if (unlikely(worker->forked))
         return;
-    release_later(worker, &own); /* for all we know, it staged something */
+    if (copy)
+        copy_free(worker, copy, own.size);
+    else
+        release_later(worker, &own); /* for all we know, it staged something */
     worker_after_handler(worker);
 }
 
@@ -419,10 +423,11 @@ static bool outlive(tram_worker *worker, int64_t before) {
 
     while (worker->plain.count > 0 && worker->plain.first->since <= before) {
         any = true;
-        if (worker->copies > COPIES_MAX / 2 || !make_copy(worker, worker->plain.first))
-            drop_first(worker);
-        else
+        if (worker->plain.first->message.copy ||
+            (worker->copies <= COPIES_MAX / 2 && make_copy(worker, worker->plain.first)))
             held_append(&worker->outlived, held_first(&worker->plain));
+        else
+            drop_first(worker);
     }
     return any;
 }

@@ -2,11 +2,18 @@
  *
  * Peers: who asked to be told of a node's comings and goings, or of room in the ring to it. The
  * core tells of each node once; here several may ask, and who asks late is told what is so.
+ *
+ * The core owes one event of room, until a send goes through, whosever it is. The application may
+ * send on the same node, so who waits here is not told of that; nor need anything else be sent. So
+ * while somebody waits, we look every ROOM_NS whether the receiver got further.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "worker/internal.h"
+
+#define ROOM_NS    INT64_C(10000000)
+#define ROOM_BYTES 16384u /* of the smallest ring a quarter: there is room, whatever became of it */
 
 static struct watched **bucket(tram_worker *worker, tram_id id) {
     return &worker->watched[(id ^ id >> 8 ^ id >> 16) % PEERS];
@@ -95,11 +102,48 @@ void worker_peer_remove(tram_worker *worker, struct worker_peer *peer) {
         watched_drop(worker, watched);
 }
 
+/* Has the receiver got further since the last look, for those who wait? */
+static bool look_for_room(tram_worker *worker, struct watched *watched) {
+    const struct worker_peer *peer = watched->peers;
+    uint64_t before = watched->consumed;
+    struct tram_peer now;
+    bool room;
+
+    while (peer && !peer->wants_space)
+        peer = peer->next;
+    if (!peer || tram_peer(worker->node, watched->id, &now) < 0)
+        return false;
+    room = now.to.bytes < ROOM_BYTES || (watched->looked && now.to.consumed != before);
+    watched->looked = true;
+    watched->consumed = now.to.consumed;
+    return room;
+}
+
+static void on_room_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *arg) {
+    tram_worker *worker = arg;
+
+    (void) late_ns;
+    (void) missed;
+    if (worker->space_count == 0)
+        return;
+    for (uint32_t i = 0; i < PEERS; i++)
+        for (struct watched *watched = worker->watched[i]; watched; watched = watched->next)
+            if (look_for_room(worker, watched))
+                watched->room = worker->fresh_peers = true;
+    if (worker->fresh_peers)
+        worker_call_attention(worker);
+    (void) tram_timer_set(timer, ROOM_NS, 0); /* cannot fail for this time */
+}
+
 void worker_want_space(tram_worker *worker, struct worker_peer *peer) {
     if (peer->wants_space || !peer->link)
         return;
     peer->wants_space = true;
-    worker->space_count++;
+    watched_find(worker, peer->id)->looked = false; /* it is there: it has a peer */
+    if (!worker->room_timer) /* without memory for one, the core's event has to do */
+        (void) worker_inner_timer(worker, on_room_timer, worker, &worker->room_timer);
+    if (worker->space_count++ == 0 && worker->room_timer)
+        (void) tram_timer_set(worker->room_timer, ROOM_NS, 0);
     worker_call_attention(worker);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "worker/worker.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -193,6 +194,39 @@ TEST(peers_are_told) {
     worker_peer_remove(worker, &a.peer);
     worker_peer_remove(worker, &b.peer);
     tram_worker_free(worker);
+}
+
+static void on_space(struct worker_peer *at) {
+    ((struct peer *) at)->spaces++;
+}
+
+/* The core owes one event of room, and a send of anybody that goes through takes it. */
+TEST(room_is_found_though_a_plain_send_took_the_event) {
+    tram_worker *worker = make(SELF);
+    tram_node *other = open_other(), *mine = tram_worker_node(worker);
+    struct peer a = {.peer = {.on_state = on_state, .on_space = on_space}};
+    static char block[8000];
+    struct tram_msg msg;
+    int rc;
+
+    CHECK_OK(worker_peer_add(worker, &a.peer, OTHER));
+    settle(worker);
+    while ((rc = tram_send(mine, OTHER, 0, block, sizeof(block), TRAM_NOWAIT)) == 0)
+        ;
+    CHECK_ERR(rc, -EAGAIN);
+    worker_want_space(worker, &a.peer);
+    settle(worker);
+    settle(worker);
+    CHECK_EQ(a.spaces, 0);
+    while (tram_recv(other, &msg, 0) == 0)
+        ;
+    CHECK_OK(tram_send(mine, OTHER, 0, "x", 1, TRAM_NOWAIT)); /* before anybody is told */
+    settle(worker);
+    settle(worker);
+    CHECK_EQ(a.spaces, 1);
+    worker_peer_remove(worker, &a.peer);
+    tram_worker_free(worker);
+    tram_close(other);
 }
 
 /* ---- what waits ------------------------------------------------------------------------------ */

@@ -386,6 +386,11 @@ WRAP(ssize_t, getrandom, void *buffer, size_t size, unsigned flags) {
 }
 
 /* Nothing to fail; but a moment. */
+WRAP(int, nanosleep, const struct timespec *time, struct timespec *ret_left) {
+    (void) at_moment("nanosleep", NULL);
+    return __real_nanosleep(time, ret_left);
+}
+
 WRAP(int, clock_gettime, clockid_t clock, struct timespec *ret_time) {
     int rc;
 

@@ -39,7 +39,8 @@ bool fault_transparent(void);
 /* A moment between two system calls. Before this thread's n-th call (from 1; 0: before each) of
  * that function (NULL: of any), on a file of that name if one is given, `act` is done: what another
  * process does just then; it may name a next moment. It returns 0, and the call goes through; or an
- * errno, and it fails so. What it calls itself is left alone. Also a moment: clock_gettime(). */
+ * errno, and it fails so. What it calls itself is left alone. Also moments: clock_gettime(),
+ * nanosleep(). */
 void fault_before(const char *function, const char *name, unsigned n, int (*act)(void));
 
 /* No moment any more. How often one came. */

@@ -449,10 +449,11 @@ static void calm(struct supervisor *sup) {
         report_open(sup);
     world->ending = 2;
     for (int i = 0; i < world->n_servers && !world->failed; i++)
-        (void) kill(world->servers[i].pid, SIGTERM);
+        if (world->servers[i].pid > 0) /* 0 would be all of us */
+            (void) kill(world->servers[i].pid, SIGTERM);
     await(sup, no_servers, "the servers hand over");
     world->ending = 3;
-    if (!world->failed)
+    if (!world->failed && sup->daemon > 0)
         (void) kill(sup->daemon, SIGTERM);
     await(sup, no_daemon, "tramd ends");
 }

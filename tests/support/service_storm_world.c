@@ -191,6 +191,8 @@ static const char *why_not(const struct siege_world *world, uint32_t index,
         return !disturbed(world, ask) || world->gentle ? "its server is well"
                : ask->waits                            ? "it waits"
                                                        : NULL;
+    case -ECONNREFUSED: /* given back by one that hands over */
+        return ask->waits ? "it waits" : ask->executed > 0 ? "it was executed" : NULL;
     default:
         return "this is no end of a request";
     }
