@@ -116,6 +116,7 @@ def other_jobs():
               quick=20000)  # its spinning would take the I/O thread's core
     yield Job("sdbus rpc async 64", "peer-sdbus", "rpc", "--batch", "64", "--size", "64",
               quick=20000)
+    yield Job("tls", "../tests/tls_speed_prog", quick=2)  # beside plain TCP, in turns
     for readers in ("1", "4"):
         yield tram(f"floor fan {readers}", "floor", "fan", "--readers", readers, "--size", "256",
                    quick=1000000)
@@ -322,6 +323,8 @@ def latency_targets():
                  "over_bare", 3, True)
     yield Target("request and reply asleep, 32 B, p50 / futex", "tram rpc sleep 32",
                  "floor futex 32", "p50_ns", 1.3, True)
+    yield Target("TLS 1.3, round trip of 32 B asleep / plain TCP", "tls", None, "sleep_ratio",
+                 1.1, True)
     yield Target("request and reply asleep, 32 B, p50 / sd-bus", "tram rpc sleep 32",
                  "sdbus rpc sleep 32", "p50_ns", 1, True)
 
@@ -347,6 +350,7 @@ def rate_targets():
                      f"zmq stream {text}", "msgs_per_s", bound, False)
     yield Target("64 asynchronous requests under way, 64 B, M/s", "tram rpc async 64", None,
                  "msgs_per_s", 4, False, unit=1e-6)
+    yield Target("TLS 1.3, 64 KiB / plain TCP, bytes", "tls", None, "stream_ratio", 0.6, False)
     yield Target("events one to one, 256 B / the ring, one send each", "tram events 1",
                  "tram stream plain 256", "msgs_per_s", 0.6, False)
     yield Target("events one to four, 256 B, delivered / ideal ring read by four",

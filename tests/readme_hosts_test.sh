@@ -17,7 +17,7 @@ commands=$(awk '/^## Many hosts/ { here = 1 } /^```$/ { inside = 0 } here && ins
     here && /^```sh$/ { inside = 1; here++ } /^## The tool/ { exit }' "$TRAM_SRC/README.md")
 is "$(wc -l <<<"$commands")" 4
 alpha='' beta=''
-trap 'kill -9 $alpha $beta 2>/dev/null; wait' EXIT
+trap 'kill -9 $alpha $beta; wait 2>/dev/null' EXIT
 while read -r line; do
     line=${line//10.0.0/$net}
     case $line in

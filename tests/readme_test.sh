@@ -74,13 +74,14 @@ while read -r command; do
     [[ $command == *'tram bench'* ]] && command='tram bench --help'
     [[ $command == *'tram doctor'* ]] && command='tram doctor --help' # it may find something
     [[ $command == *'tram call'* ]] && command='tram call --help' # needs a daemon and a service
+    [[ $command == 'tram hosts '* ]] && command='tram hosts --help' # likewise
     [[ $command == *'tram top'* ]] && command='tram top --count 1 --interval 0.1'
     out=$(bash -c "$command" 2>&1)
     same "$command ($out)" $? 0
     [[ $command == *'tram recv'* ]] && same "$command" "$out" hello
     lines=$((lines + 1))
 done < <(block sh 5)
-same 'lines of the tool' "$lines" 11
+same 'lines of the tool' "$lines" 13
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]

@@ -51,6 +51,17 @@ bindings()
         bash tests/private_bus.sh python3 "tests/$1"
 }
 
+# Three hosts in network namespaces, FAULTS faults (3000) of each of three seeds.
+hosts_storm()
+{
+    local i
+    for i in 0 1 2; do
+        TRAM_TIME_SCALE=4 TRAM_SRC=$PWD TRAM_BUILD=$(realpath "$build") \
+            STORM_SEED=$((seed + i)) STORM_FAULTS=${FAULTS:-3000} \
+            bash tests/private_bus.sh python3 tests/hosts_storm_test.py || return 1
+    done
+}
+
 # 1,000 processes, 39,800 channels of 200 nodes, 10,000 of one.
 scale()
 {
@@ -86,6 +97,7 @@ run sim_bugs "$tests/sim" --bugs --count 300 || failed=1
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run scale scale || failed=1
 run stand_storm env STAND_KILLS=6000 TRAM_TIME_SCALE=4 "$tests/stand_storm_test" || failed=1
+run hosts_storm hosts_storm || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
 STOPS_SEED=$seed STOPS_ROUNDS=100 run stops "$tests/stops_test" || failed=1
