@@ -464,19 +464,18 @@ static int reopen(tram_node *node, const struct peer *peer) {
 }
 
 /* Somebody removes the receiver, and we have published. Whether it is removed, or the message
- * accepted, is decided by who comes first to one word: nobody waits for anybody. What is published
- * can't be taken back, so if the machine refuses what we need, it is asked again, but not often. */
+ * accepted, is decided by who comes first to one word. What is published can't be taken back, so
+ * if the machine refuses what we need, it is asked again, but not often. */
 static int removed_or_accepted(tram_node *node, struct peer *peer) {
     const uint64_t *armed = &peer->out->tx.head->armed;
 
     for (uint64_t word; !((word = load_acquire(armed)) & ARMED_FINAL);) {
-        int rc;
+        int rc = word & ARMED_CLOSED ? reopen(node, peer) : 1;
 
-        if (!(word & ARMED_CLOSED))
+        if (rc > 0)
             return 0;
-        rc = reopen(node, peer);
-        if (rc < 0 && !files_is_machine(rc))
-            break; /* its files are gone, or spoilt, by a way that is none of ours */
+        if (rc < 0 && !files_is_machine(rc)) /* gone, or spoilt, by a way that is none of ours */
+            break;
         if (rc < 0) {
             peer_forget_door(peer); /* a descriptor and a mapping more, for us */
             sys_pause(SYS_MILLISECOND);
