@@ -2,9 +2,10 @@
  *
  * tls:// as an application has it: the public headers and the shared libraries. OpenSSL is loaded
  * when the first such address is used, and not before; sessions have the names that certificates
- * say; who is revoked goes while it is connected.
+ * say; who is revoked goes while it is connected. noasan, notsan: their dlopen() does not look where
+ * the RUNPATH of libtram-service.so says.
  */
-// test: timeout=60 link=shared
+// test: timeout=60 link=shared label=noasan,notsan
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
