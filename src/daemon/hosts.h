@@ -79,6 +79,7 @@ struct hosts {
     uint64_t tries;
     struct placing *placing;
     struct standin **standins;     /* by hash of the ID */
+    struct standin *all_standins;
     int dir_fd;                    /* tells of new directories of nodes */
     tram_io *dir_io;
     int net_fd;                    /* tells of network interfaces; -1: nothing does */
@@ -124,6 +125,8 @@ void placing_stop(struct hosts *hosts);
 int64_t placing_time(struct hosts *hosts, int64_t now);
 /* Where a node is placed, as far as it is known here: 0: not known. */
 uint32_t placing_of(struct hosts *hosts, tram_id id, uint64_t *ret_epoch);
+/* It is open here: have it placed here, if it is nowhere else. */
+void placing_adopt(struct hosts *hosts, tram_id id);
 /* Is it being claimed here? */
 bool placing_claims(struct hosts *hosts, tram_id id);
 /* The link to that host came up. */

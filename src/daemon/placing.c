@@ -251,6 +251,12 @@ static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t fro
     }
 }
 
+void placing_adopt(struct hosts *hosts, tram_id id) {
+    struct claim *claim;
+
+    (void) claim_begin(hosts, id, false, &claim); /* else it is tried when the bus is looked at */
+}
+
 static int each_claim(void *context, tram_id id) {
     struct hosts *hosts = context;
     struct known *known = known_find(hosts->placing, id);
@@ -338,6 +344,7 @@ static void on_placed(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t
     struct known *known = known_find(hosts->placing, id);
     char text[TRAM_ID_TEXT];
 
+    stands_known(hosts, id);
     if (host == hosts->self.host || (known && known->epoch > epoch))
         return; /* that it is placed here is said by on_granted */
     if (known && known->host == hosts->self.host)

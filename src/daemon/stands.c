@@ -54,6 +54,8 @@ int standin_get(struct hosts *hosts, tram_id id, struct standin **ret_standin) {
         standin->task.fn = work;
         standin->next = *bucket_of(hosts, id);
         *bucket_of(hosts, id) = standin;
+        standin->all_next = hosts->all_standins;
+        hosts->all_standins = standin;
     }
     *ret_standin = standin;
     return 0;
@@ -251,9 +253,8 @@ int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
 
 /* It is not here any more: what others' hosts send here for it has to go elsewhere. */
 static void refuse_all(struct hosts *hosts, tram_id id) {
-    for (uint32_t i = 0; i < STANDS_BUCKETS; i++)
-        for (struct standin *sender = hosts->standins[i]; sender; sender = sender->next)
-            mirrors_away(sender, id);
+    for (struct standin *sender = hosts->all_standins; sender; sender = sender->all_next)
+        mirrors_away(sender, id);
 }
 
 void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch) {
@@ -270,6 +271,7 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
             origin_close(origin, LINK_MOVED);
     standin->host = host;
     standin->epoch = epoch;
+    standin->known = true;
     standin->ask = 0;
     if (host == 0)
         return;
@@ -282,11 +284,10 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
 }
 
 void stands_leave(struct host *host) {
-    for (uint32_t i = 0; host->hosts->standins && i < STANDS_BUCKETS; i++)
-        for (struct standin *one = host->hosts->standins[i]; one; one = one->next)
-            for (struct origin *origin = one->origins; origin; origin = origin->next)
-                if (origin->host == host)
-                    origin_close(origin, LINK_MOVED);
+    for (struct standin *one = host->hosts->all_standins; one; one = one->all_next)
+        for (struct origin *origin = one->origins; origin; origin = origin->next)
+            if (origin->host == host)
+                origin_close(origin, LINK_MOVED);
 }
 
 struct forgetting {
@@ -315,6 +316,20 @@ int stands_forget(struct hosts *hosts, tram_id id) {
 
 /* ---- which ----------------------------------------------------------------------------------- */
 
+void stands_known(struct hosts *hosts, tram_id id) {
+    struct standin *standin = standin_find(hosts, id);
+
+    if (standin)
+        standin->known = true;
+}
+
+/* Is it open here, though nobody placed it here: from before this bus was part of a cluster? */
+static bool is_open(struct hosts *hosts, tram_id id) {
+    OWNS_FD int dir = files_node_dir(&hosts->daemon->bus, id, false);
+
+    return dir >= 0 && files_held(dir);
+}
+
 /* A node has a directory here. */
 static void consider(struct hosts *hosts, tram_id id) {
     uint64_t epoch;
@@ -329,6 +344,8 @@ static void consider(struct hosts *hosts, tram_id id) {
         standin->watched = hosts->maker->watch(hosts->seat, id) == 0;
     if (host > 0 && !stand_is_held(standin->stand))
         stands_place(hosts, id, host, epoch);
+    if (host == 0 && hosts->seat && is_open(hosts, id))
+        placing_adopt(hosts, id);
 }
 
 static int each_name(void *context, const char *name, uint64_t inode) {
@@ -363,15 +380,13 @@ void stands_look(struct hosts *hosts) {
 uint64_t stands_waiting(struct hosts *hosts, uint32_t host) {
     uint64_t count = 0;
 
-    for (uint32_t i = 0; i < STANDS_BUCKETS; i++) {
-        for (struct standin *standin = hosts->standins[i]; standin; standin = standin->next) {
-            for (struct origin *origin = standin->origins; origin && standin->host == host;
-                 origin = origin->next) {
-                struct stand_in_state state;
+    for (struct standin *standin = hosts->all_standins; standin; standin = standin->all_next) {
+        for (struct origin *origin = standin->origins; origin && standin->host == host;
+             origin = origin->next) {
+            struct stand_in_state state;
 
-                stand_in_state(origin->in, &state);
-                count += state.accepted - state.consumed;
-            }
+            stand_in_state(origin->in, &state);
+            count += state.accepted - state.consumed;
         }
     }
     return count;
@@ -413,12 +428,10 @@ static int64_t standin_time(struct standin *standin, int64_t now) {
 int64_t stands_time(struct hosts *hosts, int64_t now) {
     int64_t next = INT64_MAX;
 
-    for (uint32_t i = 0; hosts->standins && i < STANDS_BUCKETS; i++) {
-        for (struct standin *standin = hosts->standins[i]; standin; standin = standin->next) {
-            int64_t its = standin_time(standin, now);
+    for (struct standin *standin = hosts->all_standins; standin; standin = standin->all_next) {
+        int64_t its = standin_time(standin, now);
 
-            next = its < next ? its : next;
-        }
+        next = its < next ? its : next;
     }
     return next;
 }
@@ -439,17 +452,15 @@ int stands_start(struct hosts *hosts) {
 void stands_stop(struct hosts *hosts) {
     hosts->dir_io = tram_io_free(hosts->dir_io);
     cleanup_fd(&hosts->dir_fd);
-    for (uint32_t i = 0; hosts->standins && i < STANDS_BUCKETS; i++) {
-        while (hosts->standins[i]) {
-            struct standin *standin = hosts->standins[i];
+    while (hosts->all_standins) {
+        struct standin *standin = hosts->all_standins;
 
-            hosts->standins[i] = standin->next;
-            while (standin->mirrors)
-                mirror_free(standin->mirrors);
-            let_go(standin);
-            standin->stand = stand_free(standin->stand);
-            free(standin);
-        }
+        hosts->all_standins = standin->all_next;
+        while (standin->mirrors)
+            mirror_free(standin->mirrors);
+        let_go(standin);
+        standin->stand = stand_free(standin->stand);
+        free(standin);
     }
     free(hosts->standins);
     hosts->standins = NULL;

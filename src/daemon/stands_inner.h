@@ -34,6 +34,7 @@ struct mirror {
 
 struct standin {
     struct standin *next;      /* of the bucket */
+    struct standin *all_next;
     struct hosts *hosts;
     tram_id id;
     uint32_t host;             /* where it is placed; 0: not known, or here */
@@ -45,6 +46,7 @@ struct standin {
     int64_t retry;             /* take it then; 0: needn't */
     int64_t ask;               /* ask the directory once more where it is, then; 0: needn't */
     bool watched;              /* the directory was asked where it is */
+    bool known;                /* … and answered, if only that it is nowhere */
     bool scanned;              /* all channels were told since it was taken */
     struct task task;
     struct origin *origins;

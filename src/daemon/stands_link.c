@@ -396,10 +396,10 @@ void stands_settle(struct host *host) {
 
     if (!peer_is_up(host) || host->settled || !hosts->told)
         return;
-    for (uint32_t i = 0; i < STANDS_BUCKETS; i++)
-        for (struct standin *standin = hosts->standins[i]; standin; standin = standin->next)
-            if ((standin->host == host->number || standin->host == 0) && !standin->scanned)
-                return;
+    for (struct standin *standin = hosts->all_standins; standin; standin = standin->all_next)
+        if ((standin->host == host->number && !standin->scanned) ||
+            (standin->watched && !standin->known))
+            return;
     host->settled = true;
     link_settle(peer_link(host));
     peer_flush(host);
@@ -463,11 +463,11 @@ static void store_up(void *store, const struct link_peer *peer) {
 
     (void) peer;
     host->settled = false;
-    for (uint32_t i = 0; i < STANDS_BUCKETS; i++)
-        for (struct standin *standin = host->hosts->standins[i]; standin; standin = standin->next)
-            if (standin->host == host->number)
-                for (struct origin *origin = standin->origins; origin; origin = origin->next)
-                    origin_open(origin);
+    for (struct standin *standin = host->hosts->all_standins; standin;
+         standin = standin->all_next)
+        if (standin->host == host->number)
+            for (struct origin *origin = standin->origins; origin; origin = origin->next)
+                origin_open(origin);
     stands_settle(host);
     placing_link(host);
     far_up(host);
