@@ -80,7 +80,8 @@ clean:
 help:
 	@echo 'make                        programs in build/bin, libraries in build/lib'
 	@echo 'make demo [FILE=…]          send a file while both ends are killed dozens of times; then a'
-	@echo '                            game cluster while its servers are'
+	@echo '                            game cluster while its servers are; then files between three hosts'
+	@echo '                            while cables are pulled'
 	@echo 'make check                  all tests, as they are and with ASan and UBSan'
 	@echo 'make coverage               lines and branches of the library that the tests run'
 	@echo 'make matrix [ONLY=musl]     clang, tsan, O0, musl, arm64, dist, deb'
