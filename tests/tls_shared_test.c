@@ -2,8 +2,8 @@
  *
  * tls:// as an application has it: the public headers and the shared libraries. OpenSSL is loaded
  * when the first such address is used, and not before; sessions have the names that certificates
- * say; who is revoked goes while it is connected. noasan, notsan: their dlopen() does not look where
- * the RUNPATH of libtram-service.so says.
+ * say; who is revoked goes while it is connected. noasan, notsan: their dlopen() does not look
+ * where the RUNPATH of libtram-service.so says.
  */
 // test: timeout=60 link=shared label=noasan,notsan
 #include <errno.h>
