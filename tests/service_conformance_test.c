@@ -10,6 +10,7 @@
 
 #include "harness.h"
 #include "support/pair.h"
+#include "support/twin.h"
 #include "tram/service.h"
 #ifdef TRAM_TLS
 #include "support/keys.h"
@@ -19,14 +20,18 @@
 struct way {
     const char *address;
     const char *addresses[2];
+    bool far;        /* the server is on another host */
+    uint32_t flags;  /* of the client */
 };
 
 static struct way transports[] = {
-    { "shm://1.1.5.1/pair", { NULL } },
-    { NULL, { NULL } }, /* ipc, tcp and tls: pair_address() */
-    { NULL, { NULL } },
+    { "shm://1.1.5.1/pair", { NULL }, false, 0 },
+    { "svc://pair", { NULL }, true, 0 },                               /* mirrored */
+    { "svc://pair", { NULL }, true, TRAM_CLIENT_DIRECT | TRAM_CLIENT_PLAIN }, /* direct */
+    { NULL, { NULL }, false, 0 }, /* ipc, tcp and tls: pair_address() */
+    { NULL, { NULL }, false, 0 },
 #ifdef TRAM_TLS
-    { NULL, { NULL } },
+    { NULL, { NULL }, false, 0 },
 #endif
 };
 
@@ -35,6 +40,7 @@ struct at {
     tram_client *client;
     const struct way *transport;
     pid_t server;
+    struct twin twin;
     int online, offline, messages, requests;
     char text[64];
 };
@@ -73,9 +79,10 @@ static const struct tram_client_handlers handlers = {
     .on_state = on_state, .on_message = on_message, .on_request = on_request};
 
 static void complete(void) {
-    static const char *const schemes[] = { "shm", "ipc", "tcp", "tls" };
+    static const char *const schemes[] = { "shm", "far", "far", "ipc", "tcp", "tls" };
 
-    for (size_t i = 1; i < sizeof(transports) / sizeof(transports[0]); i++)
+    transports[2].addresses[0] = pair_address("tcp");
+    for (size_t i = 3; i < sizeof(transports) / sizeof(transports[0]); i++)
         transports[i].address = transports[i].addresses[0] = pair_address(schemes[i]);
 #ifdef TRAM_TLS
     char *keys = keys_bundle(&(struct keys_order){ .cluster = "test", .name = "pair" });
@@ -85,19 +92,37 @@ static void complete(void) {
 #endif
 }
 
-static void begin(struct at *at, const struct way *transport) {
-    struct pair_options options = {.addresses = transport->addresses};
+static void serve(struct at *at) {
+    struct pair_options options = {.addresses = at->transport->addresses};
 
-    *at = (struct at){.transport = transport};
+    options.daemon = at->transport->far;
+    if (at->transport->far)
+        twin_be(&at->twin, 1);
     at->server = pair_start(&options);
+    if (at->transport->far)
+        twin_be(&at->twin, 0);
+}
+
+static void begin(struct at *at, const struct way *transport) {
+    *at = (struct at){.transport = transport};
+    if (transport->far)
+        twin_start(&at->twin);
+    serve(at);
     at->worker = pair_worker(0);
-    at->client = pair_client(at->worker, transport->address, 0, &handlers, at);
+    at->client = pair_client(at->worker, transport->address, transport->flags, &handlers, at);
+    if (transport->far) /* until the hosts know of each other, nobody serves the name */
+        CHECK_OK(tram_client_wait(at->client, pair_patience()));
 }
 
 static void end(struct at *at) {
     CHECK(!tram_client_free(at->client));
     CHECK(!tram_worker_free(at->worker));
     test_kill(at->server);
+    if (at->transport->far) {
+        twin_kill(&at->twin, 0);
+        twin_kill(&at->twin, 1);
+        CHECK_OK(setenv("TRAM_DIR", test_dir(), 1));
+    }
 }
 
 #define EACH(name)                                                                                 \
@@ -388,7 +413,7 @@ EACH(online_is_told_and_offline) {
     UNTIL(at->worker, at->offline);
     CHECK_EQ(at->online, 1);
     CHECK_ERR(tram_client_ask(at->client, PAIR_ECHO, NULL, 0, NULL, ended, NULL, NULL), -ENOTCONN);
-    at->server = pair_start(&(struct pair_options){.addresses = at->transport->addresses});
+    serve(at);
     UNTIL(at->worker, at->online == 2);
 }
 
@@ -406,7 +431,8 @@ EACH(clients_come_and_go) {
     UNTIL(at->worker, at->online);
     for (int i = 0; i < 50; i++) {
         tram_worker *worker = pair_worker(0);
-        tram_client *client = pair_client(worker, at->transport->address, 0, NULL, NULL);
+        tram_client *client =
+            pair_client(worker, at->transport->address, at->transport->flags, NULL, NULL);
         tram_reply *reply;
 
         CHECK_OK(tram_client_call(client, PAIR_ECHO, "x", 1, NULL, &reply));

@@ -9,6 +9,8 @@
  * Addresses
  *     svc://name            whoever serves the name; name: 1 to 63 of [A-Za-z0-9._-], '/' between
  *     svc://name:instance   that one of several. A name with its instance is unique on a host
+ *     svc://name@host       a client's: whoever serves it on that host of the cluster; also behind
+ *                           an instance
  *     topic://name          a topic without a broker: every server of it is a publisher, with an
  *                           instance of its own; a client has all of them (svc://topic/name)
  *     shm://1.2.3.4/name    the endpoint `name` of that node: no daemon is asked
@@ -126,6 +128,7 @@ struct tram_party {
                               the end of a socket cut off: nobody knows whether they arrived. Also
                               those that had waited here for it, and were larger than its ring may
                               be: they did not */
+    const char *host;      /* of the cluster; "": this one, or over a socket */
 };
 
 /* Handlers of a server; each may be NULL. */
@@ -238,6 +241,8 @@ TRAM_API tram_request *tram_request_free(tram_request *request);
 /* ---- clients -------------------------------------------------------------------------------- */
 
 enum tram_choice {
+    TRAM_CHOOSE_NEAREST, /* one of this host; else of the host with the least round trip. It stays
+                            until it goes, or one comes on this host; of equals the oldest */
     TRAM_CHOOSE_FIRST,  /* the oldest, and it stays until it goes */
     TRAM_CHOOSE_NEWEST, /* moves to a newer one when that comes */
     TRAM_CHOOSE_LEAST,  /* for each message the one for which least waits */
@@ -268,10 +273,12 @@ struct tram_client_options {
 
 #define TRAM_CLIENT_WAIT  0x01u /* requests wait for a server to come or to return */
 #define TRAM_CLIENT_PLAIN 0x02u /* tcp:// beyond loopback is meant: nobody knows who answers */
+#define TRAM_CLIENT_DIRECT 0x04u /* a server of another host by a connection to an address that it
+                                    published, and not through the daemons */
 
 #ifdef __cplusplus
 #define TRAM_CLIENT_OPTIONS_INIT                                                                   \
-    { sizeof(struct tram_client_options), 0, 0, 0, TRAM_CHOOSE_FIRST, 0, 0, 0, 0 }
+    { sizeof(struct tram_client_options), 0, 0, 0, TRAM_CHOOSE_NEAREST, 0, 0, 0, 0 }
 #else
 #define TRAM_CLIENT_OPTIONS_INIT { .struct_size = sizeof(struct tram_client_options) }
 #endif

@@ -16,7 +16,7 @@
 struct call {
     struct reach reach;
     const char *method, *payload;
-    bool raw, hex, json, pretty;
+    bool raw, hex, json, pretty, direct;
     struct reflect *reflect;
     const struct reflect_method *chosen; /* NULL: raw */
     bool done;
@@ -188,11 +188,14 @@ static enum cli_exit ask(struct call *call, const void *data, size_t size) {
 }
 
 static enum cli_exit run(struct call *call) {
+    struct tram_client_options options = TRAM_CLIENT_OPTIONS_INIT;
     enum cli_exit code = CLI_OK;
     char *data = NULL;
     size_t size = 0;
 
-    if (!reach_open(&call->reach, call->reach.address, NULL, &code))
+    if (call->direct)
+        options.flags = TRAM_CLIENT_DIRECT | TRAM_CLIENT_PLAIN;
+    if (!reach_open(&call->reach, call->reach.address, &options, &code))
         return code;
     if (!call->raw)
         code = learn(call);
@@ -210,11 +213,12 @@ static enum cli_exit run(struct call *call) {
 }
 
 int verb_call(int argc, char **argv) {
-    enum { RAW = CLI_OPT_OWN, HEX, JSON, TIMEOUT };
+    enum { RAW = CLI_OPT_OWN, HEX, JSON, TIMEOUT, DIRECT };
     static const struct option options[] = {
         {"raw", no_argument, NULL, RAW},
         {"hex", no_argument, NULL, HEX},
         {"json", no_argument, NULL, JSON},
+        {"direct", no_argument, NULL, DIRECT},
         {"timeout", required_argument, NULL, TIMEOUT},
         CLI_COMMON,
     };
@@ -225,6 +229,7 @@ int verb_call(int argc, char **argv) {
         call.raw |= option == RAW || option == HEX;
         call.hex |= option == HEX;
         call.json |= option == JSON;
+        call.direct |= option == DIRECT;
         if (option == TIMEOUT)
             call.reach.timeout_ns =
                 (int64_t) cli_number("--timeout", optarg, 0, 1000000000) * 1000000;

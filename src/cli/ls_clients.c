@@ -79,6 +79,7 @@ static void json_client(struct buf *buf, const char *service, const session *s) 
     json_member_number(buf, &first, "pid", (uint64_t) s->pid);
     json_member_id(buf, &first, "node", s->node);
     json_member_text(buf, &first, "address", s->address);
+    json_member_text(buf, &first, "host", s->host);
     json_member_number(buf, &first, "requests", s->requests);
     json_member_number(buf, &first, "in_hand", s->in_hand);
     json_member_number(buf, &first, "messages", s->messages);

@@ -11,7 +11,7 @@
 #include "cli/service.h"
 
 struct served {
-    char *name, *program, *address;
+    char *name, *program, *address, *host; /* host "": this one */
     tram_id node;
     int32_t pid;
 };
@@ -27,6 +27,7 @@ static void served_free(struct served *served) {
     free(served->name);
     free(served->program);
     free(served->address);
+    free(served->host);
 }
 
 static void json_served(struct buf *buf, bool first, const struct served *served) {
@@ -35,13 +36,16 @@ static void json_served(struct buf *buf, bool first, const struct served *served
     json_member_number(buf, &first, "pid", (uint64_t) served->pid);
     json_member_text(buf, &first, "program", served->program);
     json_member_text(buf, &first, "address", served->address);
+    json_member_text(buf, &first, "host", served->host);
     buf_char(buf, '}');
 }
 
 static void text_served(struct buf *buf, const struct served *served) {
-    char id[TRAM_ID_TEXT];
+    char id[TRAM_ID_TEXT], name[256];
 
-    buf_format(buf, "%-23s  %-15s  %7" PRId32 "  ", served->name,
+    (void) snprintf(name, sizeof(name), "%s%s%s", served->name, *served->host ? "@" : "",
+                    served->host);
+    buf_format(buf, "%-23s  %-15s  %7" PRId32 "  ", name,
                tram_id_format(served->node, id), served->pid);
     buf_preview(buf, served->program, strlen(served->program));
     buf_text(buf, "  ");
@@ -50,7 +54,10 @@ static void text_served(struct buf *buf, const struct served *served) {
 }
 
 static int by_name(const void *a, const void *b) {
-    return strcmp(((const struct served *) a)->name, ((const struct served *) b)->name);
+    const struct served *one = a, *two = b;
+    int order = strcmp(one->name, two->name);
+
+    return order != 0 ? order : strcmp(one->host, two->host);
 }
 
 static int show_all(struct list *list) {
@@ -122,9 +129,9 @@ static void on_name(enum tram_state state, const struct tram_party *who, void *a
         list->told = true;
         return;
     }
-    now = (struct served){strdup(who->name), strdup(who->program), strdup(who->address), who->node,
-                          who->pid};
-    if (!now.name || !now.program || !now.address) {
+    now = (struct served){strdup(who->name), strdup(who->program), strdup(who->address),
+                          strdup(who->host), who->node, who->pid};
+    if (!now.name || !now.program || !now.address || !now.host) {
         list->failed = true;
     } else if (list->told) {
         if (list->following) /* else it came in the same turn, and the list is out */

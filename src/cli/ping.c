@@ -16,7 +16,7 @@ struct ping {
     struct reach reach;
     uint64_t count, interval_ns, sent, answered, least, most, sum;
     int64_t each_ns;
-    bool json;
+    bool json, direct;
 };
 
 static int show(const struct ping *ping, const inspection *said, uint64_t ns) {
@@ -73,10 +73,13 @@ static enum cli_exit one(struct ping *ping) {
 }
 
 static enum cli_exit run(struct ping *ping) {
+    struct tram_client_options options = TRAM_CLIENT_OPTIONS_INIT;
     enum cli_exit code, worst = CLI_OK;
     bool never = false;
 
-    if (!reach_open(&ping->reach, ping->reach.address, NULL, &code))
+    if (ping->direct)
+        options.flags = TRAM_CLIENT_DIRECT | TRAM_CLIENT_PLAIN;
+    if (!reach_open(&ping->reach, ping->reach.address, &options, &code))
         return code;
     while (ping->sent < ping->count && !cli_stop) {
         if (ping->sent > 0) {
@@ -99,7 +102,7 @@ static enum cli_exit run(struct ping *ping) {
 }
 
 int verb_ping(int argc, char **argv) {
-    enum { COUNT = CLI_OPT_OWN, INTERVAL, TIMEOUT, JSON, HOST, HOSTS };
+    enum { COUNT = CLI_OPT_OWN, INTERVAL, TIMEOUT, JSON, HOST, HOSTS, DIRECT };
     static const struct option options[] = {
         {"count", required_argument, NULL, COUNT},
         {"interval", required_argument, NULL, INTERVAL},
@@ -107,6 +110,7 @@ int verb_ping(int argc, char **argv) {
         {"json", no_argument, NULL, JSON},
         {"host", required_argument, NULL, HOST},
         {"hosts", no_argument, NULL, HOSTS},
+        {"direct", no_argument, NULL, DIRECT},
         CLI_COMMON,
     };
     struct ping ping = {.count = UINT64_MAX, .interval_ns = 1000000000,
@@ -126,6 +130,7 @@ int verb_ping(int argc, char **argv) {
         else if (option == HOSTS)
             host = "";
         ping.json |= option == JSON;
+        ping.direct |= option == DIRECT;
     }
     cli_operands(argc, host ? 0 : 1, host ? 0 : 1);
     if (host) {

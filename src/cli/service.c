@@ -205,12 +205,13 @@ static void on_name(enum tram_state state, const struct tram_party *who, void *a
         return;
     more = realloc(g->names, (g->count + 2) * sizeof(*more));
     if (more) {
-        size_t size = strlen(who->name) + 8;
+        size_t size = strlen(who->name) + strlen(who->host) + 9;
 
         g->names = more;
         more[g->count] = malloc(size);
         if (more[g->count]) {
-            (void) snprintf(more[g->count], size, "svc://%s", who->name);
+            (void) snprintf(more[g->count], size, "svc://%s%s%s", who->name,
+                            *who->host ? "@" : "", who->host);
             more[++g->count] = NULL;
             return;
         }

@@ -44,7 +44,8 @@ bool service_daemon(void);
 inspection *reach_inspect(struct reach *reach, uint32_t what, enum cli_exit *ret_code);
 inspection *inspection_free(inspection *said);
 
-/* The names that fit the pattern, "svc://name:instance", sorted; NULL ends. NULL: told. */
+/* The names that fit the pattern, "svc://name:instance" or "svc://name:instance@host", sorted; NULL
+ * ends. NULL: told. */
 char **reach_names(struct reach *reach, const char *pattern, enum cli_exit *ret_code);
 char **reach_names_free(char **names);
 

@@ -156,6 +156,12 @@ static void take(struct conn *conn, const control_frame *frame) {
     case TRAM__CONTROL__FRAME__KIND_CLUSTER:
         ask_cluster(conn, frame->cluster);
         break;
+    case TRAM__CONTROL__FRAME__KIND_LOOK:
+        looks_add(conn, frame->look->cookie, frame->look->node);
+        break;
+    case TRAM__CONTROL__FRAME__KIND_UNLOOK:
+        looks_remove(conn, frame->unlook->cookie);
+        break;
     }
 }
 
@@ -235,6 +241,7 @@ struct conn *conn_free(struct conn *conn) {
         conn->next->link = conn->link;
     daemon->conn_count--;
     watch_end(conn);
+    looks_end(conn);
     conn->doomed = true; /* nothing is sent to it any more */
     ask_nothing(conn);
     conn->io = tram_io_free(conn->io);

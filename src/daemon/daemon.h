@@ -111,6 +111,8 @@ void table_party(const struct entry *entry, control_party *ret_party);
 void far_tell(struct daemon *daemon, const struct entry *entry, bool gone);
 /* The name of the host that it is of; "": this one. */
 const char *far_host(const struct entry *entry);
+/* To that host: round trip in ns; 0: not known. */
+uint64_t far_distance(const struct host *host);
 
 /* An entry goes: watchers are told, the file notes it, it is freed. */
 void names_drop(struct daemon *daemon, struct entry *entry);
@@ -168,6 +170,8 @@ struct conn {
     uint64_t life;
     uint64_t names, watches_count;
     struct watch *watches;
+    struct look *looks;          /* at nodes of other hosts (looks.c) */
+    uint64_t looks_count;
     int64_t since;
     bool greeted, doomed, due;
 };
@@ -192,6 +196,10 @@ void ask_unbind(struct conn *conn, uint64_t cookie);
 void ask_settle(struct conn *conn);
 /* About the cluster (report.c). */
 void ask_cluster(struct conn *conn, const Tram__Control__Cluster *cluster);
+/* The life of a node of another host (looks.c). */
+void looks_add(struct conn *conn, uint64_t cookie, tram_id node);
+void looks_remove(struct conn *conn, uint64_t cookie);
+void looks_end(struct conn *conn);
 /* The connection is gone: what it reserved and did not publish goes, too. */
 void ask_nothing(struct conn *conn);
 

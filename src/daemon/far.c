@@ -16,12 +16,22 @@
 
 #include "daemon/hosts.h"
 #include "daemon/log.h"
+#include "wire/link.h"
 
 #define EACH 128u                /* names of a frame: at most 64 KiB, see fits() */
 #define AGAIN INT64_C(100000000) /* until a host that took no more is told anew */
 
 const char *far_host(const struct entry *entry) {
     return entry->far ? entry->far->name : "";
+}
+
+uint64_t far_distance(const struct host *host) {
+    struct link_stats stats;
+
+    if (!peer_link(host))
+        return 0;
+    link_stats(peer_link(host), &stats);
+    return stats.rtt_min;
 }
 
 /* ---- telling others -------------------------------------------------------------------------- */

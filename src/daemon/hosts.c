@@ -51,6 +51,7 @@ static void host_remove(struct host *host) {
     stands_leave(host);
     peer_end(host);
     far_forget(host);
+    looks_down(host);
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;
@@ -266,6 +267,7 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     next = lesser(next, placing_time(hosts, now));
     next = lesser(next, far_time(hosts, now));
     next = lesser(next, trust_time(hosts, now));
+    next = lesser(next, looks_time(hosts, now));
     if (next < hosts->due)
         set(hosts, next);
 }

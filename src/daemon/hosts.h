@@ -9,6 +9,7 @@
  *   peers.c             connections to the other daemons: listening, dialling, links
  *   stands.c            stand-ins: rings ↔ link
  *   far.c               names of other hosts
+ *   looks.c             lives of nodes of other hosts
  *   line.c              connections to the host server; tasks
  *   trust.c             keys, and who is revoked
  *   report.c, trace.c   what tools ask
@@ -54,6 +55,8 @@ struct host {
     uint64_t name_count, round;
     bool names_owed;        /* it was not told all of ours */
     int64_t names_due;      /* … and will be then */
+    struct shown *shown;    /* nodes here of whose lives it is told (looks.c) */
+    uint32_t shown_count;
     int64_t names_until;    /* its own go then, unless there is a link again; 0: there is one */
 };
 
@@ -255,3 +258,11 @@ int64_t far_time(struct hosts *hosts, int64_t now);
 void far_forget(struct host *host);
 /* How many names that host has announced. */
 uint64_t far_count(const struct host *host);
+
+/* ---- looks.c --------------------------------------------------------------------------------- */
+
+/* The link to that host came up; is gone; says something of a node's life. */
+void looks_up(struct host *host);
+void looks_down(struct host *host);
+int looks_take(struct host *host, const hosts_frame *frame);
+int64_t looks_time(struct hosts *hosts, int64_t now);

@@ -266,6 +266,12 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
             mirror->next->link = &mirror->next;
         standin->mirrors = mirror;
     }
+    if (answer == LINK_TAKEN && is_ephemeral(name->from)) { /* its number is its place */
+        struct tram_error error;
+
+        standin->host = host->number;
+        (void) standin_take(standin, &error); /* if it fails: later */
+    }
     if (answer == LINK_TAKEN)
         answer = try_open(mirror, offer, ret_state);
     if (answer != LINK_TAKEN && answer != LINK_WAIT && answer != LINK_LATER) {
@@ -452,6 +458,9 @@ static int store_control(void *store, const void *bytes, size_t size) {
     else if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_ASK ||
              frame->kind_case == TRAM__HOSTS__FRAME__KIND_ANSWER)
         rc = trace_take(host, frame);
+    else if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_LOOK ||
+             frame->kind_case == TRAM__HOSTS__FRAME__KIND_LIFE)
+        rc = looks_take(host, frame);
     else
         rc = placing_take(host, frame);
     (void) hosts_free(frame);
@@ -472,10 +481,12 @@ static void store_up(void *store, const struct link_peer *peer) {
     placing_link(host);
     far_up(host);
     trust_up(host);
+    looks_up(host);
 }
 
 static void store_down(void *store) {
     far_down(store);
+    looks_down(store);
 }
 
 static uint64_t store_wall(void *store) {

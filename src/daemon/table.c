@@ -125,6 +125,7 @@ void table_party(const struct entry *entry, control_party *ret_party) {
     ret_party->node = entry->far ? entry->far_node : entry->life->node;
     ret_party->life = entry->far ? entry->far_life : entry->life->number;
     ret_party->host = (char *) (uintptr_t) far_host(entry);
+    ret_party->distance = entry->far ? far_distance(entry->far) : 0;
     ret_party->port = entry->port;
     ret_party->addresses = entry->addresses;
     ret_party->n_addresses = entry->count;

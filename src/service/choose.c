@@ -26,6 +26,14 @@ static bool better(enum tram_choice choice, const struct candidate *a, const str
     uint64_t weights[2];
 
     switch (choice) {
+    case TRAM_CHOOSE_NEAREST:
+        if ((a->distance == 0) != (b->distance == 0))
+            return a->distance == 0;
+        if (a->current || b->current)
+            return a->current;
+        if (a->distance != b->distance)
+            return a->distance < b->distance;
+        return a->order < b->order;
     case TRAM_CHOOSE_FIRST:
         if (a->current || b->current)
             return a->current;

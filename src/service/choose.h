@@ -12,6 +12,7 @@
 struct candidate {
     uint64_t order;   /* of its publication: a newer one has a higher number */
     uint64_t load;    /* what waits for it */
+    uint64_t distance; /* 0: on this host; else larger the farther its host is */
     uint64_t identity; /* hash of its name: a successor has the same */
     bool usable;
     bool current;     /* the one that was chosen last */

@@ -16,6 +16,19 @@ static void make(int count) {
     }
 }
 
+TEST(nearest_is_here_or_least_far) {
+    make(4);
+    some[0].distance = 300;
+    some[1].distance = 200;
+    some[2].distance = 200;
+    some[3].usable = false;
+    CHECK_EQ(choose(TRAM_CHOOSE_NEAREST, some, 4, 0, 0), 1);
+    some[0].current = true; /* it stays */
+    CHECK_EQ(choose(TRAM_CHOOSE_NEAREST, some, 4, 0, 0), 0);
+    some[3].usable = true; /* but for one of this host */
+    CHECK_EQ(choose(TRAM_CHOOSE_NEAREST, some, 4, 0, 0), 3);
+}
+
 TEST(first_stays_and_newest_moves) {
     make(3);
     CHECK_EQ(choose(TRAM_CHOOSE_FIRST, some, 3, 0, 0), 0);

@@ -82,7 +82,7 @@ static int apply(tram_client *client, tram_worker *worker,
     if (!options)
         return 0;
     if (options->struct_size < sizeof(*options) ||
-        options->flags & ~(TRAM_CLIENT_WAIT | TRAM_CLIENT_PLAIN) ||
+        options->flags & ~(TRAM_CLIENT_WAIT | TRAM_CLIENT_PLAIN | TRAM_CLIENT_DIRECT) ||
         (unsigned) options->choice > TRAM_CHOOSE_KEY || options->calls_max > CALLS_MAX)
         return worker_fail(worker, -EINVAL, "options of a client out of their range");
     if (options->via) {

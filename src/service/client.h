@@ -16,12 +16,15 @@ struct target {
     char *name;               /* "name:instance" */
     const char *instance;     /* part of it; "" */
     char *program;
+    char *host;               /* of the cluster; "": this one */
+    uint64_t distance;        /* as choose.h has it */
     char **addresses;         /* beside shared memory */
     uint64_t order, identity;
     tram_id node;
     uint32_t port;
     int32_t pid;
     bool up;                  /* published; or given as an address */
+    bool named;               /* somebody asked for it by its instance */
     bool tried;               /* its sockets: whether somebody is there is known */
     bool welcomed;            /* over the socket that it has, or had last */
     int attempt;              /* which of its addresses is tried, best first */

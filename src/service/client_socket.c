@@ -9,31 +9,60 @@
 
 #include "service/client.h"
 #include "service/link_socket.h"
+#include "sys/socket.h"
 
 #define BACK_MIN INT64_C(10000000)
 #define BACK_MAX INT64_C(1000000000)
+#define INTERFACES_MAX 32
 
 static bool is_direct(const tram_client *client) {
     return client->address.kind >= ADDRESS_IPC;
 }
 
-/* The address of this number, UNIX sockets first; false: there are not so many. */
+/* Is it one of a segment that this host is in? */
+static bool is_near(const struct address *address, const struct sys_interface *interfaces,
+                    int count) {
+    struct sys_address found;
+
+    if (sys_address_numeric(address->host, address->port, &found) < 0)
+        return false; /* a name is not looked up for this */
+    for (int i = 0; i < count; i++)
+        if (sys_interface_has(&interfaces[i], &found))
+            return true;
+    return false;
+}
+
+/* May this client use it? A UNIX socket is of its own host. */
+static bool is_possible(const struct target *target, const struct address *address) {
+    const tram_client *client = target->client;
+
+    if (client->via && client->via != address->kind)
+        return false;
+    return !*target->host || address->kind != ADDRESS_IPC;
+}
+
+/* The address of this number; false: there are not so many. UNIX sockets first; of another host
+ * those of our own segments. */
 static bool candidate(const struct target *target, int number, struct address *ret_address) {
     const tram_client *client = target->client;
+    struct sys_interface interfaces[INTERFACES_MAX];
     struct wrong wrong;
+    int count = 0;
 
     if (is_direct(client)) {
         *ret_address = client->address;
         return number == 0 && (!client->via || client->via == client->address.kind);
     }
-    for (enum address_kind kind = ADDRESS_IPC; kind <= ADDRESS_TLS; kind++) {
-        if (client->via && client->via != kind)
-            continue;
-        for (char **text = target->addresses; text && *text; text++)
-            if (address_parse(*text, ret_address, &wrong) == 0 && ret_address->kind == kind &&
-                number-- == 0)
-                return true;
-    }
+    if (*target->host)
+        count = sys_interfaces(interfaces, INTERFACES_MAX);
+    for (int round = 0; round < 2; round++)
+        for (enum address_kind kind = ADDRESS_IPC; kind <= ADDRESS_TLS; kind++)
+            for (char **text = target->addresses; text && *text; text++)
+                if (address_parse(*text, ret_address, &wrong) == 0 && ret_address->kind == kind &&
+                    is_possible(target, ret_address) &&
+                    (!*target->host || is_near(ret_address, interfaces, count)) == (round == 0) &&
+                    number-- == 0)
+                    return true;
     return false;
 }
 

@@ -243,7 +243,7 @@ static struct farewell *farewell_to(struct service *service, tram_id node) {
         return farewell;
     }
     farewell = calloc(1, sizeof(*farewell));
-    if (!farewell || link_shm_new(service->worker, node, 1, &farewell->link, &runs) < 0) {
+    if (!farewell || link_shm_new(service->worker, node, 1, false, &farewell->link, &runs) < 0) {
         free(farewell);
         neighbour_put(service, neighbour);
         return NULL;

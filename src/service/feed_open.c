@@ -130,7 +130,7 @@ void feed_begin(struct tram_subscription *subscription, tram_session *session) {
         return;
     }
     feed->session = session;
-    if (feed->node != 0)
+    if (feed->node != 0 && !session->link->far)
         rc = make_reader(feed);
     if (rc < 0)
         subscription_end(subscription, rc);

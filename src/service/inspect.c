@@ -48,6 +48,7 @@ static void describe(Tram__Control__Inspection__Session *out, tram_session *sess
     out->name = plain(session->party.name);
     out->program = plain(session->party.program);
     out->address = plain(session->party.address);
+    out->host = plain(session->party.host);
     out->pid = session->party.pid;
     out->node = session->party.node;
     out->requests = session->requests_ever;

@@ -75,11 +75,15 @@ struct link {
     uint32_t port;          /* of the endpoint there; over a socket 1 until it has said hello */
     tram_id peer;           /* shm: its node */
     int32_t pid;            /* socket: of its process, as the kernel says; 0: it doesn't */
+    bool far;               /* shm: the node is of another host, by the rings of the daemons */
+    char host[64];          /* … of this one, as soon as it is known; else "" */
     bool down;              /* socket: nothing goes any more, and on_down() follows */
 };
 
-/* Over shared memory messages come to the port of an endpoint, and this function of it; the link is
- * how to send, and who hears of the node there. `runs`: it does, and on_up() follows. */
-int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, struct link **ret_link,
-                 bool *ret_runs);
+/* (-EHOSTUNREACH in on_down(): the host of the node is not heard of.)
+ * Over shared memory messages come to the port of an endpoint, and this function of it; the link is
+ * how to send, and who hears of the node there. `runs`: it does, or it is of another host (`far`
+ * says so; if not, that is found out): on_up() or on_down() follows. */
+int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, bool far,
+                 struct link **ret_link, bool *ret_runs);
 void link_shm_message(struct worker_port *port, struct worker_message *message);

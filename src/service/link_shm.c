@@ -5,19 +5,54 @@
  * endpoint, from many links.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/names.h"
 #include "service/service.h"
+#include "sys/clock.h"
 
 struct shm_link {
     struct link link;
     tram_node *node;
     struct worker_peer peer;
+    struct names_node far_node; /* of another host: there the daemon tells, not the kernel */
+    void *claimed;
 };
 
 static struct shm_link *shm(struct link *link) {
     return container_of(link, struct shm_link, link);
+}
+
+/* ---- deadlines ------------------------------------------------------------------------------- */
+
+/* Clocks of two hosts have nothing in common: on the way a deadline is what is left of the time, as
+ * over a socket. What lies in a ring meanwhile is given more time than it has; who asked ends it
+ * when his is up. */
+static void deadline_to_wire(const struct frame *frame, void *extra) {
+    int64_t deadline;
+
+    if (!(frame->flags & FRAME_DEADLINE))
+        return;
+    memcpy(&deadline, extra, sizeof(deadline));
+    deadline -= (int64_t) sys_now();
+    if (deadline < 0)
+        deadline = 0;
+    memcpy(extra, &deadline, sizeof(deadline));
+}
+
+static void deadline_from_wire(struct inbound *in) {
+    int64_t now = (int64_t) sys_now();
+
+    if (in->extra.deadline == INT64_MAX)
+        return;
+    if (in->extra.deadline < 0)
+        in->extra.deadline = now;
+    else if (in->extra.deadline < INT64_MAX - now)
+        in->extra.deadline += now;
+    else
+        in->extra.deadline = INT64_MAX - 1;
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -38,18 +73,31 @@ static int told(struct shm_link *shm, int rc) {
 static int shm_send(struct link *link, const struct frame *frame, uint32_t code,
                     const struct iovec *pieces, int count, bool more) {
     struct tram_meta meta = {.tag = code};
+    uint8_t extra[FRAME_EXTRA_MAX];
+    struct iovec changed[2];
     uint32_t flags = TRAM_NOWAIT;
     int rc;
 
     if (worker_stage(link->worker, more))
         flags |= TRAM_MORE;
     memcpy(meta.layer, frame, sizeof(*frame));
+    if (link->far && frame->flags & FRAME_DEADLINE && count <= 2) {
+        memcpy(extra, pieces[0].iov_base, frame->extra);
+        deadline_to_wire(frame, extra);
+        changed[0] = (struct iovec){extra, frame->extra};
+        if (count > 1)
+            changed[1] = pieces[1];
+        pieces = changed;
+    }
     rc = told(shm(link), tram_sendv(shm(link)->node, link->peer, &meta, pieces, count, flags, 0));
     return rc == -EBUSY ? -EAGAIN : rc;
 }
 
 static int shm_claim(struct link *link, size_t size, void **ret_data) {
-    return told(shm(link), tram_claim(shm(link)->node, link->peer, size, 0, ret_data));
+    int rc = told(shm(link), tram_claim(shm(link)->node, link->peer, size, 0, ret_data));
+
+    shm(link)->claimed = rc == 0 ? *ret_data : NULL;
+    return rc;
 }
 
 static int shm_commit(struct link *link, const struct frame *frame, uint32_t code, size_t size) {
@@ -57,6 +105,8 @@ static int shm_commit(struct link *link, const struct frame *frame, uint32_t cod
     uint32_t flags = worker_stage(link->worker, false) ? TRAM_MORE : 0;
 
     memcpy(meta.layer, frame, sizeof(*frame));
+    if (link->far)
+        deadline_to_wire(frame, shm(link)->claimed);
     return told(shm(link), tram_commit(shm(link)->node, link->peer, &meta, size, flags));
 }
 
@@ -82,6 +132,16 @@ static void on_state(struct worker_peer *peer, bool up, int32_t pid) {
         shm->link.owner->on_down(&shm->link, -ECONNRESET);
 }
 
+static void on_life(struct names_node *node, bool up, bool lost, const char *host) {
+    struct shm_link *shm = container_of(node, struct shm_link, far_node);
+
+    (void) snprintf(shm->link.host, sizeof(shm->link.host), "%s", host);
+    if (up)
+        shm->link.owner->on_up(&shm->link, 0);
+    else
+        shm->link.owner->on_down(&shm->link, lost ? -EHOSTUNREACH : -ECONNRESET);
+}
+
 static void on_space(struct worker_peer *peer) {
     struct shm_link *shm = container_of(peer, struct shm_link, peer);
 
@@ -90,6 +150,7 @@ static void on_space(struct worker_peer *peer) {
 
 static void shm_close(struct link *link) {
     worker_peer_remove(link->worker, &shm(link)->peer);
+    names_node_unwatch(&shm(link)->far_node);
     free(shm(link));
 }
 
@@ -126,11 +187,11 @@ static const struct link_ops shm_ops = {
     .close = shm_close,
 };
 
-int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, struct link **ret_link,
-                 bool *ret_runs) {
+int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, bool far,
+                 struct link **ret_link, bool *ret_runs) {
     struct shm_link *shm = calloc(1, sizeof(*shm));
-    struct tram_peer peer;
-    int rc;
+    struct tram_peer peer = {0};
+    int rc = 0;
 
     if (!shm)
         return -ENOMEM;
@@ -141,15 +202,29 @@ int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, struct link *
     shm->link.peer = node;
     shm->peer.on_state = on_state;
     shm->peer.on_space = on_space;
-    rc = worker_peer_add(worker, &shm->peer, node);
-    if (rc == 0)
-        rc = tram_peer(shm->node, node, &peer); /* then: what runs now is told when it ends */
+    shm->far_node.on_life = on_life;
+    if (!far) {
+        rc = worker_peer_add(worker, &shm->peer, node);
+        if (rc == 0)
+            rc = tram_peer(shm->node, node, &peer); /* then: what runs now is told when it ends */
+        far = (rc == -ENOENT || (rc == 0 && peer.state != TRAM_PEER_UP)) &&
+              names_may_be_far(worker, node);
+        if (far)
+            worker_peer_remove(worker, &shm->peer);
+    }
+    if (far) {
+        shm->link.far = true;
+        shm->peer.on_state = NULL; /* the kernel says nothing of it */
+        rc = worker_peer_add(worker, &shm->peer, node);
+        if (rc == 0)
+            rc = names_node_watch(worker, &shm->far_node, node);
+    }
     if (rc < 0) {
         worker_peer_remove(worker, &shm->peer);
         free(shm);
         return rc;
     }
-    *ret_runs = peer.state == TRAM_PEER_UP;
+    *ret_runs = shm->link.far || peer.state == TRAM_PEER_UP;
     *ret_link = &shm->link;
     return 0;
 }
@@ -192,5 +267,7 @@ void link_shm_message(struct worker_port *port, struct worker_message *message) 
     }
     if (!session && !(session = endpoint_stranger(endpoint, &in)))
         return; /* of a call or a session that is over */
+    if (session->link->far)
+        deadline_from_wire(&in);
     endpoint_frame(endpoint, session, &in);
 }

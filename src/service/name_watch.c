@@ -84,7 +84,8 @@ static void queue(tram_name_watch *watch, enum tram_state state, const struct na
     const char *address = party && party->port == 0 ? party->addresses[0] : NULL;
     size_t program = party ? strlen(party->program) + 1 : 0;
     size_t further = address ? strlen(address) + 1 : 0;
-    struct news *news = calloc(1, sizeof(*news) + program + further);
+    size_t host = party ? strlen(party->host) + 1 : 0;
+    struct news *news = calloc(1, sizeof(*news) + program + further + host);
 
     if (!news) {
         (void) worker_fail(watch->worker, -ENOMEM, "no memory for news of a name");
@@ -99,6 +100,7 @@ static void queue(tram_name_watch *watch, enum tram_state state, const struct na
         news->party.program = news->program;
         news->party.node = party->node;
         news->party.pid = party->pid;
+        news->party.host = memcpy(news->program + program + further, party->host, host);
         address_of(news, party);
         if (address)
             news->party.address = memcpy(news->program + program, address, further);

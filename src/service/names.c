@@ -36,8 +36,7 @@ static void watch_free(struct names_watch_inner *inner) {
     free(inner);
 }
 
-/* Free what has been given back, unless somebody is on the way through the lists. */
-static void sweep(struct names *names) {
+void names_sweep(struct names *names) {
     struct names_binding_inner **binding = &names->bindings;
     struct names_watch_inner **watch = &names->watches;
 
@@ -63,6 +62,7 @@ static void sweep(struct names *names) {
         *watch = inner->next;
         watch_free(inner);
     }
+    names_nodes_sweep(names);
 }
 
 static void walk_begin(struct names *names) {
@@ -71,7 +71,7 @@ static void walk_begin(struct names *names) {
 
 static void walk_end(struct names *names) {
     names->walks--;
-    sweep(names);
+    names_sweep(names);
 }
 
 bool names_used(const struct names *names) {
@@ -81,7 +81,7 @@ bool names_used(const struct names *names) {
     for (const struct names_watch_inner *inner = names->watches; inner; inner = inner->next)
         if (inner->owner)
             return true;
-    return false;
+    return names_nodes_used(names);
 }
 
 /* The worker goes: let go without a word to the owners. */
@@ -98,14 +98,15 @@ static void names_ending(struct worker_ending *ending) {
             inner->owner->inner = NULL;
         inner->owner = NULL;
     }
-    sweep(names);
+    names_nodes_end(names);
+    names_sweep(names);
     worker_ending_remove(&names->ending);
     *service_names(names->worker) = NULL;
     names_link_end(names);
     free(names);
 }
 
-static int names_of(tram_worker *worker, struct names **ret_names) {
+int names_of(tram_worker *worker, struct names **ret_names) {
     void **slot = service_names(worker);
     struct names *names = slot ? *slot : NULL;
 
@@ -278,7 +279,7 @@ void names_unbind(struct names_binding *binding) {
         names_link_flush(inner->names);
     }
     names_link_rest(inner->names);
-    sweep(inner->names);
+    names_sweep(inner->names);
 }
 
 /* ---- watching -------------------------------------------------------------------------------- */
@@ -339,7 +340,7 @@ void names_unwatch(struct names_watch *watch) {
     names_link_add(inner->names, &frame);
     names_link_flush(inner->names);
     names_link_rest(inner->names);
-    sweep(inner->names);
+    names_sweep(inner->names);
 }
 
 const struct names_party *names_next(const struct names_watch *watch,
@@ -385,6 +386,7 @@ static struct known *known_new(const control_party *from) {
         .program = put(&at, from->program, program),
         .host = put(&at, from->host, host),
         .addresses = (const char *const *) list,
+        .distance = from->distance,
         .order = from->order,
         .life = from->life,
         .port = from->port,
@@ -548,6 +550,9 @@ static int frame_take(struct names *names, const control_frame *frame) {
         if (watch)
             frame_told(watch);
         return 0;
+    case TRAM__CONTROL__FRAME__KIND_LIFE:
+        names_nodes_take(names, frame->life);
+        return 0;
     default:
         return -EBADMSG;
     }
@@ -585,6 +590,7 @@ void names_register(struct names *names) {
             known->confirmed = false;
         send_watch(inner);
     }
+    names_nodes_register(names);
     names_link_flush(names);
 }
 

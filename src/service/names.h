@@ -29,6 +29,7 @@ struct names_party {
     const char *program;
     const char *const *addresses; /* beside shared memory; NULL ends */
     const char *host;            /* of the cluster; "": this one */
+    uint64_t distance;           /* to it: round trip in ns when it was told; 0: not known */
     uint64_t order;              /* counts publications: a newer one has a higher number */
     uint64_t life;               /* of the node: tells a successor from it */
     uint32_t port;               /* 0: not by shared memory */
@@ -92,6 +93,29 @@ void names_unwatch(struct names_watch *watch);
 /* Parties that this watch knows now, one after the other: NULL gives the first, NULL is the end. */
 const struct names_party *names_next(const struct names_watch *watch,
                                      const struct names_party *party);
+
+/* ---- nodes of other hosts -------------------------------------------------------------------- */
+
+/* Of what lies on this host the kernel tells; the life of a node of another host is told by the
+ * daemons. */
+struct names_node_inner;
+
+struct names_node {
+    /* It runs, or it doesn't; `lost`: its host is not heard of for as long as the heartbeat allows,
+     * and it may come back in the same life. The first call comes as soon as it is known. A node
+     * that was opened anew: down, then up. */
+    void (*on_life)(struct names_node *node, bool up, bool lost, const char *host);
+
+    struct names_node_inner *inner; /* ours */
+};
+
+int names_node_watch(tram_worker *worker, struct names_node *node, tram_id id);
+void names_node_unwatch(struct names_node *node);
+
+/* May this node, which does not run here, run on another host? Never, without a cluster. */
+bool names_may_be_far(tram_worker *worker, tram_id id);
+/* Is that the name of this host? */
+bool names_is_here(tram_worker *worker, const char *host);
 
 /* Why nobody may be found: the daemon is away, or could not be started. NULL: it is there. */
 const char *names_trouble(tram_worker *worker);

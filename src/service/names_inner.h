@@ -42,6 +42,16 @@ struct names_watch_inner {
     bool away;                   /* on_away was called, and nothing since */
 };
 
+struct names_node_inner {
+    struct names_node_inner *next;
+    struct names_node *owner;    /* as above */
+    struct names *names;
+    uint64_t cookie;
+    tram_id id;
+    uint64_t life;               /* as told; 0: it does not run */
+    bool told, lost;
+};
+
 enum names_state { NAMES_AWAY, NAMES_GREETING, NAMES_READY };
 
 /* All of a worker's. */
@@ -50,6 +60,7 @@ struct names {
     struct worker_ending ending;
     struct names_binding_inner *bindings;
     struct names_watch_inner *watches;
+    struct names_node_inner *nodes; /* names_node.c */
     uint64_t cookies;
     int walks;                   /* that may meet what has been given back */
 
@@ -83,10 +94,26 @@ void names_link_rest(struct names *names);
 void names_link_add(struct names *names, control_frame *frame);
 /* Let go what is queued. */
 void names_link_flush(struct names *names);
+/* The bus directory, opened when it is first needed. */
+int names_link_dir(struct names *names, int *ret_dir);
 void names_link_end(struct names *names);
+
+/* ---- names_node.c ---------------------------------------------------------------------------- */
+
+bool names_nodes_used(const struct names *names);
+/* The daemon is there: ask it anew. */
+void names_nodes_register(struct names *names);
+void names_nodes_take(struct names *names, const Tram__Control__Life *life);
+void names_nodes_sweep(struct names *names);
+/* The worker goes. */
+void names_nodes_end(struct names *names);
 
 /* ---- names.c --------------------------------------------------------------------------------- */
 
+/* All of this worker, made when it is first needed. -ENOMEM */
+int names_of(tram_worker *worker, struct names **ret_names);
+/* Free what has been given back, unless somebody is on the way through the lists. */
+void names_sweep(struct names *names);
 /* The daemon is there: say all of it. */
 void names_register(struct names *names);
 /* A frame came. -EBADMSG: one that makes no sense now. */

@@ -169,16 +169,25 @@ static void say_hello(struct names *names) {
 
 static void on_io(tram_io *io, int fd, uint32_t events, void *arg);
 
-static int try_connect(struct names *names) {
-    struct sys_address address;
-    int rc;
-
+int names_link_dir(struct names *names, int *ret_dir) {
     if (names->dir < 0) {
-        rc = sys_dir_open(AT_FDCWD, tram_bus_path(tram_worker_node(names->worker)));
+        int rc = sys_dir_open(AT_FDCWD, tram_bus_path(tram_worker_node(names->worker)));
+
         if (rc < 0)
             return rc;
         names->dir = rc;
     }
+    *ret_dir = names->dir;
+    return 0;
+}
+
+static int try_connect(struct names *names) {
+    struct sys_address address;
+    int dir;
+    int rc = names_link_dir(names, &dir);
+
+    if (rc < 0)
+        return rc;
     rc = sys_address_at(names->dir, "tramd.sock", &address);
     if (rc == 0)
         rc = sys_connect(&address, &names->fd, &names->pending);

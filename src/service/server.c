@@ -50,8 +50,8 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
 
     if (endpoint->table.count >= server->sessions_max || endpoint->draining ||
         (server->flags & TRAM_SERVER_NO_SHM) ||
-        link_shm_new(endpoint->worker, in->from, (uint32_t) (in->frame.correlation >> 32), &link,
-                     &runs) < 0) {
+        link_shm_new(endpoint->worker, in->from, (uint32_t) (in->frame.correlation >> 32), false,
+                     &link, &runs) < 0) {
         refuse(endpoint, in);
         return NULL;
     }
@@ -231,6 +231,8 @@ static int name_it(tram_server *server, tram_worker *worker, const char *address
         return worker_fail(worker, rc, "%s", wrong.text);
     if (parsed.kind != ADDRESS_SVC)
         return worker_fail(worker, -EINVAL, "a server is svc://name; other addresses are options");
+    if (*parsed.at)
+        return worker_fail(worker, -EINVAL, "a server's host is the one that it runs on: no '@'");
     if (parsed.topic && !parsed.name.instance[0]) /* one of many that publish there */
         (void) snprintf(parsed.name.instance, sizeof(parsed.name.instance), "%08x%08x",
                         service_random(), service_random());

@@ -220,6 +220,9 @@ enum session_state {
     SESSION_DEAD,    /* taken out of everything; memory goes with the turn */
 };
 
+/* Its other end is on that host of the cluster; "": on this one. */
+void session_of_host(tram_session *session, const char *host);
+
 enum session_broken {
     BROKEN_NOT,
     BROKEN_GONE, /* there is nobody to be told */
@@ -253,7 +256,7 @@ struct tram_session {
     struct neighbour *neighbour;    /* over shared memory */
     struct target *target;          /* of a client: which server it is */
     struct tram_party party;
-    char *name, *program, *address; /* of party */
+    char *name, *program, *address, *host; /* of party */
     tram_draft *drafts;             /* that are open */
     void *data;                     /* the application's */
     void *events;                   /* what subscribe.c and publish.c have for it */

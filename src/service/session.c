@@ -76,6 +76,7 @@ static void free_memory(struct worker_deferred *deferred) {
     free(session->name);
     free(session->program);
     free(session->address);
+    free(session->host);
     free(session);
 }
 
@@ -101,7 +102,7 @@ tram_session *session_new(struct endpoint *endpoint, struct link *link, const ch
     session->control_end = &session->control;
     session->defer.fn = free_memory;
     session->party = (struct tram_party){
-        .name = "", .program = "", .address = session->address, .node = link->peer};
+        .name = "", .program = "", .address = session->address, .node = link->peer, .host = ""};
     link->context = session;
     link->owner = &session_link_owner;
     bucket = bucket_of(table, session);
@@ -114,6 +115,13 @@ tram_session *session_new(struct endpoint *endpoint, struct link *link, const ch
         session->next->prev = &session->next;
     endpoint->sessions = session;
     return session;
+}
+
+void session_of_host(tram_session *session, const char *host) {
+    if (session->host || !*host)
+        return;
+    session->host = strdup(host);
+    session->party.host = session->host ? session->host : "";
 }
 
 static void unlink_session(tram_session *session) {
@@ -284,7 +292,8 @@ void session_down(tram_session *session) {
 static void on_down(struct link *link, int why) {
     tram_session *session = link->context;
 
-    (void) why;
+    if (why == -EHOSTUNREACH && session->endpoint->server)
+        session_bye(session); /* its client may live, and think the same of us or not */
     if (!inbox_keep_end(session->endpoint, session))
         session_down(session);
 }
@@ -293,6 +302,7 @@ static void on_up(struct link *link, int32_t pid) {
     tram_session *session = link->context;
 
     /* The node may be of another process by now than the client that this session is of. */
+    session_of_host(session, link->host);
     if (pid != 0 && !session->greeted)
         session->party.pid = pid;
     if (!session->endpoint->server)

@@ -15,6 +15,7 @@
 #include "service/draft.h"
 #include "service/events.h"
 
+#define UNKNOWN_NS UINT64_C(1000000000) /* round trip to a host of which it is not known */
 #define RETRY_NS INT64_C(1000000000) /* after a refusal; HELLO is parked there for longer */
 
 static bool usable(const struct target *target) {
@@ -41,10 +42,12 @@ static void target_free(struct target *target) {
     (void) tram_timer_free(target->again);
     free(target->name);
     free(target->program);
+    free(target->host);
     free(target);
 }
 
-static struct target *target_new(tram_client *client, const char *name, const char *program) {
+static struct target *target_new(tram_client *client, const char *name, const char *program,
+                                 const char *host) {
     struct target *target = calloc(1, sizeof(*target));
     struct target **end = &client->targets;
     const char *colon;
@@ -53,6 +56,7 @@ static struct target *target_new(tram_client *client, const char *name, const ch
         return NULL;
     target->name = strdup(name);
     target->program = strdup(program);
+    target->host = strdup(host);
     if (client->count == client->room) {
         int room = client->room ? 2 * client->room : 4;
         struct target **list = realloc(client->list, (size_t) room * sizeof(struct target *));
@@ -64,14 +68,14 @@ static struct target *target_new(tram_client *client, const char *name, const ch
         if (list && candidates)
             client->room = room;
     }
-    if (!target->name || !target->program || client->count == client->room) {
+    if (!target->name || !target->program || !target->host || client->count == client->room) {
         target_free(target);
         return NULL;
     }
     target->client = client;
     colon = strrchr(target->name, ':');
     target->instance = colon ? colon + 1 : "";
-    target->identity = choose_identity(name);
+    target->identity = choose_identity(name) ^ (*host ? choose_identity(host) << 1 : 0);
     while (*end)
         end = &(*end)->next;
     *end = target;
@@ -95,11 +99,12 @@ static void target_remove(struct target *target) {
     target_free(target);
 }
 
-/* The one of that name, or NULL. */
-static struct target *target_find(tram_client *client, const char *name) {
+/* The one of that name on that host, or NULL. */
+static struct target *target_find(tram_client *client, const struct names_party *party) {
     struct target *target = client->targets;
 
-    while (target && strcmp(target->name, name) != 0)
+    while (target &&
+           (strcmp(target->name, party->full) != 0 || strcmp(target->host, party->host) != 0))
         target = target->next;
     return target;
 }
@@ -108,6 +113,18 @@ static void leave(tram_session *session, int status) {
     drafts_orphan(session); /* or the channel is closed to us */
     session_bye(session);
     session_end(session, status);
+}
+
+/* Over sockets? One of another host is so if the client wants it: the session keeps its path for
+ * life, so that nothing is overtaken on another. */
+static bool by_socket(const struct target *target) {
+    const tram_client *client = target->client;
+
+    if (target->port == 0)
+        return true;
+    if (client->via)
+        return client->via != ADDRESS_SHM;
+    return *target->host && client->flags & TRAM_CLIENT_DIRECT;
 }
 
 /* Over shared memory, if it may be so. Whether the node runs is told by client_up(). */
@@ -121,9 +138,10 @@ static int target_reach(struct target *target) {
 
     if (target->session)
         return 0;
-    if (target->port == 0 || (client->via && client->via != ADDRESS_SHM))
+    if (by_socket(target))
         return client_reach_socket(target);
-    rc = link_shm_new(client->endpoint.worker, target->node, target->port, &link, &runs);
+    rc = link_shm_new(client->endpoint.worker, target->node, target->port, *target->host != '\0',
+                      &link, &runs);
     if (rc < 0)
         return worker_fail_node(client->endpoint.worker, rc);
     (void) snprintf(address, sizeof(address), "shm://%s/%s", tram_id_format(target->node, id),
@@ -144,39 +162,60 @@ void target_join(struct target *target, tram_session *session) {
     session->program = strdup(target->program);
     session->party.name = session->name ? session->name : "";
     session->party.program = session->program ? session->program : "";
+    session_of_host(session, target->host);
     target->session = session;
 }
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-/* FIRST and NEWEST: who should have the session, and that it has one. */
-static void elect(tram_client *client) {
-    struct target *best = NULL;
+static int pick(tram_client *client, uint64_t key, uint32_t turn,
+                bool (*can)(const struct target *target)) {
+    for (int i = 0; i < client->count; i++) {
+        struct target *target = client->list[i];
 
-    for (struct target *target = client->targets; target; target = target->next) {
-        if (!target->up)
-            continue;
-        if (wants_all(client)) {
-            (void) target_reach(target); /* tried again when something changes */
-            continue;
-        }
-        if (client->choice == TRAM_CHOOSE_FIRST && target == client->current) {
-            best = target;
-            break;
-        }
-        if (!best || (client->choice == TRAM_CHOOSE_FIRST ? target->order < best->order
-                                                          : target->order > best->order))
-            best = target;
+        client->candidates[i] =
+            (struct candidate){.order = target->order,
+                               .load = target->session ? target->session->calls : 0,
+                               .distance = target->distance,
+                               .identity = target->identity,
+                               .usable = can(target),
+                               .current = target == client->current};
     }
-    if (!best)
+    return choose(client->choice, client->candidates, client->count, key, turn);
+}
+
+static bool is_up(const struct target *target) {
+    return target->up;
+}
+
+/* All who serve should have a session. */
+static void reach_all(tram_client *client) {
+    for (struct target *target = client->targets; target; target = target->next)
+        if (target->up)
+            (void) target_reach(target); /* tried again when something changes */
+}
+
+/* NEAREST, FIRST and NEWEST: who should have the session, and that it has one. */
+static void elect(tram_client *client) {
+    struct target *best;
+    int at;
+
+    if (wants_all(client)) {
+        reach_all(client);
         return;
+    }
+    at = pick(client, 0, 0, is_up);
+    if (at < 0)
+        return;
+    best = client->list[at];
     (void) target_reach(best); /* likewise */
     client->current = best;
-    if (client->choice != TRAM_CHOOSE_NEWEST)
+    if (client->choice == TRAM_CHOOSE_FIRST)
         return;
     for (struct target *target = client->targets; target; target = target->next)
         if (target != best && target->session && target->session->calls == 0 && usable(best) &&
-            !inbox_has(&client->endpoint, target->session)) {
+            !inbox_has(&client->endpoint, target->session) &&
+            (client->choice == TRAM_CHOOSE_NEWEST || (target->distance > 0 && !target->named))) {
             leave(target->session, -ECONNRESET);
             return; /* one at a time: handlers may have run; the others when something changes */
         }
@@ -191,30 +230,26 @@ static bool undecided(const tram_client *client) {
     return false;
 }
 
+/* Nearest first. */
 static struct target *pick_instance(tram_client *client, const char *instance) {
-    for (struct target *target = client->targets; target; target = target->next)
-        if (strcmp(target->instance, instance) == 0) {
-            if (target->up)
-                (void) target_reach(target); /* if not, it isn't usable */
-            return usable(target) ? target : NULL;
-        }
-    return NULL;
+    struct target *best = NULL;
+
+    for (struct target *target = client->targets; target; target = target->next) {
+        if (strcmp(target->instance, instance) != 0)
+            continue;
+        target->named = true;
+        if (!best || (target->up && !best->up) ||
+            (target->up == best->up && target->distance < best->distance))
+            best = target;
+    }
+    if (best && best->up)
+        (void) target_reach(best); /* if not, it isn't usable */
+    return best && usable(best) ? best : NULL;
 }
 
 static struct target *pick_any(tram_client *client, uint64_t key) {
-    int at;
+    int at = pick(client, key, client->turn++, usable);
 
-    for (int i = 0; i < client->count; i++) {
-        struct target *target = client->list[i];
-
-        client->candidates[i] =
-            (struct candidate){.order = target->order,
-                               .load = target->session ? target->session->calls : 0,
-                               .identity = target->identity,
-                               .usable = usable(target),
-                               .current = target == client->current};
-    }
-    at = choose(client->choice, client->candidates, client->count, key, client->turn++);
     if (at < 0)
         return NULL;
     client->current = client->list[at];
@@ -414,22 +449,31 @@ static int copy_addresses(struct target *target, const char *const *addresses) {
     return target->addresses ? 0 : -ENOMEM;
 }
 
+/* Is it of the host that the address names, if it names one? */
+static bool is_meant(tram_client *client, const struct names_party *party) {
+    const char *at = client->address.at;
+
+    if (!*at || strcmp(at, party->host) == 0)
+        return true;
+    return !*party->host && names_is_here(client->endpoint.worker, at);
+}
+
 static void on_online(struct names_watch *watch, const struct names_party *party) {
     tram_client *client = of(watch);
-    struct target *target = target_find(client, party->full);
+    struct target *target = target_find(client, party);
     tram_session *session = target ? target->session : NULL;
 
-    if (*party->host != '\0')
-        return; /* of another host: its node is not watched here */
+    if (!is_meant(client, party))
+        return;
     if (session && (target->node != party->node || target->port != party->port)) {
         target->up = true; /* so that it stays */
         session_end(session, -ECONNRESET); /* it comes back elsewhere */
         if (client->endpoint.dead)
             return;
-        target = target_find(client, party->full); /* calls ended, with handlers */
+        target = target_find(client, party); /* calls ended, with handlers */
         session = NULL;
     }
-    if (!target && !(target = target_new(client, party->full, party->program))) {
+    if (!target && !(target = target_new(client, party->full, party->program, party->host))) {
         (void) worker_fail(client->endpoint.worker, -ENOMEM, "no memory for a server");
         return;
     }
@@ -442,6 +486,7 @@ static void on_online(struct names_watch *watch, const struct names_party *party
     target->port = party->port;
     target->order = party->order;
     target->pid = party->pid;
+    target->distance = *party->host ? party->distance ? party->distance : UNKNOWN_NS : 0;
     target->up = true;
     if (session && (session->state == SESSION_LEAVING || session->refused))
         open_session(session); /* its node never went */
@@ -450,10 +495,10 @@ static void on_online(struct names_watch *watch, const struct names_party *party
 
 static void on_offline(struct names_watch *watch, const struct names_party *party) {
     tram_client *client = of(watch);
-    struct target *target = target_find(client, party->full);
+    struct target *target = target_find(client, party);
     tram_session *session = target ? target->session : NULL;
 
-    if (!target || *party->host != '\0')
+    if (!target)
         return;
     target->up = false;
     if (!session) {
@@ -491,7 +536,7 @@ int client_find_servers(tram_client *client) {
         return rc;
     }
     client->settled = true;
-    target = target_new(client, address->kind == ADDRESS_SHM ? full : "", "");
+    target = target_new(client, address->kind == ADDRESS_SHM ? full : "", "", "");
     if (!target)
         return worker_fail(client->endpoint.worker, -ENOMEM, "no memory for a server");
     target->up = true;

@@ -118,13 +118,32 @@ static bool is_host(const char *text) {
 
 /* ---- each kind ------------------------------------------------------------------------------- */
 
-static int svc_parse(const char *rest, struct address *address, struct wrong *wrong) {
+static int name_of(const char *rest, struct address *address, struct wrong *wrong) {
     if (name_parse(rest, &address->name) < 0)
         return wrong_set(wrong, -EINVAL,
                          "'%.130s' is no name: 1 to 63 of A-Z a-z 0-9 . _ - with '/' between, and "
                          "perhaps ':' and an instance",
                          rest);
     return 0;
+}
+
+static int svc_parse(const char *rest, struct address *address, struct wrong *wrong) {
+    const char *at = strchr(rest, '@');
+    char name[NAME_FULL_SIZE];
+    size_t length = at ? (size_t) (at - rest) : 0;
+
+    if (!at)
+        return name_of(rest, address, wrong);
+    if (at[1] == '\0' || !name_instance_valid(at + 1))
+        return wrong_set(wrong, -EINVAL,
+                         "'%.70s': behind the '@' stands the name of a host, 1 to 63 of A-Z a-z "
+                         "0-9 . _ -", rest);
+    if (length >= sizeof(name))
+        length = sizeof(name) - 1; /* too long for a name all the same */
+    memcpy(name, rest, length);
+    name[length] = '\0';
+    memcpy(address->at, at + 1, strlen(at + 1) + 1);
+    return name_of(name, address, wrong);
 }
 
 #define TOPIC_PREFIX "topic/"
@@ -148,7 +167,7 @@ static int shm_parse(const char *rest, struct address *address, struct wrong *wr
     if (!quad_read(&at, &address->node) || *at != '/' || address->node == 0 ||
         address->node == UINT32_MAX)
         return wrong_set(wrong, -EINVAL, "shm:// takes an ID and a name, as shm://1.2.3.4/name");
-    return svc_parse(at + 1, address, wrong);
+    return name_of(at + 1, address, wrong);
 }
 
 static int ipc_parse(const char *rest, struct address *address, struct wrong *wrong) {
@@ -257,7 +276,8 @@ char *address_format(const struct address *address, char buffer[ADDRESS_SIZE]) {
         if (address->topic)
             (void) snprintf(buffer, ADDRESS_SIZE, "topic://%s", full + strlen(TOPIC_PREFIX));
         else
-            (void) snprintf(buffer, ADDRESS_SIZE, "svc://%s", full);
+            (void) snprintf(buffer, ADDRESS_SIZE, "svc://%s%s%s", full, *address->at ? "@" : "",
+                            address->at);
         break;
     case ADDRESS_SHM:
         (void) snprintf(buffer, ADDRESS_SIZE, "shm://%u.%u.%u.%u/%s", node >> 24, node >> 16 & 255,

@@ -3,6 +3,7 @@
  * Addresses of services, as text and taken apart (include/tram/service.h says what they mean).
  *
  *     svc://NAME  svc://NAME:INSTANCE     wire/name.h
+ *     svc://NAME@HOST                     … as that host of the cluster serves it
  *     topic://NAME                        svc://topic/NAME, and with it who publishes there
  *     shm://1.2.3.4/NAME                  … with instance, too
  *     ipc:///PATH  file:///PATH           absolute, as its bytes are (no %20), up to 107
@@ -27,6 +28,7 @@ enum address_kind { ADDRESS_SVC = 1, ADDRESS_SHM, ADDRESS_IPC, ADDRESS_TCP, ADDR
 struct address {
     enum address_kind kind;
     struct name name;  /* svc, shm */
+    char at[64];       /* svc: HOST, or "" */
     bool topic;        /* svc: it was written topic:// */
     uint32_t node;     /* shm */
     char path[108];    /* ipc */

@@ -13,6 +13,8 @@ TEST(good_ones_have_one_spelling) {
     static const char *const good[][2] = {
         { "svc://media", "svc://media" },
         { "svc://a/b:1", "svc://a/b:1" },
+        { "svc://media@left", "svc://media@left" },
+        { "svc://a/b:1@h-2", "svc://a/b:1@h-2" },
         { "shm://1.2.3.4/media", "shm://1.2.3.4/media" },
         { "shm://240.0.0.1/a/b:1", "shm://240.0.0.1/a/b:1" },
         { "ipc:///run/x", "ipc:///run/x" },
@@ -132,5 +134,22 @@ TEST(bad_ones_say_why) {
         if (!strstr(wrong.text, bad[i][1]))
             FAIL("%s: '%s'", bad[i][0], wrong.text);
         CHECK_EQ(address.port, 99); /* untouched */
+    }
+}
+
+TEST(host_behind_a_name) {
+    static const char *const bad[][2] = {
+        { "svc://a@", "name of a host" },
+        { "svc://a@b@c", "name of a host" },
+        { "svc://@b", "no name" },
+        { "shm://1.2.3.4/a@b", "no name" },
+    };
+    struct address address;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct wrong wrong = { 0 };
+
+        CHECK_ERR(address_parse(bad[i][0], &address, &wrong), -EINVAL);
+        CHECK(strstr(wrong.text, bad[i][1]));
     }
 }

@@ -217,6 +217,11 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
             !control_text_good(frame->cluster->host, CONTROL_HOST_MAX))
             return wrong_set(wrong, -EBADMSG, "a question that can be none");
         return 0;
+    case TRAM__CONTROL__FRAME__KIND_LOOK:
+        if (frame->look->node == 0 || frame->look->node == UINT32_MAX)
+            return wrong_set(wrong, -EBADMSG, "a node that can be none");
+        return 0;
+    case TRAM__CONTROL__FRAME__KIND_UNLOOK:
     case TRAM__CONTROL__FRAME__KIND_UNBIND:
     case TRAM__CONTROL__FRAME__KIND_UNWATCH:
     case TRAM__CONTROL__FRAME__KIND_SETTLE:
@@ -269,6 +274,10 @@ static int check_to_process(const control_frame *frame, struct wrong *wrong) {
         return 0;
     case TRAM__CONTROL__FRAME__KIND_VIEW:
         return control_view_check(frame->view, wrong);
+    case TRAM__CONTROL__FRAME__KIND_LIFE:
+        if (!control_text_good(frame->life->host, CONTROL_HOST_MAX))
+            return wrong_set(wrong, -EBADMSG, "a host's name that can be none");
+        return 0;
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no daemon sends",
                          (int) frame->kind_case);

@@ -182,12 +182,22 @@ static int names_check(const Tram__Hosts__Names *names, struct wrong *wrong) {
     return 0;
 }
 
+/* Ephemeral or not. */
+static int node_check(uint32_t id, struct wrong *wrong) {
+    return id == 0 || id == UINT32_MAX
+               ? wrong_set(wrong, -EBADMSG, "a node that can be none") : 0;
+}
+
 static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
     switch ((int) frame->kind_case) {
     case TRAM__HOSTS__FRAME__KIND_NAMES:
         return names_check(frame->names, wrong);
     case TRAM__HOSTS__FRAME__KIND_GIVE:
         return id_check(frame->give->id, 0, wrong);
+    case TRAM__HOSTS__FRAME__KIND_LOOK:
+        return node_check(frame->look->id, wrong);
+    case TRAM__HOSTS__FRAME__KIND_LIFE:
+        return node_check(frame->life->id, wrong);
     case TRAM__HOSTS__FRAME__KIND_GIVEN:
         if (frame->given->n_channels > HOSTS_CHANNELS_MAX)
             return wrong_set(wrong, -EBADMSG, "%zu channels in one frame",

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A client and a server on two hosts, joined by mirrored rings: whichever end dies, or daemon
+ * hangs, each request ends once. (What both do for each other: tests/service_conformance_test.c.)
+ */
+// test: timeout=120
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "support/pair.h"
+#include "support/twin.h"
+#include "tram/service.h"
+
+#define REQUESTS 100
+
+struct at {
+    struct twin twin;
+    tram_worker *worker;
+    tram_client *client;
+    pid_t server;
+    int online, offline;
+    char host[64];
+};
+
+struct end {
+    int count, status;
+};
+
+static void on_state(tram_client *client, enum tram_state state, const struct tram_party *who,
+                     void *arg) {
+    struct at *at = arg;
+
+    (void) client;
+    at->online += state == TRAM_STATE_ONLINE;
+    at->offline += state == TRAM_STATE_OFFLINE;
+    (void) strncpy(at->host, who->host, sizeof(at->host) - 1);
+}
+
+static const struct tram_client_handlers handlers = {.on_state = on_state};
+
+static void serve(struct at *at) {
+    struct pair_options options = {.daemon = true};
+
+    twin_be(&at->twin, 1);
+    at->server = pair_start(&options);
+    twin_be(&at->twin, 0);
+}
+
+static void begin(struct at *at, uint32_t flags) {
+    *at = (struct at){.online = 0};
+    twin_start(&at->twin);
+    serve(at);
+    at->worker = pair_worker(0);
+    at->client = pair_client(at->worker, "svc://pair@b", flags, &handlers, at);
+    UNTIL(at->worker, at->online);
+    CHECK_STR(at->host, "b");
+}
+
+static void finish(struct at *at) {
+    CHECK(!tram_client_free(at->client));
+    CHECK(!tram_worker_free(at->worker));
+    test_kill(at->server);
+    twin_kill(&at->twin, 0);
+    twin_kill(&at->twin, 1);
+}
+
+static void ended(const struct tram_result *result, void *arg) {
+    struct end *end = arg;
+
+    end->count++;
+    end->status = result->status;
+}
+
+static void ask(struct at *at, uint32_t code, struct end ends[REQUESTS]) {
+    memset(ends, 0, REQUESTS * sizeof(*ends));
+    for (int i = 0; i < REQUESTS; i++)
+        CHECK_OK(tram_client_ask(at->client, code, &i, sizeof(i), NULL, ended, &ends[i], NULL));
+}
+
+static bool all_ended(const struct end ends[REQUESTS]) {
+    for (int i = 0; i < REQUESTS; i++) {
+        CHECK(ends[i].count <= 1);
+        if (ends[i].count == 0)
+            return false;
+    }
+    return true;
+}
+
+static void check(const struct end ends[REQUESTS], int status) {
+    for (int i = 0; i < REQUESTS; i++) {
+        CHECK_EQ(ends[i].count, 1);
+        CHECK_EQ(ends[i].status, status);
+    }
+}
+
+static void pass(struct at *at, int ms) {
+    int64_t until = pair_now() + (int64_t) ms * 1000000;
+
+    while (pair_now() < until)
+        pair_turn(at->worker);
+}
+
+TEST_TIMEOUT(stall_is_not_noticed, 60) {
+    static struct end ends[REQUESTS];
+    struct at at;
+
+    begin(&at, 0);
+    for (int host = 0; host < 2; host++) {
+        CHECK_OK(kill(at.twin.daemon[host], SIGSTOP));
+        ask(&at, PAIR_ECHO, ends);
+        pass(&at, 300);
+        CHECK_OK(kill(at.twin.daemon[host], SIGCONT));
+        UNTIL(at.worker, all_ended(ends));
+        check(ends, 0);
+    }
+    CHECK_EQ(at.offline, 0);
+    finish(&at);
+}
+
+TEST_TIMEOUT(server_killed, 60) {
+    static struct end ends[REQUESTS];
+    tram_reply *reply;
+    struct at at;
+
+    begin(&at, 0);
+    ask(&at, PAIR_DEFER, ends);
+    CHECK_OK(tram_client_call(at.client, PAIR_ECHO, "x", 1, NULL, &reply)); /* it has them */
+    (void) tram_reply_free(reply);
+    test_kill(at.server);
+    UNTIL(at.worker, all_ended(ends));
+    check(ends, -ECONNRESET);
+    UNTIL(at.worker, at.offline);
+    serve(&at);
+    UNTIL(at.worker, at.online == 2);
+    ask(&at, PAIR_ECHO, ends);
+    UNTIL(at.worker, all_ended(ends));
+    check(ends, 0);
+    finish(&at);
+}
+
+/* What the dead one had in hand comes again. */
+TEST_TIMEOUT(server_killed_and_waited_for, 60) {
+    static struct end ends[REQUESTS];
+    tram_reply *reply;
+    struct at at;
+
+    begin(&at, TRAM_CLIENT_WAIT);
+    ask(&at, PAIR_DEFER, ends);
+    pass(&at, 300);
+    test_kill(at.server);
+    serve(&at);
+    UNTIL(at.worker, at.online == 2);
+    CHECK_OK(tram_client_call(at.client, PAIR_FLUSH, NULL, 0, NULL, &reply));
+    (void) tram_reply_free(reply);
+    UNTIL(at.worker, all_ended(ends));
+    for (int i = 0; i < REQUESTS; i++)
+        CHECK(ends[i].status == 0 || ends[i].status == -ECONNRESET);
+    finish(&at);
+}
+
+static void other_client(void *arg) {
+    tram_worker *worker = pair_worker(0);
+    tram_client *client = pair_client(worker, "svc://pair", 0, NULL, NULL);
+    tram_reply *reply;
+    int *fd = arg;
+
+    CHECK_OK(tram_client_call(client, PAIR_ECHO, "x", 1, NULL, &reply));
+    (void) tram_reply_free(reply);
+    CHECK_OK(tram_client_ask(client, PAIR_DEFER, "x", 1, NULL, ended, NULL, NULL));
+    CHECK_EQ(write(*fd, "x", 1), 1);
+    for (;;)
+        pair_turn(worker);
+}
+
+static struct pair_counts counts_of(struct at *at) {
+    struct pair_counts counts;
+    tram_reply *reply;
+
+    CHECK_OK(tram_client_call(at->client, PAIR_COUNT, NULL, 0, NULL, &reply));
+    memcpy(&counts, tram_reply_view(reply)->data, sizeof(counts));
+    (void) tram_reply_free(reply);
+    return counts;
+}
+
+TEST_TIMEOUT(client_killed, 60) {
+    int fds[2];
+    struct at at;
+    pid_t pid;
+    char byte;
+
+    begin(&at, 0);
+    CHECK_OK(pipe(fds));
+    pid = test_fork(other_client, &fds[1]);
+    CHECK_EQ(read(fds[0], &byte, 1), 1);
+    UNTIL(at.worker, counts_of(&at).online == 2);
+    test_kill(pid);
+    UNTIL(at.worker, counts_of(&at).online == 1);
+    UNTIL(at.worker, counts_of(&at).cancelled == 1);
+    (void) close(fds[0]);
+    (void) close(fds[1]);
+    finish(&at);
+}
+
+/* The other host is not heard of for longer than the heartbeat allows, and comes back. */
+TEST_TIMEOUT(host_lost_and_back, 60) {
+    static struct end ends[REQUESTS];
+    struct at at;
+    int online;
+
+    begin(&at, 0);
+    CHECK_OK(kill(at.twin.daemon[1], SIGSTOP));
+    ask(&at, PAIR_DEFER, ends);
+    UNTIL(at.worker, at.offline);
+    online = at.online;
+    CHECK_OK(kill(at.twin.daemon[1], SIGCONT));
+    UNTIL(at.worker, all_ended(ends));
+    UNTIL(at.worker, at.online > online);
+    ask(&at, PAIR_ECHO, ends);
+    UNTIL(at.worker, all_ended(ends));
+    finish(&at);
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static void on_event(tram_subscription *subscription, const struct tram_view *view, int status,
+                     void *arg) {
+    int *count = arg;
+
+    (void) subscription;
+    CHECK_EQ(status, 0);
+    CHECK_EQ(view->size, 4);
+    ++*count;
+}
+
+static void publish(void *arg) {
+    struct tram_server_options options = TRAM_SERVER_OPTIONS_INIT;
+    tram_worker *worker = pair_worker(0);
+    tram_server *server;
+
+    (void) arg;
+    CHECK_OK(tram_server_new(worker, "svc://news", &options, &server));
+    for (;;) {
+        CHECK_OK(tram_server_publish(server, 1, "news", 4, NULL));
+        pair_turn(worker);
+    }
+}
+
+TEST_TIMEOUT(events_come_from_another_host, 60) {
+    tram_subscription *subscription;
+    tram_worker *worker;
+    tram_client *client;
+    struct twin twin;
+    int count = 0;
+    pid_t pid;
+
+    twin_start(&twin);
+    twin_be(&twin, 1);
+    pid = test_fork(publish, NULL);
+    twin_be(&twin, 0);
+    worker = pair_worker(0);
+    client = pair_client(worker, "svc://news", 0, NULL, NULL);
+    CHECK_OK(tram_client_subscribe(client, 1, NULL, NULL, on_event, &count, &subscription));
+    UNTIL(worker, count >= 20);
+    CHECK(!tram_client_free(client));
+    CHECK(!tram_worker_free(worker));
+    test_kill(pid);
+    twin_kill(&twin, 0);
+    twin_kill(&twin, 1);
+}
