@@ -173,12 +173,13 @@ static void on_drain_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, 
     worker_defer(server->endpoint.worker, &server->drain_defer);
 }
 
-/* Answers, and that it was all, have to leave this process. A client that doesn't read them holds
- * the end up for GOODBYE_NS. True: wait. */
-static bool sockets_drain(tram_server *server) {
+/* Answers, and that it was all, have to leave this process; and so does what is given back, which
+ * isn't in the ring any more. A client that doesn't read them holds the end up for GOODBYE_NS.
+ * True: wait. */
+static bool last_words_wait(tram_server *server) {
     tram_worker *worker = server->endpoint.worker;
+    bool waits = server->endpoint.service->farewells != NULL;
     tram_session *session;
-    bool waits = false;
 
     for (session = server->endpoint.sessions; session; session = session->next) {
         if (session->link->ops->keeps)
@@ -205,7 +206,7 @@ void server_drained(struct worker_deferred *deferred) {
         return;
     if (server->endpoint.service->pumping)
         return; /* the handler that waits has one in hand, or asks itself */
-    if (sockets_drain(server))
+    if (last_words_wait(server))
         return;
     server->drain_told = true;
     worker_settle(server->endpoint.worker); /* answers: before it goes */
