@@ -57,6 +57,24 @@ static bool adopt(struct service *service, uint32_t port, struct worker_message 
     return true;
 }
 
+/* Out of the ring, and then back to who asked: if this process is killed in between, the end of the
+ * question is unknown. The other way round its successor would execute what is asked again. False:
+ * there is no memory, and it stays. */
+static bool give_back(struct service *service, const struct orphan *orphan) {
+    struct tram_msg msg = orphan->message->msg;
+    void *copy = malloc(msg.size ? msg.size : 1);
+
+    if (!copy)
+        return false;
+    memcpy(copy, msg.data, msg.size);
+    msg.data = copy;
+    worker_settle(service->worker); /* or it would leave with the end of the turn */
+    (void) worker_release(orphan->message);
+    service_refuse(service->worker, &msg);
+    free(copy);
+    return true;
+}
+
 void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq) {
     struct orphan **link = &service->orphans;
     struct frame frame;
@@ -79,9 +97,9 @@ void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t
             link = &orphan->next;
             continue;
         }
+        if (!give_back(service, orphan))
+            return;
         *link = orphan->next;
-        service_refuse(service->worker, &orphan->message->msg);
-        (void) worker_release(orphan->message);
         orphan_free(service, orphan);
     }
 }
