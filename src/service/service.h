@@ -62,7 +62,7 @@ struct service {
     tram_timer *again;              /* of what failed for a reason that passes */
     bool again_set;
     struct orphan *orphans;         /* drain.c */
-    struct worker_deferred drain_defer;
+    struct worker_deferred drain_defer, memory;
     uint32_t hot_sockets;           /* link_socket.c */
     struct tram_request *free_requests;
     struct tram_call *free_calls;
