@@ -436,13 +436,13 @@ TEST(who_waits_asks_the_successor_what_was_given_back) {
 TEST(one_way_messages_do_not_stop_a_handover) {
     tram_node *evil = begin();
     tram_server *other = serve("svc://other");
-    int sent = 0;
+    uint32_t sent = 0;
 
     CHECK_OK(say(evil, FRAME_REQUEST, pair_port(), of(1, 1), 1, "x", 1));
     TURN_UNTIL(evil, w.kept_count == 1);
     CHECK_OK(tram_server_drain(w.server, NULL));
     while (sent < 2000) {
-        if (say(evil, FRAME_ONEWAY, pair_port(), of(1, 0), 0, "x", 1) == 0)
+        if (say(evil, FRAME_ONEWAY, pair_port(), of(1 + sent % 2, 0), 0, "x", 1) == 0)
             sent++;
         else
             turns(1);

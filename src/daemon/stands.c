@@ -98,6 +98,7 @@ static void origin_free(struct origin *origin, enum link_end end) {
 static void take_news(struct standin *standin, const struct stand_news *news) {
     struct origin *origin = news->in ? stand_in_user(news->in) : NULL;
     struct mirror *mirror = news->out ? stand_out_user(news->out) : NULL;
+    struct host *host = mirror ? mirror->host : origin ? origin->host : NULL;
     char text[TRAM_ID_TEXT];
 
     switch (news->what) {
@@ -112,8 +113,8 @@ static void take_news(struct standin *standin, const struct stand_news *news) {
         __attribute__((fallthrough));
     case STAND_MORE:
         if (origin && origin->out) {
-            link_kick(peer_link(origin->host), origin->out);
-            peer_flush(origin->host);
+            link_kick(peer_link(host), origin->out);
+            peer_flush(host);
         }
         break;
     case STAND_GONE:
@@ -122,8 +123,8 @@ static void take_news(struct standin *standin, const struct stand_news *news) {
         break;
     case STAND_FREED:
         if (mirror && mirror->in) {
-            link_kick_in(peer_link(mirror->host), mirror->in);
-            peer_flush(mirror->host);
+            link_kick_in(peer_link(host), mirror->in); /* it may be freed then */
+            peer_flush(host);
         }
         break;
     case STAND_OPENER: /* it claims the node, and is answered by placing.c */

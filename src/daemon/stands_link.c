@@ -370,15 +370,18 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
 
 int64_t mirrors_time(struct standin *standin, int64_t now) {
     int64_t next = INT64_MAX;
+    struct mirror *following;
 
-    for (struct mirror *mirror = standin->mirrors; mirror; mirror = mirror->next) {
-        struct link *link = mirror->in ? peer_link(mirror->host) : NULL;
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = following) {
+        struct host *host = mirror->host;
+        struct link *link = mirror->in ? peer_link(host) : NULL;
 
+        following = mirror->next; /* what the link finds out may free the mirror */
         if (!link)
             continue;
         if (!mirror->out) {
             link_ready(link, mirror->in);
-            peer_flush(mirror->host);
+            peer_flush(host);
             next = now + AGAIN;
         } else if (mirror->poll) {
             struct stand_out_state state;
@@ -389,7 +392,7 @@ int64_t mirrors_time(struct standin *standin, int64_t now) {
             }
             mirror->poll = false;
             link_kick_in(link, mirror->in);
-            peer_flush(mirror->host);
+            peer_flush(host);
         }
     }
     return next;

@@ -57,6 +57,24 @@ static bool adopt(struct service *service, uint32_t port, struct worker_message 
     return true;
 }
 
+/* Out of the ring, and then back to who asked: if this process is killed in between, the end of the
+ * question is unknown. The other way round its successor would execute what is asked again. False:
+ * there is no memory, and it stays. */
+static bool give_back(struct service *service, const struct orphan *orphan) {
+    struct tram_msg msg = orphan->message->msg;
+    void *copy = malloc(msg.size ? msg.size : 1);
+
+    if (!copy)
+        return false;
+    memcpy(copy, msg.data, msg.size);
+    msg.data = copy;
+    worker_settle(service->worker); /* or it would leave with the end of the turn */
+    (void) worker_release(orphan->message);
+    service_refuse(service->worker, &msg);
+    free(copy);
+    return true;
+}
+
 void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq) {
     struct orphan **link = &service->orphans;
     struct frame frame;
@@ -79,9 +97,9 @@ void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t
             link = &orphan->next;
             continue;
         }
+        if (!give_back(service, orphan))
+            return;
         *link = orphan->next;
-        service_refuse(service->worker, &orphan->message->msg);
-        (void) worker_release(orphan->message);
         orphan_free(service, orphan);
     }
 }
@@ -173,12 +191,13 @@ static void on_drain_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, 
     worker_defer(server->endpoint.worker, &server->drain_defer);
 }
 
-/* Answers, and that it was all, have to leave this process. A client that doesn't read them holds
- * the end up for GOODBYE_NS. True: wait. */
-static bool sockets_drain(tram_server *server) {
+/* Answers, and that it was all, have to leave this process; and so does what is given back, which
+ * isn't in the ring any more. A client that doesn't read them holds the end up for GOODBYE_NS.
+ * True: wait. */
+static bool last_words_wait(tram_server *server) {
     tram_worker *worker = server->endpoint.worker;
+    bool waits = server->endpoint.service->farewells != NULL;
     tram_session *session;
-    bool waits = false;
 
     for (session = server->endpoint.sessions; session; session = session->next) {
         if (session->link->ops->keeps)
@@ -205,7 +224,7 @@ void server_drained(struct worker_deferred *deferred) {
         return;
     if (server->endpoint.service->pumping)
         return; /* the handler that waits has one in hand, or asks itself */
-    if (sockets_drain(server))
+    if (last_words_wait(server))
         return;
     server->drain_told = true;
     worker_settle(server->endpoint.worker); /* answers: before it goes */

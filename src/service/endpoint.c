@@ -11,8 +11,6 @@
 #include "service/server.h"
 #include "service/service.h"
 
-#define CLOSE_NS INT64_C(1000000000) /* to its deadline: then the clock is read for a message */
-
 /* A session whose control frames can't be kept any more: that there are no more is told, if need be
  * later. */
 static bool end_broken(struct endpoint *endpoint) {
@@ -205,14 +203,8 @@ static void client_only(struct endpoint *endpoint, tram_session *session, struct
     }
 }
 
-/* The clock of the turn may be as old as the handlers before this one took. */
-bool endpoint_expired(struct endpoint *endpoint, const struct inbound *in) {
-    int64_t deadline = in->extra.deadline;
-
-    if (deadline == INT64_MAX || (deadline > CLOSE_NS && worker_now(endpoint->worker) <
-                                                              deadline - CLOSE_NS))
-        return false;
-    if (worker_read_clock(endpoint->worker) < deadline)
+bool endpoint_expired_by_the_clock(struct endpoint *endpoint, const struct inbound *in) {
+    if (worker_read_clock(endpoint->worker) < in->extra.deadline)
         return false;
     if (endpoint->server)
         server_of(endpoint)->expired++;

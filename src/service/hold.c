@@ -16,7 +16,6 @@
 #define PASSED_COUNT 256
 #define PASSED_BYTES 32768 /* half of the smallest ring: how large this one is, only its sender
                               knows */
-#define OVERHEAD     64    /* of a record */
 #define WAITING_MAX  (16u << 20) /* bytes that wait for the end of a blocking call; what is more
                                     stays in its ring, and holds up who sends it */
 
@@ -139,10 +138,9 @@ bool hold_is_old(const struct neighbour *neighbour, uint64_t seq, uint64_t bytes
     return now - seq >= PASSED_COUNT || neighbour->bytes - bytes >= PASSED_BYTES;
 }
 
-void hold_passed(struct service *service, struct neighbour *neighbour, uint64_t seq, size_t size) {
+void hold_look(struct service *service, struct neighbour *neighbour, uint64_t seq) {
     struct held *held;
 
-    neighbour->bytes += size + OVERHEAD;
     while ((held = neighbour->first) && hold_is_old(neighbour, held->seq, held->bytes, seq))
         if (!copy_out(held))
             break;

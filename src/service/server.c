@@ -40,15 +40,18 @@ void server_introduce(tram_session *session) {
     server_tell(session->endpoint, session, true);
 }
 
+/* One that drains takes what was said one-way (drain.c), also of who comes to it first then, and
+ * doesn't welcome who is its successor's. */
 tram_session *server_session(struct endpoint *endpoint, const struct inbound *in) {
     tram_server *server = server_of(endpoint);
+    bool too_late = endpoint->draining && in->frame.kind != FRAME_ONEWAY;
     char address[TRAM_ID_TEXT + 8];
     char id[TRAM_ID_TEXT];
     tram_session *session;
     struct link *link;
     bool runs;
 
-    if (endpoint->table.count >= server->sessions_max || endpoint->draining ||
+    if (endpoint->table.count >= server->sessions_max || too_late ||
         (server->flags & TRAM_SERVER_NO_SHM) ||
         link_shm_new(endpoint->worker, in->from, (uint32_t) (in->frame.correlation >> 32), false,
                      &link, &runs) < 0) {
@@ -63,7 +66,8 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     }
     if (in->frame.kind == FRAME_HELLO)
         (void) session_read_hello(session, in);
-    else if (runs) /* from before we were there: who has gone since is known by the refusal */
+    else if (runs && !endpoint->draining) /* from before we were there: who has gone since is known
+                                             by the refusal */
         (void) session_hello(session, FRAME_WELCOME);
     if (!runs) { /* nobody will tell of its end */
         session->broken = BROKEN_GONE;

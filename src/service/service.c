@@ -221,10 +221,26 @@ uint32_t service_random(void) {
     return value;
 }
 
-static void ending(struct worker_ending *entry) {
-    struct service *service = container_of(entry, struct service, ending);
+/* Behind all else that was deferred, which is of it. */
+static void free_memory(struct worker_deferred *deferred) {
+    struct service *service = container_of(deferred, struct service, memory);
     struct tram_request *request;
     struct tram_call *call;
+
+    while ((request = service->free_requests)) {
+        service->free_requests = request->next;
+        free(request);
+    }
+    while ((call = service->free_calls)) {
+        service->free_calls = call->next;
+        free(call);
+    }
+    secure_free(service->secure);
+    free(service);
+}
+
+static void ending(struct worker_ending *entry) {
+    struct service *service = container_of(entry, struct service, ending);
 
     while (service->endpoints) {
         if (service->endpoints->server)
@@ -237,19 +253,10 @@ static void ending(struct worker_ending *entry) {
     drain_forget(service);
     farewells_forget(service);
     hold_forget(service);
-    while ((request = service->free_requests)) {
-        service->free_requests = request->next;
-        free(request);
-    }
-    while ((call = service->free_calls)) {
-        service->free_calls = call->next;
-        free(call);
-    }
-    secure_free(service->secure);
     (void) tram_timer_free(service->timer);
     (void) tram_timer_free(service->again);
     worker_set_shared(service->worker, NULL);
-    free(service);
+    worker_defer(service->worker, &service->memory);
 }
 
 struct service *service_get(tram_worker *worker) {
@@ -269,6 +276,7 @@ struct service *service_get(tram_worker *worker) {
     service->late_end = &service->late;
     service->late_defer.fn = call_tell_late;
     service->drain_defer.fn = drain_hand_on;
+    service->memory.fn = free_memory;
     wheel_init(&service->wheel, worker_now(worker));
     service->ending.fn = ending;
     worker_ending_add(worker, &service->ending);

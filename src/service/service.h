@@ -62,7 +62,7 @@ struct service {
     tram_timer *again;              /* of what failed for a reason that passes */
     bool again_set;
     struct orphan *orphans;         /* drain.c */
-    struct worker_deferred drain_defer;
+    struct worker_deferred drain_defer, memory;
     uint32_t hot_sockets;           /* link_socket.c */
     struct secure *secure;          /* secure.c */
     struct tram_request *free_requests;
@@ -138,7 +138,13 @@ void hold_release(struct held *held);
 /* The worker ends: what the application still has of it is copied out. */
 void hold_forget(struct service *service);
 /* A message came from there: has what is kept become too old? */
-void hold_passed(struct service *service, struct neighbour *neighbour, uint64_t seq, size_t size);
+void hold_look(struct service *service, struct neighbour *neighbour, uint64_t seq);
+static inline void hold_passed(struct service *service, struct neighbour *neighbour, uint64_t seq,
+                               size_t size) {
+    neighbour->bytes += size + 64; /* of a record */
+    if (__builtin_expect(neighbour->first || service->orphans, 0))
+        hold_look(service, neighbour, seq);
+}
 /* Is one that came as number `seq`, behind `bytes`, too old when number `now` comes? */
 bool hold_is_old(const struct neighbour *neighbour, uint64_t seq, uint64_t bytes, uint64_t now);
 
@@ -192,11 +198,18 @@ int endpoint_bind(struct endpoint *endpoint, uint32_t port);
 /* Take it out of everything; its sessions have to be gone. */
 void endpoint_deinit(struct endpoint *endpoint);
 
+#define CLOSE_NS INT64_C(1000000000) /* to a deadline */
+
 /* A message of somebody without a session here: a server makes one. NULL: there is to be none. */
 tram_session *endpoint_stranger(struct endpoint *endpoint, const struct inbound *in);
 
-/* Past its deadline: it is dropped, and counted. */
-bool endpoint_expired(struct endpoint *endpoint, const struct inbound *in);
+/* Past its deadline: it is dropped, and counted. The clock of the turn may be as old as the
+ * handlers before this one took: close to the deadline the clock itself is asked. */
+bool endpoint_expired_by_the_clock(struct endpoint *endpoint, const struct inbound *in);
+static inline bool endpoint_expired(struct endpoint *endpoint, const struct inbound *in) {
+    return __builtin_expect(in->extra.deadline <= worker_now(endpoint->worker) + CLOSE_NS, 0) &&
+           endpoint_expired_by_the_clock(endpoint, in);
+}
 
 /* A message for it. */
 void endpoint_frame(struct endpoint *endpoint, tram_session *session, struct inbound *in);

@@ -24,7 +24,7 @@ enum {
     SIEGE_CLIENTS = 7,
     SIEGE_ASKS = 1 << 19, /* of one round; then nobody asks any more */
     SIEGE_OPEN = 48,      /* that one client has under way */
-    SIEGE_PENDING = 160,  /* that one server has deferred */
+    SIEGE_PENDING = 512,  /* that one server has deferred: more than all clients have under way */
 };
 
 enum siege_service {
