@@ -10,7 +10,8 @@
  * node are given back, in their order, and so are those that come then: refused as not executed,
  * and with what they said, so that a client which waits for servers asks the successor (queue.c).
  * What was said one-way was accepted, and nobody would hear that it is lost: that is handed to the
- * server that drains, after all. It leaves nothing in hand. All else stays.
+ * server that drains, after all. It leaves nothing in hand. All else stays; so does a question that
+ * was in the hand of an earlier process, which may have executed it: it has to come marked.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -91,7 +92,7 @@ void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t
             return;
         neighbour->returning = true;
         memcpy(&frame, orphan->message->msg.layer, sizeof(frame));
-        if (!service_refuses(&frame)) {
+        if (!service_refuses(&frame) || orphan->message->msg.attempt > 1) {
             if (frame.kind == FRAME_ONEWAY)
                 worker_defer(service->worker, &service->drain_defer);
             link = &orphan->next;
