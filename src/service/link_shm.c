@@ -70,27 +70,38 @@ static int told(struct shm_link *shm, int rc) {
 }
 
 /* An open claim holds the channel up as a ring does that is full; its end is room. */
-static int shm_send(struct link *link, const struct frame *frame, uint32_t code,
-                    const struct iovec *pieces, int count, bool more) {
+static int send_pieces(struct link *link, const struct frame *frame, uint32_t code,
+                       const struct iovec *pieces, int count, bool more) {
     struct tram_meta meta = {.tag = code};
-    uint8_t extra[FRAME_EXTRA_MAX];
-    struct iovec changed[2];
     uint32_t flags = TRAM_NOWAIT;
     int rc;
 
     if (worker_stage(link->worker, more))
         flags |= TRAM_MORE;
     memcpy(meta.layer, frame, sizeof(*frame));
-    if (link->far && frame->flags & FRAME_DEADLINE && count <= 2) {
-        memcpy(extra, pieces[0].iov_base, frame->extra);
-        deadline_to_wire(frame, extra);
-        changed[0] = (struct iovec){extra, frame->extra};
-        if (count > 1)
-            changed[1] = pieces[1];
-        pieces = changed;
-    }
     rc = told(shm(link), tram_sendv(shm(link)->node, link->peer, &meta, pieces, count, flags, 0));
     return rc == -EBUSY ? -EAGAIN : rc;
+}
+
+/* Apart, so that others need no room for the copy. */
+static __attribute__((noinline)) int send_far(struct link *link, const struct frame *frame,
+                                              uint32_t code, const struct iovec *pieces, int count,
+                                              bool more) {
+    uint8_t extra[FRAME_EXTRA_MAX];
+    struct iovec changed[2] = {{extra, frame->extra}};
+
+    memcpy(extra, pieces[0].iov_base, frame->extra);
+    deadline_to_wire(frame, extra);
+    if (count > 1)
+        changed[1] = pieces[1];
+    return send_pieces(link, frame, code, changed, count, more);
+}
+
+static int shm_send(struct link *link, const struct frame *frame, uint32_t code,
+                    const struct iovec *pieces, int count, bool more) {
+    if (link->far && frame->flags & FRAME_DEADLINE && count <= 2)
+        return send_far(link, frame, code, pieces, count, more);
+    return send_pieces(link, frame, code, pieces, count, more);
 }
 
 static int shm_claim(struct link *link, size_t size, void **ret_data) {
