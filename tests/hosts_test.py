@@ -226,6 +226,7 @@ def without_the_host_server_all_that_is_connected_goes_on():
         a, b, c = hosts["a"], hosts["b"], hosts["c"]
         into = receive(c, "1.0.0.2", 4)
         b.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.2", given=b"x\ny\n")
+        until(lambda: "1.0.0.1" in c.tram("ls", expect=None)[0])  # it is connected
         a.stop()
         b.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.2", given=b"z\n")
         _, err, code = b.tram("recv", "--id", "1.0.0.99", "--count", "1", expect=None)
