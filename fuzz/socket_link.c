@@ -5,10 +5,12 @@
  * drafts and messages that are kept meanwhile change nothing of that; and nothing is left behind.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "fuzz.h"
 #include "service/link_socket.h"
 #include "transport/transport.h"
@@ -158,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;
 
         options.flags = TRAM_WORKER_NO_SPIN;
+        REQUIRE(setenv("TRAM_DIR", files_root(), 1) == 0); /* not the user's own bus */
         REQUIRE(tram_worker_new(&options, &worker) == 0);
     }
     for (size_t i = 0; i < sizeof(half); i++)
