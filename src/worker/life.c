@@ -66,7 +66,8 @@ static void leave(tram_worker *worker) {
     (void) pthread_mutex_unlock(&worker->life_lock);
 }
 
-int tram_worker_run(tram_worker *worker) {
+/* This thread is the worker's while `turn` runs. */
+static int as_worker(tram_worker *worker, int (*turn)(tram_worker *worker)) {
     tram_worker *outer = worker_running;
     int rc;
 
@@ -78,28 +79,18 @@ int tram_worker_run(tram_worker *worker) {
     if (rc < 0)
         return rc;
     worker_running = worker;
-    rc = worker_loop(worker);
+    rc = turn(worker);
     worker_running = outer;
     leave(worker);
     return rc;
 }
 
-int tram_worker_dispatch(tram_worker *worker) {
-    tram_worker *outer = worker_running;
-    int rc;
+int tram_worker_run(tram_worker *worker) {
+    return as_worker(worker, worker_loop);
+}
 
-    if (!worker)
-        return -EINVAL;
-    if (worker->forked)
-        return -ECHILD;
-    rc = enter(worker);
-    if (rc < 0)
-        return rc;
-    worker_running = worker;
-    rc = worker_turn_once(worker);
-    worker_running = outer;
-    leave(worker);
-    return rc;
+int tram_worker_dispatch(tram_worker *worker) {
+    return as_worker(worker, worker_turn_once);
 }
 
 int tram_worker_fd(tram_worker *worker) {
