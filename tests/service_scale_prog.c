@@ -161,7 +161,7 @@ static void make(tram_worker *worker) {
 
 static void process(void) {
     struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;
-    tram_worker *worker;
+    tram_worker *worker = NULL;
 
     options.id = TRAM_ID(10, 1, 0, 0) + 1 + me;
     options.flags = TRAM_WORKER_NO_SPIN;
