@@ -153,18 +153,23 @@ static tram_server *serve(const char *address) {
     return serve_at(address, NULL);
 }
 
-static tram_node *begin(void) {
+static void open_worker(void) {
     struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;
     struct tram_options node = TRAM_OPTIONS_INIT;
-    tram_node *evil;
 
-    memset(&w, 0, sizeof(w));
-    w.in_order = true;
     node.ring_size = 65536;
     options.node = &node;
     options.id = PAIR_SERVER;
     options.flags = TRAM_WORKER_NO_SPIN;
     CHECK_OK(tram_worker_new(&options, &w.worker));
+}
+
+static tram_node *begin(void) {
+    tram_node *evil;
+
+    memset(&w, 0, sizeof(w));
+    w.in_order = true;
+    open_worker();
     w.server = serve("svc://pair");
     CHECK_OK(tram_open(NULL, EVIL, NULL, &evil));
     return evil;
@@ -450,6 +455,75 @@ TEST(one_way_messages_do_not_stop_a_handover) {
     CHECK_OK(say(evil, FRAME_REQUEST, frame_port("other", 5), of(1, 2), 2, "x", 1));
     TURN_UNTIL(evil, w.kept_count == 2);
     TURN_UNTIL(evil, w.messages == 2000);
+    (void) tram_server_free(other);
+    end(evil);
+}
+
+/* What clients say of themselves meanwhile is kept for the successor, out of the ring when 256
+ * messages have come behind it; what they say again, once. */
+TEST(who_greets_a_server_that_drains_does_not_stop_it) {
+    tram_node *evil = begin();
+    tram_server *other = serve("svc://other");
+    uint32_t sent = 0;
+
+    CHECK_OK(say(evil, FRAME_REQUEST, pair_port(), of(1, 1), 1, "x", 1));
+    TURN_UNTIL(evil, w.kept_count == 1);
+    CHECK_OK(tram_server_drain(w.server, NULL));
+    CHECK_OK(say(evil, FRAME_HELLO, pair_port(), of(2, 0), 0, NULL, 0));
+    CHECK_OK(say(evil, FRAME_SYNC, pair_port(), of(2, 7), 0, NULL, 0));
+    CHECK_OK(say(evil, FRAME_SYNC, pair_port(), of(2, 8), 0, NULL, 0));
+    while (sent < 2000) {
+        if (say(evil, FRAME_ONEWAY, pair_port(), of(1, 0), 0, "x", 1) == 0)
+            sent++;
+        else
+            turns(1);
+    }
+    CHECK_OK(say(evil, FRAME_REQUEST, frame_port("other", 5), of(1, 2), 2, "x", 1));
+    TURN_UNTIL(evil, w.kept_count == 2 && w.messages == 2000);
+    w.server = tram_server_free(w.server);
+    w.heard_count = 0;
+    w.server = serve("svc://pair");
+    TURN_UNTIL(evil, heard(FRAME_SYNCED, 0) == 1 && heard(FRAME_WELCOME, 0) > 0);
+    for (int i = 0; i < w.heard_count; i++)
+        CHECK(w.heard[i].kind != FRAME_SYNCED || (uint32_t) w.heard[i].correlation == 8);
+    (void) tram_server_free(other);
+    end(evil);
+}
+
+/* What was left to a successor that hands over itself comes there, marked, and does not stop the
+ * channel: it can't be given back, for somebody may have executed it. */
+TEST(what_comes_again_to_a_server_that_drains) {
+    tram_node *evil = begin();
+    tram_server *other;
+
+    CHECK_OK(say(evil, FRAME_REQUEST, pair_port(), of(1, 1), 1, "x", 1));
+    TURN_UNTIL(evil, w.kept_count == 1);
+    CHECK_OK(tram_server_drain(w.server, NULL));
+    for (uint32_t i = 2; i <= 101; i++)
+        CHECK_OK(say(evil, FRAME_REQUEST, pair_port(), of(1, i), i, "x", 1));
+    turns(5000000);
+    CHECK_EQ(w.kept_count, 1);
+    CHECK_OK(tram_reply_send(&w.kept[0], "y", 1));
+    w.kept_count = 0;
+    w.server = tram_server_free(w.server);
+    w.worker = tram_worker_free(w.worker);
+
+    open_worker();
+    w.server = serve("svc://pair");
+    other = serve("svc://other");
+    w.codes = 1;
+    while (w.kept_count == 0) /* what comes again comes one by one */
+        CHECK(tram_worker_dispatch(w.worker) >= 0);
+    CHECK(w.kept_count < 100);
+    CHECK_OK(tram_server_drain(w.server, NULL));
+    for (uint32_t i = 102; i <= 1101; i++)
+        CHECK_OK(say(evil, FRAME_REQUEST, pair_port(), of(1, i), i, "x", 1));
+    CHECK_OK(say(evil, FRAME_ONEWAY, frame_port("other", 5), of(1, 0), 0, "x", 1));
+    TURN_UNTIL(evil, w.messages == 1 && w.kept_count == 100 &&
+                         heard(FRAME_ERROR, (uint32_t) -ECONNREFUSED) == 1000);
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(tram_request_view(w.kept[i])->attempt, 2);
+    CHECK(w.in_order);
     (void) tram_server_free(other);
     end(evil);
 }

@@ -205,9 +205,10 @@ TRAM_API tram_server *tram_server_free(tram_server *server);
 /* Hand over to a successor: the name goes, nothing new is taken, what is in hand may be answered.
  * Then `done` is called, if not NULL; free the server there. What is not taken waits in the rings
  * for the next server of that node; over sockets, and of a request behind which 256 messages or
- * 32 KiB of its node have come meanwhile, it fails as not executed. It lasts until the last answer
- * is taken: a client that waits without end inside a handler, and reads a stream of this server,
- * has to have a time-out. */
+ * 32 KiB of its node have come meanwhile, it fails as not executed; one-way messages, and requests
+ * that an earlier process had in hand, are handed to the handlers then. It lasts until the last
+ * answer is taken: a client that waits without end inside a handler, and reads a stream of this
+ * server, has to have a time-out. */
 TRAM_API int tram_server_drain(tram_server *server, void (*done)(tram_server *server, void *arg));
 
 /* Sessions, one after the other: NULL gives the first, NULL is the end. */

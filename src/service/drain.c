@@ -10,8 +10,13 @@
  * node are given back, in their order, and so are those that come then: refused as not executed,
  * and with what they said, so that a client which waits for servers asks the successor (queue.c).
  * What was said one-way was accepted, and nobody would hear that it is lost: that is handed to the
- * server that drains, after all. It leaves nothing in hand. All else stays; so does a question that
- * was in the hand of an earlier process, which may have executed it: it has to come marked.
+ * server that drains, after all. It leaves nothing in hand. So is a question that was in the hand
+ * of an earlier process, which may have executed it: it has to come marked, and there are no more
+ * of them than that one had in hand.
+ *
+ * The rest (HELLO, SYNC, SUBSCRIBE), and what nobody can be handed now, is copied out when it is
+ * too old: for a server that follows on this worker. To another process the clients say it again,
+ * when they see that this one is gone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,19 +26,38 @@
 
 #define GOODBYE_NS      INT64_C(1000000000)
 #define GOODBYE_LOOK_NS INT64_C(2000000)
+#define COPIED_MAX      4096u /* messages of a node that wait outside of its ring */
 
 /* Messages for a server that this worker has not any more, in their order. */
 struct orphan {
     struct orphan *next;
     uint32_t port;
+    bool copied;    /* out of its ring */
     struct worker_message *message;
     struct neighbour *neighbour;
     uint64_t bytes; /* that had come from there */
 };
 
 static void orphan_free(struct service *service, struct orphan *orphan) {
+    orphan->neighbour->copied -= orphan->copied;
     neighbour_put(service, orphan->neighbour);
     free(orphan);
+}
+
+static struct frame frame_of(const struct tram_msg *msg) {
+    struct frame frame;
+
+    memcpy(&frame, msg->layer, sizeof(frame));
+    return frame;
+}
+
+/* Who says HELLO or SYNC again need not be heard twice: a client that waits says it each second. */
+static bool is_said_again(const struct orphan *orphan, const struct tram_msg *msg) {
+    struct frame before = frame_of(&orphan->message->msg), now = frame_of(msg);
+
+    return (now.kind == FRAME_HELLO || now.kind == FRAME_SYNC) && before.kind == now.kind &&
+           orphan->message->msg.from == msg->from && before.port == now.port &&
+           before.correlation >> 32 == now.correlation >> 32;
 }
 
 /* Keep it, behind the others. False: there is no memory. */
@@ -52,8 +76,17 @@ static bool adopt(struct service *service, uint32_t port, struct worker_message 
     orphan->port = port;
     orphan->neighbour = neighbour;
     orphan->bytes = neighbour->bytes;
-    while (*end)
-        end = &(*end)->next;
+    while (*end) {
+        struct orphan *other = *end;
+
+        if (!is_said_again(other, &orphan->message->msg)) {
+            end = &other->next;
+            continue;
+        }
+        *end = other->next;
+        (void) worker_release(other->message);
+        orphan_free(service, other);
+    }
     *end = orphan;
     return true;
 }
@@ -76,53 +109,74 @@ static bool give_back(struct service *service, const struct orphan *orphan) {
     return true;
 }
 
+/* Need it not wait for a successor? One-way messages, and questions that come again. */
+static bool may_be_handed_on(const struct tram_msg *msg) {
+    struct frame frame = frame_of(msg);
+
+    return frame.kind == FRAME_ONEWAY || (service_refuses(&frame) && msg->attempt > 1);
+}
+
+/* The server that drains, and takes this one after all. NULL: it ended. */
+static struct endpoint *taker(struct service *service, const struct orphan *orphan) {
+    bool question = orphan->message->msg.layer[offsetof(struct frame, kind)] != FRAME_ONEWAY;
+    struct endpoint *endpoint = service->endpoints;
+
+    while (endpoint && (!endpoint->draining || endpoint->dead ||
+                        endpoint->port.port != orphan->port ||
+                        (question && server_of(endpoint)->drain_told)))
+        endpoint = endpoint->next;
+    return endpoint;
+}
+
+/* Out of its ring, which it would stop, for a server that follows on this worker. Without memory it
+ * stays; the next message tries again. */
+static void copy_out(struct orphan *orphan) {
+    if (orphan->copied || orphan->neighbour->copied >= COPIED_MAX)
+        return;
+    orphan->copied = worker_copy(orphan->message);
+    orphan->neighbour->copied += orphan->copied;
+}
+
 void drain_passed(struct service *service, struct neighbour *neighbour, uint64_t seq) {
     struct orphan **link = &service->orphans;
-    struct frame frame;
 
     while (*link) {
         struct orphan *orphan = *link;
+        const struct tram_msg *msg = &orphan->message->msg;
+        struct frame frame = frame_of(msg);
+        bool old;
 
         if (orphan->neighbour != neighbour) {
             link = &orphan->next;
             continue;
         }
-        if (!neighbour->returning &&
-            !hold_is_old(neighbour, orphan->message->msg.seq, orphan->bytes, seq))
+        old = hold_is_old(neighbour, msg->seq, orphan->bytes, seq);
+        if (!neighbour->returning && !old)
             return;
         neighbour->returning = true;
-        memcpy(&frame, orphan->message->msg.layer, sizeof(frame));
-        if (!service_refuses(&frame) || orphan->message->msg.attempt > 1) {
-            if (frame.kind == FRAME_ONEWAY)
-                worker_defer(service->worker, &service->drain_defer);
-            link = &orphan->next;
+        if (service_refuses(&frame) && msg->attempt == 1) {
+            if (!give_back(service, orphan))
+                return;
+            *link = orphan->next;
+            orphan_free(service, orphan);
             continue;
         }
-        if (!give_back(service, orphan))
-            return;
-        *link = orphan->next;
-        orphan_free(service, orphan);
+        if (may_be_handed_on(msg) && !service->pumping && taker(service, orphan))
+            worker_defer(service->worker, &service->drain_defer);
+        else if (old)
+            copy_out(orphan);
+        link = &orphan->next;
     }
 }
 
-/* The server that drains on this port; NULL: it ended. */
-static struct endpoint *draining_at(struct service *service, uint32_t port) {
-    struct endpoint *endpoint = service->endpoints;
-
-    while (endpoint && (!endpoint->draining || endpoint->dead || endpoint->port.port != port))
-        endpoint = endpoint->next;
-    return endpoint;
-}
-
 /* The first that need not wait for a successor, out of the list. */
-static struct worker_message *take_one_way(struct service *service, struct endpoint **ret_to) {
+static struct worker_message *take_first(struct service *service, struct endpoint **ret_to) {
     struct worker_message *message;
     struct orphan **link, *orphan;
 
     for (link = &service->orphans; (orphan = *link); link = &orphan->next)
-        if (orphan->neighbour->returning &&
-            orphan->message->msg.layer[offsetof(struct frame, kind)] == FRAME_ONEWAY &&
-            (*ret_to = draining_at(service, orphan->port)))
+        if (orphan->neighbour->returning && may_be_handed_on(&orphan->message->msg) &&
+            (*ret_to = taker(service, orphan)))
             break;
     if (!orphan)
         return NULL;
@@ -137,9 +191,10 @@ void drain_hand_on(struct worker_deferred *deferred) {
     struct worker_message *message;
     struct endpoint *endpoint;
 
-    while (!service->pumping && (message = take_one_way(service, &endpoint))) {
+    while (!service->pumping && (message = take_first(service, &endpoint))) {
+        message->taken = false;
         link_shm_message(&endpoint->port, message);
-        (void) worker_release(message);
+        worker_handed_on(message);
     }
 }
 
@@ -148,9 +203,8 @@ static void drain_message(struct worker_port *port, struct worker_message *messa
     struct service *service = endpoint->service;
     const struct tram_msg *msg = &message->msg;
     struct neighbour *neighbour;
-    struct frame frame;
+    struct frame frame = frame_of(msg);
 
-    memcpy(&frame, message->msg.layer, sizeof(frame));
     if (frame.kind != FRAME_REQUEST && frame.kind != FRAME_ONEWAY && frame.kind != FRAME_HELLO &&
         frame.kind != FRAME_SYNC && frame.kind != FRAME_SUBSCRIBE && frame.kind != FRAME_GET &&
         frame.kind != FRAME_SET) {

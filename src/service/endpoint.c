@@ -174,8 +174,8 @@ static void server_only(struct endpoint *endpoint, tram_session *session, struct
     case FRAME_NEWS:
     case FRAME_GET:
     case FRAME_SET:
-        if (!endpoint->draining)
-            events_at_server(session, in);
+        if (!endpoint->draining || (session->link->ops->keeps && service_refuses(&in->frame)))
+            events_at_server(session, in); /* drain.c hands on no others */
         break;
     case FRAME_INSPECT:
         server_inspected(session, in);

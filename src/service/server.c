@@ -40,11 +40,12 @@ void server_introduce(tram_session *session) {
     server_tell(session->endpoint, session, true);
 }
 
-/* One that drains takes what was said one-way (drain.c), also of who comes to it first then, and
+/* One that drains takes what it is handed on (drain.c), also of who comes to it first then, and
  * doesn't welcome who is its successor's. */
 tram_session *server_session(struct endpoint *endpoint, const struct inbound *in) {
     tram_server *server = server_of(endpoint);
-    bool too_late = endpoint->draining && in->frame.kind != FRAME_ONEWAY;
+    bool too_late = endpoint->draining && in->frame.kind != FRAME_ONEWAY &&
+                    !service_refuses(&in->frame);
     char address[TRAM_ID_TEXT + 8];
     char id[TRAM_ID_TEXT];
     tram_session *session;

@@ -126,6 +126,7 @@ struct neighbour {                  /* a node that has sessions with endpoints o
     uint64_t unsent;                /* bytes that wait for space in its ring */
     struct farewell *farewell;      /* to it; NULL: none (control.c) */
     bool returning;                 /* its questions to who drains are given back (drain.c) */
+    uint32_t copied;                /* what waits for a successor, copied out */
 };
 
 struct neighbour *neighbour_get(struct service *service, tram_id id);

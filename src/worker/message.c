@@ -238,6 +238,13 @@ struct worker_message *worker_release(struct worker_message *message) {
     return NULL;
 }
 
+void worker_handed_on(struct worker_message *message) {
+    if (message->taken)
+        held_forget(message->worker, (struct held *) message);
+    else
+        held_release(message->worker, (struct held *) message);
+}
+
 void worker_hand_back(struct worker_message *message) {
     struct held *held = (struct held *) message;
     tram_worker *worker = message->worker;
@@ -448,6 +455,10 @@ void worker_copy_out(tram_worker *worker) {
         any |= make_copy(worker, held);
     if (any)
         worker->retry_at = 0;
+}
+
+bool worker_copy(struct worker_message *message) {
+    return message->copy || make_copy(message->worker, (struct held *) message);
 }
 
 /* Nobody has come for it. */

@@ -53,6 +53,14 @@ void worker_set_stranger(tram_worker *worker,
 struct worker_message *worker_take(struct worker_message *message);
 struct worker_message *worker_release(struct worker_message *message);
 
+/* A message that was taken leaves its ring: it is copied, and released. False: there is no memory,
+ * or too many are so. */
+bool worker_copy(struct worker_message *message);
+
+/* A message that was taken was handed on, with `taken` false: the end of it, unless it was taken
+ * again. */
+void worker_handed_on(struct worker_message *message);
+
 /* Give back a message that was taken as if it had not come yet: it is handed on in the next turn,
  * before all others, to whoever has the port then. */
 void worker_hand_back(struct worker_message *message);
