@@ -19,11 +19,14 @@
 
 #include "support/kit.h"
 
+#define SIEGE_STALL_NS (100 * KIT_MS) /* of a sleep of 1 ms */
+
 enum {
     SIEGE_SERVERS = 8,
     SIEGE_CLIENTS = 7,
     SIEGE_ASKS = 1 << 19, /* of one round; then nobody asks any more */
     SIEGE_OPEN = 48,      /* that one client has under way */
+    SIEGE_ATTEMPTS = 254, /* before a message is set aside: in this storm nobody lives long */
     SIEGE_PENDING = 512,  /* that one server has deferred: more than all clients have under way */
 };
 
@@ -100,6 +103,8 @@ struct siege_world {
     struct siege_client clients[SIEGE_CLIENTS];
     int n_servers, n_clients;
     _Atomic int64_t disturbed[SIEGE_SERVICES]; /* when one of its servers was killed or started */
+    _Atomic int64_t stalled; /* while the machine did nothing, in all, as the supervisor saw */
+    _Atomic int64_t dozes;   /* since when that sleeps its millisecond; 0: doesn't */
     _Atomic int ending, failed;
     _Atomic uint32_t n_asks, n_lives;
     struct siege_ask asks[SIEGE_ASKS];
@@ -125,6 +130,8 @@ int service_storm(const struct siege_config *config, struct siege_tally *tally);
 /* ---- inside ---------------------------------------------------------------------------------- */
 
 /* service_storm_world.c */
+/* kit_patience(), and as long as the machine stood still in this storm. */
+int64_t siege_patience(const struct siege_world *world, int seconds);
 struct siege_world *siege_world_new(const struct siege_config *config);
 void siege_world_free(struct siege_world *world);
 void siege_fail(struct siege_world *world, const char *format, ...)

@@ -51,6 +51,14 @@ void siege_world_free(struct siege_world *world) {
     (void) munmap(world, sizeof(*world));
 }
 
+int64_t siege_patience(const struct siege_world *world, int seconds) {
+    int64_t dozes = world->dozes, now = kit_now(), stalls = 0;
+
+    if (dozes > 0 && now - dozes > SIEGE_STALL_NS)
+        stalls = now - dozes; /* whoever asks was awake first */
+    return kit_patience(seconds) + world->stalled + stalls;
+}
+
 const char *siege_name(enum siege_service service) {
     static const char *const names[] = {"alpha", "beta", "work", "delta", "front"};
 
@@ -77,7 +85,7 @@ tram_worker *siege_worker(struct siege_world *world, tram_id id, const char *nam
     tram_worker *worker;
     int rc;
 
-    node.attempts = 254; /* what is handed out in five lives that end at once is not bad */
+    node.attempts = SIEGE_ATTEMPTS; /* handed out in five lives that end at once: not bad */
     options.node = &node;
     options.id = id;
     options.name = name;
@@ -157,7 +165,7 @@ void siege_executed(struct siege_world *world, const struct siege_payload *paylo
 static bool disturbed(const struct siege_world *world, const struct siege_ask *ask) {
     int64_t at = world->disturbed[ask->service];
 
-    return at > 0 && at > ask->asked - kit_patience(2);
+    return at > 0 && at > ask->asked - siege_patience(world, 2);
 }
 
 static void check_error(struct siege_world *world, uint32_t index,
@@ -226,7 +234,7 @@ void siege_ended(struct siege_world *world, uint32_t index, const struct tram_re
                    siege_name(ask->service), ask->kind, result->status,
                    before == CANCELLED ? "was cancelled" : "had ended");
     ask->status = result->status;
-    if (ask->deadline != TRAM_FOREVER && now > ask->deadline + kit_patience(3))
+    if (ask->deadline != TRAM_FOREVER && now > ask->deadline + siege_patience(world, 3))
         siege_fail(world, "request %u (%s, kind %u) ended %lld ms late with %d", index,
                    siege_name(ask->service), ask->kind,
                    (long long) (now - ask->deadline) / KIT_MS, result->status);
