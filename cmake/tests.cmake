@@ -135,6 +135,7 @@ function(find_tests)
         TRAM_CC=${CMAKE_C_COMPILER}
         TRAM_SANITIZER=${TRAM_SANITIZE}
         TRAM_SERVICE=${TRAM_SERVICE}
+        TRAM_TLS=${TRAM_TLS}
         TRAM_TIME_SCALE=${TRAM_TIME_SCALE}
         UBSAN_OPTIONS=print_stacktrace=1
         TSAN_OPTIONS=halt_on_error=1:die_after_fork=0

@@ -47,12 +47,12 @@ mirror()
         }'
 }
 
-# base NAME OPTION…
+# base NAME OPTION…: what was made before with these options is kept.
 base()
 {
     local line name=$1
     shift
-    [ -s "$dir/$name.tar" ] && return
+    [ -s "$dir/$name.tar" ] && [ "$(cat "$dir/$name.options" 2>/dev/null)" = "$*" ] && return
     line=$(mirror)
     [ -n "$line" ] || skip "apt knows no Debian of this machine's own release"
     rm -f "$dir/new.tar"
@@ -63,40 +63,47 @@ base()
         skip "the minimal system could not be made; $dir/$name.log says why"
     }
     mv "$dir/new.tar" "$dir/$name.tar"
+    echo "$*" >"$dir/$name.options"
 }
 
 # What the user of these packages would compile: elsewhere, with what libtram-dev holds.
 programs()
 {
-    local name from=$dir/programs
+    local name lib from=$dir/programs
     rm -rf "$from"
     mkdir -p "$from"
     dpkg-deb -x "$dir"/libtram-dev_*.deb "$from"
     dpkg-deb -x "$dir"/libtram0_*.deb "$from"
+    dpkg-deb -x "$dir"/libtram-service0_*.deb "$from"
+    lib=$from/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
     for name in hello_send hello_recv; do
-        gcc -I "$from/usr/include" "examples/$name.c" \
-            -L "$from/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)" -ltram \
-            -o "$dir/$name" || exit 1
+        gcc -I "$from/usr/include" "examples/$name.c" -L "$lib" -ltram -o "$dir/$name" || exit 1
     done
+    gcc -I "$from/usr/include" tests/install/tls.c -L "$lib" -ltram-service -ltram \
+        -Wl,-rpath-link,"$lib" -o "$dir/tls" || exit 1
 }
 
 if [ "${2-}" != --inside ]; then
     if [ "$(id -u)" -eq 0 ]; then
-        enter=(unshare --mount --pid --fork)
+        enter=(unshare --mount --pid --net --fork)
     elif unshare --map-root-user --map-auto true 2>/dev/null; then
-        enter=(unshare --map-root-user --map-auto --mount --pid --fork)
+        enter=(unshare --map-root-user --map-auto --mount --pid --net --fork)
     else
         skip "that needs root, or sub-IDs of this user in /etc/subuid"
     fi
-    "${enter[@]}" true 2>/dev/null || skip "this machine does not let us have mounts of our own"
+    "${enter[@]}" true 2>/dev/null ||
+        skip "this machine does not let us have mounts and a network of our own"
     base base
     base python --include=python3
-    base service --include=libprotobuf-c1,libprotobuf32,libuv1
+    base service --include=libprotobuf-c1,libprotobuf32,libssl3,libuv1
     programs
     exec "${enter[@]}" "$0" "$dir" --inside
 fi
 
-# --- Inside: mounts and processes of our own ------------------------------------------------------
+# --- Inside: mounts, processes and a network of our own -------------------------------------------
+
+ip link set lo up || exit 1
+[ -p "$dir/never" ] || mkfifo "$dir/never"
 
 # system NAME: from now on $root is a new one of that base.
 system()
@@ -110,7 +117,7 @@ system()
     mkdir -p "$root/dev/shm" "$root/packages"
     touch "$root/dev/null" && mount --bind /dev/null "$root/dev/null" || exit 1
     mount -t tmpfs -o mode=1777 shm "$root/dev/shm" || exit 1
-    cp "$dir"/hello_send "$dir"/hello_recv examples/*.py "$dir"/*.deb "$root/packages"
+    cp "$dir"/hello_send "$dir"/hello_recv "$dir"/tls examples/*.py "$dir"/*.deb "$root/packages"
     before=$(files)
     dpkg_before=$(in_root dpkg --get-selections)
 }
@@ -205,6 +212,50 @@ tool()
         tram recv --id 1.0.0.3 --count 1)" packed
 }
 
+# log NAME PATTERN: wait until that daemon says so.
+log()
+{
+    local until=$((SECONDS + 20))
+    until grep -q "$2" "$root/plant/$1.log" || [ "$SECONDS" -ge "$until" ]; do
+        read -r -t 0.1 <>"$dir/never"
+    done
+    same "$1 says '$2'" "$(grep -q "$2" "$root/plant/$1.log" && echo yes)" yes
+}
+
+# Two hosts by TLS, with keys that the tool made: a node of one sends to a node of the other. And a
+# program's own tls://, for which it loads what libtram-tls0 holds.
+hosts()
+{
+    local out alpha beta user=(env -i PATH=/usr/sbin:/usr/bin chroot "$root" setpriv
+        --reuid 65534 --regid 65534 --clear-groups env -C /plant)
+    mkdir "$root/plant" && chown 65534:65534 "$root/plant"
+    "${user[@]}" mkdir -m 700 a b
+    out=$("${user[@]}" tram keys --keys ca init plant 2>&1 &&
+        "${user[@]}" tram keys --keys ca host alpha beta 2>&1)
+    same "tram keys ($out)" $? 0
+    "${user[@]}" tramd --dir a --keys alpha.keys --listen 127.0.0.1 --host-server here \
+        2>"$root/plant/alpha.log" &
+    alpha=$!
+    "${user[@]}" tramd --dir b --keys beta.keys --listen 127.0.0.2 --host-server alpha@127.0.0.1 \
+        2>"$root/plant/beta.log" &
+    beta=$!
+    log alpha 'host beta: connected'
+    log beta 'host alpha: connected'
+    exec 3< <("${user[@]}" timeout 20 tram recv --dir b --id 1.0.0.3 --count 1)
+    out=$(echo carried | "${user[@]}" timeout 20 tram send --dir a --from 1.0.0.1 --to 1.0.0.3 2>&1)
+    same "tram send to another host ($out)" $? 0
+    read -r -t 20 line <&3
+    same 'tram recv from another host' "$line" carried
+    exec 3<&-
+    same 'tram hosts' "$("${user[@]}" tram hosts --dir a | awk 'NR > 1 { print $1 }' | xargs)" \
+        'alpha beta'
+    out=$("${user[@]}" timeout 20 /packages/tls alpha.keys 2>&1)
+    same "a program's tls:// ($out)" $? 0
+    kill "$alpha" "$beta"
+    wait "$alpha" "$beta" 2>/dev/null
+    rm -rf --one-file-system "${root:?}/plant"
+}
+
 # The tool; and the second layer: its daemon serves a bus for a user, and nothing of it runs by
 # itself.
 system service
@@ -223,6 +274,7 @@ exec 3< <(in_root setpriv --reuid 65534 --regid 65534 --clear-groups timeout 20 
 read -r -t 20 line <&3
 same 'tramd serves' "${line##* tramd }" 'info: serves /dev/shm/tram-65534/default, with 0 names'
 exec 3<&-
+hosts
 leaves_nothing tram tram-daemon libtram-dev libtram-tls0 libtram-service0 libtram0
 
 # Python: from it to C, and to it from C. (The receivers are other users: the first one still runs.)

@@ -79,6 +79,9 @@ if [ "${TRAM_SERVICE:-ON}" = ON ]; then
         lib/cmake/tram/tram-protobuf.cmake share/doc/tram/examples/typed.proto \
         share/zsh/site-functions/_tramd share/doc/tram/examples/tramd.conf \
         lib/systemd/system/tramd@.service
+    there "$tree" include/tram/service.h lib/libtram-service.so lib/libtram-service.so.0 \
+        "lib/libtram-service.so.$version" lib/pkgconfig/tram-service.pc \
+        lib/systemd/user/tramd.service
     same 'where the unit finds the daemon' \
         "$(sed -n 's/^ExecStart=\(\S*\).*/\1/p' "$tree/lib/systemd/user/tramd.service")" \
         "$prefix/bin/tramd"
@@ -114,6 +117,19 @@ if [ "${TRAM_SERVICE-}" = ON ]; then
             pkg-config --cflags --libs tram-service) -Wl,-rpath-link,"$tree/lib" -o "$top/pc/loop"
     same 'loop_epoll, needs' "$(LD_LIBRARY_PATH=$tree/lib ldd "$top/pc/loop" |
         grep -c 'not found')" 0
+fi
+# libtram-tls.so is found beside libtram-service.so, wherever that lies.
+if [ "${TRAM_TLS-}" = ON ]; then
+    there "$tree" "lib/libtram-tls.so.$version" lib/libtram-tls.so.0
+    # shellcheck disable=SC2046 # words
+    works 'tls, pkg-config' "$cc" "$TRAM_SRC/tests/install/tls.c" \
+        $(PKG_CONFIG_SYSROOT_DIR=$dest PKG_CONFIG_LIBDIR=$tree/lib/pkgconfig \
+            pkg-config --cflags --libs tram-service) -Wl,-rpath,"$tree/lib" -o "$top/pc/tls"
+    mkdir "$top/keys"
+    works 'tram keys init' env -C "$top/keys" "$tree/bin/tram" keys --keys ca init plant
+    works 'tram keys host' env -C "$top/keys" "$tree/bin/tram" keys --keys ca host alpha
+    works "tls://, shared library" timeout "$((20 * ${TRAM_TIME_SCALE:-1}))" \
+        "$top/pc/tls" "$top/keys/alpha.keys"
 fi
 examples=$tree/share/doc/tram/examples
 for name in hello_send hello_recv; do

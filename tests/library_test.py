@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # test: timeout=60 label=noasan,notsan
-"""What is built: the names, symbols, versions, needs and size of libtram.so and libtram-service.so,
-what libtram.a shows, and that these and the programs are linked as distributions want it.
+"""What is built: the names, symbols, versions, needs and size of the shared libraries, what
+libtram.a shows, and that these and the programs are linked as distributions want it.
 (Sanitizers add of their own.)
 
     tests/library_test.py               first the rules on bad samples, then the build
@@ -16,12 +16,15 @@ import tempfile
 
 KIB = 1024
 
-# Library → its limit in bytes, stripped, as packages have it; what it may need; its package.
+# Library → its limit in bytes, stripped, as packages have it; what it may need; its package, or
+# what it shows, if that is in no header.
 LIBRARIES = {
     "libtram": (150 * KIB, (), "libtram0"),
     "libtram-service": (600 * KIB, ("libtram.so.0", "libuv.so.1", "libprotobuf-c.so.1"),
                         "libtram-service0"),
+    "libtram-tls": (150 * KIB, ("libssl.so.3", "libcrypto.so.3"), ("tram_tls_maker",)),
 }
+BUILT_IF = {"libtram-service": "TRAM_SERVICE", "libtram-tls": "TRAM_TLS"}
 
 
 def library_of(header):
@@ -158,8 +161,13 @@ def check_library(top, build, name):
     library = os.path.join(folder, f"{name}.so")
     _, further, package = LIBRARIES[name]
     symbols = output("nm", "-D", "--defined-only", library)
+    places = [(f"src/{name}.map", mapped)]
+    if isinstance(package, str):
+        places.append((f"debian/{package}.symbols", listed))
+    else:
+        headers = [f"TRAM_API int {symbol}(void);" for symbol in package]
     yield from check_exports(headers, symbols, name)
-    for place, reader in ((f"src/{name}.map", mapped), (f"debian/{package}.symbols", listed)):
+    for place, reader in places:
         yield from check_versions(symbols, place, reader(read(top, place)), name)
     archive = os.path.join(folder, f"{name}.a")
     if os.path.exists(archive):
@@ -184,7 +192,7 @@ def check_library(top, build, name):
 
 def check_build(top, build):
     for name in LIBRARIES:
-        if name == "libtram" or os.environ.get("TRAM_SERVICE") != "OFF":
+        if os.environ.get(BUILT_IF.get(name, "")) != "OFF":
             yield from check_library(top, build, name)
     for program in ("tram", "tramd"):
         path = os.path.join(build, "bin", program)

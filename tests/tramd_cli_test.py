@@ -227,6 +227,9 @@ def units():
         with open(os.path.join(TOP, "systemd", kind, name + ".in"), encoding="utf-8") as file:
             text = file.read().replace("@bindir@", os.path.dirname(TRAMD))
         assert "Type=notify" in text and "WatchdogSec=" in text
+        assert "PrivateNetwork" not in text, f"{name}: no other host could be reached"
+        for family in re.findall(r"^RestrictAddressFamilies=(.*)", text, re.M):
+            assert {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"} <= set(family.split()), family
         name = name.replace("@", "@root")
         done = verify(kind, conf(text, name))
         assert done.returncode == 0 and not done.stderr, done.stderr

@@ -35,7 +35,10 @@ group()
         fi
         ;;
     coverage) echo gcovr ;;
-    deb) echo build-essential debhelper dh-python dpkg-dev lintian mmdebstrap python3 xz-utils ;;
+    deb)
+        echo build-essential debhelper dh-python dpkg-dev iproute2 lintian mmdebstrap python3
+        echo xz-utils
+        ;;
     bench)
         echo python3 libzmq3-dev libsystemd-dev libnng-dev iceoryx libiceoryx-posh-dev
         echo libiceoryx-binding-c-dev

@@ -3,8 +3,10 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LIBRARY "libtram-tls.so.0"
@@ -16,6 +18,22 @@ void security_built_in(const struct security_maker *maker) {
     atomic_store_explicit(&chosen, maker, memory_order_release); /* read by get_maker() */
 }
 
+/* The one beside this code was installed with it: where the linker looks may lie another, or none
+ * if all of it is in a folder of its own. */
+static void *load(void) {
+    char path[PATH_MAX];
+    Dl_info here;
+    const char *end = NULL;
+    void *library = NULL;
+
+    if (dladdr(&chosen, &here) && here.dli_fname)
+        end = strrchr(here.dli_fname, '/');
+    if (end && snprintf(path, sizeof(path), "%.*s/" LIBRARY, (int) (end - here.dli_fname),
+                        here.dli_fname) < (int) sizeof(path))
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    return library ? library : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+}
+
 /* What is loaded stays: its code may be in use until the process ends. Two threads that come at
  * the same time load the same. */
 static int get_maker(const struct security_maker **ret_maker, struct wrong *wrong) {
@@ -24,7 +42,7 @@ static int get_maker(const struct security_maker **ret_maker, struct wrong *wron
     void *library;
 
     if (!maker) {
-        library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+        library = load();
         if (!library)
             return wrong_set(wrong, -EPROTONOSUPPORT,
                              "TLS needs the package libtram-tls0: %.120s", dlerror());
