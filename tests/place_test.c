@@ -46,7 +46,7 @@ struct daemon {
     struct claims claims;
     int code;
     uint64_t epoch, answered;
-    bool mute, gone;
+    bool serving, mute, gone;
 };
 
 static struct daemon *daemon_of_test;
@@ -74,6 +74,7 @@ static void serve(void *arg) {
 
     open_bus(&daemon->bus);
     CHECK_OK(claims_open(&daemon->bus, &daemon->claims));
+    __atomic_store_n(&daemon->serving, true, __ATOMIC_RELEASE);
     for (;;) {
         struct pollfd fd = {.fd = claims_fd(&daemon->claims), .events = POLLIN};
 
@@ -82,21 +83,12 @@ static void serve(void *arg) {
     }
 }
 
-static bool runs(const struct bus *bus) {
-    struct claims claims;
-    int rc = claims_open(bus, &claims);
+static pid_t start_daemon(void) {
+    pid_t pid;
 
-    if (rc == 0)
-        claims_close(&claims);
-    else
-        CHECK_EQ(rc, -EBUSY);
-    return rc < 0;
-}
-
-static pid_t start_daemon(const struct bus *bus) {
-    pid_t pid = test_fork(serve, daemon_of_test);
-
-    while (!runs(bus))
+    daemon_of_test->serving = false;
+    pid = test_fork(serve, daemon_of_test);
+    while (!__atomic_load_n(&daemon_of_test->serving, __ATOMIC_ACQUIRE))
         kit_pause();
     return pid;
 }
@@ -161,7 +153,7 @@ TEST(granted_and_refused) {
 
     begin(&bus);
     daemon_of_test->epoch = 5;
-    daemon = start_daemon(&bus);
+    daemon = start_daemon();
     CHECK_OK(tram_open(NULL, R, NULL, &r));
     (void) tram_close(r);
     CHECK_OK(tram_open(NULL, R, NULL, &r)); /* it is known from then on */
@@ -201,7 +193,7 @@ TEST(daemon_dies_before_it_answers) {
 
     begin(&bus);
     daemon_of_test->mute = true;
-    daemon = start_daemon(&bus);
+    daemon = start_daemon();
     opener = test_fork(open_in_vain, NULL);
     while (!is_claimed())
         kit_pause();
@@ -219,7 +211,7 @@ TEST(opener_dies_as_it_waits) {
 
     begin(&bus);
     daemon_of_test->mute = true;
-    daemon = start_daemon(&bus);
+    daemon = start_daemon();
     opener = test_fork(open_in_vain, NULL);
     while (!is_claimed())
         kit_pause();
@@ -229,7 +221,7 @@ TEST(opener_dies_as_it_waits) {
     /* The next daemon finds the claim, which nobody waits for. */
     daemon_of_test->mute = false;
     daemon_of_test->code = -EACCES;
-    daemon = start_daemon(&bus);
+    daemon = start_daemon();
     while (is_claimed())
         kit_pause();
     while (!daemon_of_test->gone)

@@ -75,6 +75,7 @@ while read -r command; do
     [[ $command == *'tram doctor'* ]] && command='tram doctor --help' # it may find something
     [[ $command == *'tram call'* ]] && command='tram call --help' # needs a daemon and a service
     [[ $command == 'tram hosts '* ]] && command='tram hosts --help' # likewise
+    [[ $command == 'tram trace '* && ${TRAM_SERVICE-} == OFF ]] && command='tram trace --help'
     [[ $command == *'tram top'* ]] && command='tram top --count 1 --interval 0.1'
     out=$(bash -c "$command" 2>&1)
     same "$command ($out)" $? 0
