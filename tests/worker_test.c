@@ -21,6 +21,7 @@
 
 #include "harness.h"
 #include "support/kit.h"
+#include "worker/internal.h"
 
 #define SELF  TRAM_ID(1, 0, 0, 1)
 #define OTHER TRAM_ID(1, 0, 0, 2)
@@ -207,6 +208,15 @@ static void *join_it(void *arg) {
     return NULL;
 }
 
+static int waiting(tram_worker *worker) {
+    int count;
+
+    CHECK_EQ(pthread_mutex_lock(&worker->life_lock), 0);
+    count = (int) worker->waiters;
+    CHECK_EQ(pthread_mutex_unlock(&worker->life_lock), 0);
+    return count;
+}
+
 TEST(several_join) {
     tram_worker *worker = make(SELF, 0);
     pthread_t threads[3];
@@ -214,7 +224,7 @@ TEST(several_join) {
     CHECK_OK(tram_worker_start(worker));
     for (int i = 0; i < 3; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, join_it, worker), 0);
-    for (int i = 0; i < 200; i++)
+    while (waiting(worker) < 3) /* who comes when the thread is joined gets -ESRCH */
         kit_pause();
     CHECK_OK(tram_worker_stop(worker, 6));
     for (int i = 0; i < 3; i++)
