@@ -27,6 +27,7 @@ static struct world {
     uint32_t port; /* of the client that asked the evil node */
     uint64_t asked[8];
     int asked_count;
+    tram_node **reborn; /* who asks ends in the handler, and comes again */
 } w;
 
 static void turns(int64_t ns) {
@@ -55,9 +56,17 @@ static uint64_t of(uint32_t port, uint32_t number) {
 
 /* ---- the server that it attacks -------------------------------------------------------------- */
 
+static void end_and_come_again(tram_node **evil) {
+    CHECK_OK(tram_close(*evil));
+    CHECK_OK(tram_open(NULL, EVIL, NULL, evil));
+}
+
 static void keep_it(tram_server *server, tram_request **request, void *arg) {
     (void) server;
     (void) arg;
+    if (w.reborn)
+        end_and_come_again(w.reborn);
+    w.reborn = NULL;
     CHECK(w.kept_count < 600);
     w.kept[w.kept_count++] = *request;
     *request = NULL;
@@ -132,6 +141,44 @@ TEST(hello_ends_nothing_of_who_has_not_said_it) {
     while (w.sessions != 1)
         turns(1000000);
     CHECK_OK(tram_close(evil));
+    (void) tram_worker_free(w.worker);
+}
+
+/* A client ends, and the next process of its node has begun before anybody was told that there was
+ * one: what it asked is over all the same. */
+TEST(who_ends_before_he_was_seen_has_ended) {
+    tram_node *evil = begin_server();
+
+    w.reborn = &evil;
+    CHECK_OK(say(evil, PAIR_SERVER, FRAME_REQUEST, frame_port("pair", 4), of(71, 1), 1, "x", 1));
+    while (w.cancelled < 1)
+        turns(1000000);
+    CHECK_EQ(w.kept_count, 1);
+    CHECK_EQ(w.sessions, 0);
+    CHECK_OK(tram_close(evil));
+    (void) tram_worker_free(w.worker);
+}
+
+/* The next process asks before the end of the one before is told: that ends nothing of its. */
+TEST(the_end_of_a_process_is_not_that_of_the_next) {
+    tram_node *evil = begin_server();
+    uint32_t port = frame_port("pair", 4);
+
+    CHECK_OK(say(evil, PAIR_SERVER, FRAME_REQUEST, port, of(71, 1), 1, "x", 1));
+    while (w.kept_count < 1 || tram_session_party(tram_request_session(w.kept[0]))->pid == 0)
+        turns(1000000);
+    end_and_come_again(&evil);
+    CHECK_OK(say(evil, PAIR_SERVER, FRAME_REQUEST, port, of(72, 1), 1, "x", 1));
+    while (w.kept_count < 2 || w.cancelled < 1)
+        turns(1000000);
+    turns(20000000);
+    CHECK_EQ(w.cancelled, 1);
+    CHECK_EQ(w.sessions, 1);
+    CHECK(tram_request_over(w.kept[0]) && !tram_request_over(w.kept[1]));
+    CHECK_OK(tram_close(evil));
+    while (w.sessions > 0)
+        turns(1000000);
+    CHECK_EQ(w.cancelled, 2);
     (void) tram_worker_free(w.worker);
 }
 

@@ -235,6 +235,8 @@ int link_shm_new(tram_worker *worker, tram_id node, uint32_t port, bool far,
         free(shm);
         return rc;
     }
+    if (peer.state == TRAM_PEER_UP)
+        shm->peer.life = peer.since_ns;
     *ret_runs = shm->link.far || peer.state == TRAM_PEER_UP;
     *ret_link = &shm->link;
     return 0;

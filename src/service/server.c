@@ -40,8 +40,9 @@ void server_introduce(tram_session *session) {
     server_tell(session->endpoint, session, true);
 }
 
-/* One that drains takes what it is handed on (drain.c), also of who comes to it first then, and
- * doesn't welcome who is its successor's. */
+/* One that drains takes what it is handed on (drain.c), also of who comes to it first then. It
+ * welcomes only whose question it has in hand, for it must hear if that is gone: all else is its
+ * successor's to welcome. */
 tram_session *server_session(struct endpoint *endpoint, const struct inbound *in) {
     tram_server *server = server_of(endpoint);
     bool too_late = endpoint->draining && in->frame.kind != FRAME_ONEWAY &&
@@ -67,9 +68,9 @@ tram_session *server_session(struct endpoint *endpoint, const struct inbound *in
     }
     if (in->frame.kind == FRAME_HELLO)
         (void) session_read_hello(session, in);
-    else if (runs && !endpoint->draining) /* from before we were there: who has gone since is known
-                                             by the refusal */
-        (void) session_hello(session, FRAME_WELCOME);
+    else if (runs && !(endpoint->draining && in->frame.kind == FRAME_ONEWAY))
+        (void) session_hello(session, FRAME_WELCOME); /* from before we were there: who has gone
+                                                         since is known by the refusal */
     if (!runs) { /* nobody will tell of its end */
         session->broken = BROKEN_GONE;
         worker_defer(endpoint->worker, &endpoint->notice);

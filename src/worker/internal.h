@@ -103,6 +103,7 @@ struct watched {
     bool room;                  /* a send found some: who waits for it is to be told */
     bool looked;                /* … and `consumed` is what its receiver had then */
     uint64_t consumed;
+    uint64_t life;              /* that runs when the end of one is told; 0: none */
     int32_t pid;
     struct worker_peer *peers;
     struct watched *next;

@@ -234,7 +234,25 @@ bool worker_tell_fresh(tram_worker *worker) {
     return true;
 }
 
-/* The node's events. */
+/* A life ended. If the next one has begun, what it sent may have been received already: whoever was
+ * added for that goes on. */
+static void tell_end(tram_worker *worker, struct worker_peer *peer,
+                     const struct watched *watched) {
+    if (!watched->life || peer->life != watched->life)
+        tell_state(worker, peer, watched);
+}
+
+static void ended(tram_worker *worker, struct watched *watched) {
+    struct tram_peer now;
+
+    watched->life = 0;
+    if (tram_peer(worker->node, watched->id, &now) == 0 && now.state == TRAM_PEER_UP)
+        watched->life = now.since_ns;
+    for_each(worker, watched->id, tell_end);
+}
+
+/* The node's events. An end may come without a beginning: of a life that one was added for before
+ * that could be told. */
 bool worker_events(tram_worker *worker) {
     struct tram_event event;
     bool any = false;
@@ -246,12 +264,15 @@ bool worker_events(tram_worker *worker) {
         switch (event.type) {
         case TRAM_EVENT_UP:
         case TRAM_EVENT_DOWN:
-            if (!watched || (!watched->up && event.type == TRAM_EVENT_DOWN))
+            if (!watched)
                 break;
             watched->up = event.type == TRAM_EVENT_UP;
             watched->pid = event.pid;
             watched->fresh = false;
-            for_each(worker, event.peer, tell_state);
+            if (watched->up)
+                for_each(worker, event.peer, tell_state);
+            else
+                ended(worker, watched);
             break;
         case TRAM_EVENT_SPACE:
             for_each(worker, event.peer, tell_space);

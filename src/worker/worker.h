@@ -83,6 +83,8 @@ int worker_pump(tram_worker *worker, struct worker_port *port, const bool *done,
  * if it does. `on_space`: after worker_want_space(), once. Either may be NULL. */
 struct worker_peer {
     tram_id id;
+    uint64_t life; /* of the node that it is about (since_ns of struct tram_peer), or 0: any. The
+                      end of an earlier one is not its */
     void (*on_state)(struct worker_peer *peer, bool up, int32_t pid);
     void (*on_space)(struct worker_peer *peer);
     struct worker_peer *next, **link; /* the worker's, as all below */
