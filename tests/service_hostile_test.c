@@ -26,7 +26,7 @@ static struct world {
     int online, offline, ends, last;
     uint32_t port; /* of the client that asked the evil node */
     uint64_t asked[8];
-    int asked_count;
+    int asked_count, given_up;
     tram_node **reborn; /* who asks ends in the handler, and comes again */
 } w;
 
@@ -361,6 +361,7 @@ static void listen_to(tram_node *evil) {
 
         memcpy(&frame, msg.layer, sizeof(frame));
         w.port = (uint32_t) (frame.correlation >> 32);
+        w.given_up += frame.kind == FRAME_CANCEL && frame.correlation == w.asked[0];
         if (frame.kind == FRAME_REQUEST && w.asked_count < 8)
             w.asked[w.asked_count++] = frame.correlation;
     }
@@ -444,5 +445,30 @@ TEST(answers_are_taken_of_who_was_asked_and_once) {
     while (w.ends < 3)
         turns(1000000);
     CHECK_EQ(w.last, -ECONNRESET);
+    (void) tram_worker_free(w.worker);
+}
+
+/* A request that ended as unknown with its server lies in the ring, and the next server answers it
+ * in parts: it hears that nobody waits for them. */
+TEST(parts_that_nobody_waits_for_are_given_up) {
+    tram_client *client;
+    tram_node *evil = begin_client(&client);
+
+    CHECK_OK(tram_client_ask(client, 1, "x", 1, NULL, ended, NULL, NULL));
+    while (w.asked_count < 1) {
+        turns(1000000);
+        listen_to(evil);
+    }
+    end_and_come_again(&evil);
+    while (w.ends < 1)
+        turns(1000000);
+    CHECK_EQ(w.last, -ECONNRESET);
+    CHECK_OK(say(evil, PAIR_CLIENT, FRAME_PART, w.port, w.asked[0], 0, "part", 4));
+    while (w.given_up < 1) {
+        turns(1000000);
+        listen_to(evil);
+    }
+    CHECK_EQ(w.messages, 0);
+    CHECK_OK(tram_close(evil));
     (void) tram_worker_free(w.worker);
 }

@@ -236,6 +236,19 @@ tram_session *call_session(struct endpoint *endpoint, const struct inbound *in) 
     return call->session;
 }
 
+/* Its call ended when the server went; but the next one found the request in its ring, and begins
+ * to answer. It would wait for credit without end, and never be done with handing over. */
+void call_unwanted(struct endpoint *endpoint, const struct inbound *in) {
+    if (endpoint->server || call_find(endpoint, in->frame.correlation))
+        return;
+    for (tram_session *session = endpoint->sessions; session; session = session->next) {
+        struct frame frame = session_frame(session, FRAME_CANCEL, in->frame.correlation);
+
+        if (session->link->peer == in->from && !control_waits(session, &frame))
+            session_control(session, frame, 0, NULL, 0);
+    }
+}
+
 static int failed_status(const struct inbound *in) {
     int32_t code = (int32_t) in->code;
 

@@ -115,6 +115,14 @@ bool control_flush(tram_session *session) {
     return true;
 }
 
+bool control_waits(const tram_session *session, const struct frame *frame) {
+    const struct control *control = session->control;
+
+    while (control && memcmp(&control->frame, frame, sizeof(*frame)) != 0)
+        control = control->next;
+    return control != NULL;
+}
+
 void control_drop(tram_session *session) {
     struct control *control;
 

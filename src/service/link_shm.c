@@ -275,6 +275,8 @@ void link_shm_message(struct worker_port *port, struct worker_message *message) 
     if (is_answer(in.frame.kind)) {
         message->last = true;
         session = call_session(endpoint, &in);
+        if (!session && in.frame.kind == FRAME_PART)
+            call_unwanted(endpoint, &in);
     } else {
         session = session_find(endpoint, msg->from, (uint32_t) (in.frame.correlation >> 32));
     }

@@ -301,6 +301,7 @@ void session_control(tram_session *session, struct frame frame, uint32_t code, c
 /* … with room again: true: all went. */
 bool control_flush(tram_session *session);
 void control_drop(tram_session *session);
+bool control_waits(const tram_session *session, const struct frame *frame); /* this one */
 /* What waits for space is counted for all sessions of a node together, or of a connection. */
 static inline uint64_t *session_unsent(tram_session *session) {
     return session->neighbour ? &session->neighbour->unsent : &session->unsent;
@@ -411,6 +412,8 @@ static inline uint64_t call_correlation(const struct tram_call *call) {
     return (uint64_t) call->endpoint->port.port << 32 | call->number;
 }
 
+/* A part came of an answer that nobody waits for. */
+void call_unwanted(struct endpoint *endpoint, const struct inbound *in);
 /* A REPLY, PART or ERROR came. */
 void call_answered(struct endpoint *endpoint, tram_session *session, struct inbound *in);
 
