@@ -242,12 +242,23 @@ static void tell_end(tram_worker *worker, struct worker_peer *peer,
         tell_state(worker, peer, watched);
 }
 
-static void ended(tram_worker *worker, struct watched *watched) {
+/* The life that runs; 0: none. */
+static uint64_t life_of(tram_worker *worker, tram_id id) {
     struct tram_peer now;
 
-    watched->life = 0;
-    if (tram_peer(worker->node, watched->id, &now) == 0 && now.state == TRAM_PEER_UP)
-        watched->life = now.since_ns;
+    return tram_peer(worker->node, id, &now) == 0 && now.state == TRAM_PEER_UP ? now.since_ns : 0;
+}
+
+static void ended(tram_worker *worker, struct watched *watched) {
+    watched->life = life_of(worker, watched->id);
+    if (watched->life) {
+        /* The core may not have seen it yet, and then would not tell its end. If it cannot be
+         * watched, it has gone. */
+        (void) tram_unwatch(worker->node, watched->id);
+        (void) tram_watch(worker->node, watched->id);
+        if (life_of(worker, watched->id) != watched->life)
+            watched->life = 0;
+    }
     for_each(worker, watched->id, tell_end);
 }
 
