@@ -15,6 +15,7 @@
 #include "harness.h"
 #include "node/custody.h"
 #include "ring/layout.h"
+#include "support/fault.h"
 #include "support/fault_world.h"
 #include "support/kit.h"
 
@@ -295,6 +296,74 @@ static void check_rung(struct fault_world *w) {
     if (!is_rung(w))
         fault_send(w, 10);
     EXPECT(is_rung(w));
+}
+
+struct unrung {
+    int opened[2], asleep[2];
+};
+
+static int die_now(void) {
+    _exit(0);
+}
+
+static void send_unrung(void *arg) {
+    const struct unrung *unrung = arg;
+    struct fault_world w = { .options = kit_options(65536, TRAM_NO_SPIN), .sent = 1 };
+    char byte;
+
+    w.options.dir = test_dir();
+    w.a = fault_open(&w, A);
+    EXPECT(write(unrung->opened[1], "", 1) == 1);
+    EXPECT(read(unrung->asleep[0], &byte, 1) == 1);
+    fault_before("write", NULL, 1, die_now);
+    fault_send(&w, 100);
+    FAIL("it did not ring");
+}
+
+/* B sleeps, A has published, and died before it rang. */
+static void published_unrung(struct fault_world *w) {
+    struct tram_event event;
+    struct unrung unrung;
+    char byte;
+    pid_t child;
+
+    b_sleeps(w);
+    w->a = tram_close(w->a);
+    EXPECT_OK(pipe(unrung.opened));
+    EXPECT_OK(pipe(unrung.asleep));
+    child = test_fork(send_unrung, &unrung);
+    EXPECT(read(unrung.opened[0], &byte, 1) == 1);
+    do /* the channel was announced */
+        EXPECT(tram_dispatch(w->b, &event) == 0);
+    while (tram_timeout(w->b) == 0 || is_rung(w));
+    EXPECT(write(unrung.asleep[1], "", 1) == 1);
+    JOIN(child);
+    for (int i = 0; i < 2; i++) {
+        close(unrung.opened[i]);
+        close(unrung.asleep[i]);
+    }
+    EXPECT(!is_rung(w));
+    w->sent++;
+}
+
+/* If not at once, when it is looked at again. */
+static void check_resumed(struct fault_world *w) {
+    struct tram_event event;
+
+    if (!is_rung(w)) {
+        EXPECT_OK(tram_fd(w->a));
+        fault_ahead(2000 * KIT_MS);
+        EXPECT(tram_dispatch(w->a, &event) == 0);
+    }
+    EXPECT(is_rung(w));
+}
+
+TEST_TIMEOUT(opening_after_a_death_before_the_bell, 60) {
+    static const struct fault_scenario scenarios[] = {
+        { "open a sender that did not ring", published_unrung, open_a, 0, check_resumed },
+    };
+
+    FAULT_RUN(scenarios);
 }
 
 static int send_small(struct fault_world *w) {

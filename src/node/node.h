@@ -215,6 +215,7 @@ struct tram_node {
     uint64_t relook_at, relook_gap; /* bounded re-look, ns */
     uint64_t relooked_at;
     bool relook_anew;    /* fell asleep: count anew from the next reading of the clock */
+    bool resume_owed;    /* channels of earlier processes, for which the machine had no room */
     uint32_t looks;
     uint64_t trim_at;
 

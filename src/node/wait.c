@@ -169,6 +169,8 @@ static bool relook(tram_node *node) {
     node_mend(node);
     if (ins_scan(node) < 0)
         found = true; /* or will be: look again soon */
+    if (node->resume_owed)
+        found |= outs_resume(node) < 0 || node->resume_owed;
     for (uint32_t i = 0; i < LAYOUT_BITS; i++) {
         for (struct peer *peer = node->peers[i], *next; peer; peer = next) {
             struct in *in = peer->in;
