@@ -191,7 +191,8 @@ struct tram_worker {
     void *shared;
     uv_loop_t loop;
     uv_poll_t inner_poll, outer_poll, raise_poll;
-    int inner_set, outer_set, alarm, raise_fd;
+    int inner_set, outer_set, alarm, raise_fd, node_fd;
+    bool deaf;                   /* node_fd wakes nobody: what it tells of, nobody takes */
     bool loop_made;
     bool free_wanted;
     struct tram_error error;

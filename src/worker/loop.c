@@ -147,16 +147,29 @@ int worker_arm(tram_worker *worker, int64_t due) {
     return sys_alarm_set(worker->alarm, due);
 }
 
+/* Is its descriptor to wake us? Where nobody takes messages, it would do so without end. */
+static void hear(tram_worker *worker, bool hears) {
+    if (likely(worker->deaf != hears))
+        return;
+    worker->deaf = !hears;
+    (void) sys_watch_change(worker->inner_set, worker->node_fd, hears ? SYS_READ : 0,
+                            NULL); /* cannot fail: it is in the set */
+}
+
 /* When the node wants to be called again, having gone to sleep; 0: now. */
 int64_t worker_node_due(tram_worker *worker, bool receiving) {
     int64_t now = worker_read_clock(worker);
     int64_t timeout;
 
     if (!receiving) {
+        hear(worker, false);
         worker_settle(worker);
         return now + IDLE_NS;
     }
     timeout = tram_timeout(worker->node);
+    hear(worker, timeout != 0 || worker_receives(worker));
+    if (worker->deaf) /* messages that nobody takes; events are looked at meanwhile */
+        return now + RETRY_NS;
     if (timeout == 0)
         return worker->retry_at > now ? worker->retry_at : 0;
     if (timeout == TRAM_FOREVER)

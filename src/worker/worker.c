@@ -152,11 +152,11 @@ static int poll_make(tram_worker *worker, uv_poll_t *handle, int fd, uv_poll_cb 
 }
 
 static int make_loop(tram_worker *worker) {
-    int node_fd = tram_fd(worker->node);
     int rc;
 
-    if (node_fd < 0)
-        return node_fd;
+    worker->node_fd = tram_fd(worker->node);
+    if (worker->node_fd < 0)
+        return worker->node_fd;
     worker->inner_set = sys_set_new();
     worker->outer_set = sys_set_new();
     worker->alarm = sys_alarm_new();
@@ -167,7 +167,7 @@ static int make_loop(tram_worker *worker) {
          : worker->raise_fd < 0  ? worker->raise_fd
                                  : 0;
     if (rc == 0)
-        rc = sys_watch_add(worker->inner_set, node_fd, SYS_READ, NULL);
+        rc = sys_watch_add(worker->inner_set, worker->node_fd, SYS_READ, NULL);
     if (rc == 0)
         rc = sys_watch_add(worker->inner_set, worker->alarm, SYS_READ, NULL);
     if (rc == 0)

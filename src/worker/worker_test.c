@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -193,6 +194,62 @@ TEST(peers_are_told) {
     CHECK_EQ(b.downs, 1);
     worker_peer_remove(worker, &a.peer);
     worker_peer_remove(worker, &b.peer);
+    tram_worker_free(worker);
+}
+
+static void count_plain(tram_worker *worker, const struct tram_msg *msg, void *arg) {
+    (void) worker;
+    (void) msg;
+    ++*(unsigned *) arg;
+}
+
+/* A third of a second, in which there is nothing to do. */
+static void rests(tram_worker *worker) {
+    struct rusage before, after;
+    tram_timer *timer;
+    int64_t spent;
+
+    CHECK_OK(tram_timer_new(worker, tick, worker, &timer));
+    CHECK_OK(tram_timer_set(timer, 333 * MS, 0));
+    CHECK_OK(getrusage(RUSAGE_THREAD, &before));
+    CHECK_EQ(tram_worker_run(worker), 3);
+    CHECK_OK(getrusage(RUSAGE_THREAD, &after));
+    tram_timer_free(timer);
+    spent = (after.ru_utime.tv_sec - before.ru_utime.tv_sec +
+             after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
+            after.ru_utime.tv_usec - before.ru_utime.tv_usec +
+            after.ru_stime.tv_usec - before.ru_stime.tv_usec;
+    if (spent > 50000)
+        FAIL("%.1f ms of CPU for nothing", (double) spent / 1000);
+}
+
+TEST(who_takes_no_messages_is_not_kept_awake_by_them) {
+    tram_worker *worker = make(SELF);
+    tram_node *node = open_other();
+    struct peer a = {.peer = {.on_state = on_state}};
+    unsigned count = 0;
+
+    CHECK_OK(tram_send(node, SELF, 0, "1", 1, 0));
+    CHECK_OK(tram_worker_on_message(worker, count_plain, &count));
+    settle(worker); /* it slept, so that the next one rings */
+    CHECK_EQ(count, 1);
+    CHECK_OK(tram_worker_on_message(worker, NULL, NULL));
+    CHECK_OK(tram_send(node, SELF, 0, "2", 1, 0));
+    rests(worker);
+    CHECK_OK(worker_peer_add(worker, &a.peer, OTHER)); /* now it wants to hear of something */
+    rests(worker);
+    CHECK_EQ(a.ups, 1);
+    CHECK_OK(tram_worker_on_message(worker, count_plain, &count));
+    settle(worker);
+    CHECK_EQ(count, 2);
+    CHECK_OK(tram_worker_on_message(worker, NULL, NULL));
+    CHECK_OK(tram_send(node, SELF, 0, "3", 1, 0));
+    node = tram_close(node);
+    settle(worker);
+    settle(worker);
+    CHECK_EQ(a.downs, 1);
+    worker_peer_remove(worker, &a.peer);
+    rests(worker);
     tram_worker_free(worker);
 }
 
