@@ -25,6 +25,7 @@ static const struct bench_verb verbs[] = {
     { "wake", bench_wake, "one message at a time to a receiver that sleeps" },
     { "mix", bench_mix, "sizes 8 B to 16 KiB at random between N x N nodes" },
     { "first", bench_first, "the first message to a new node, until it is received" },
+    { "durable", bench_durable, "one send that is on a disk before it returns" },
     { "rpc", bench_rpc, "requests to a service and their answers" },
     { "events", bench_events, "events of one publisher to one or many subscribers" },
     { "floor", bench_floor, "what the machine allows: cache line, ideal rings, futex" },
@@ -50,6 +51,7 @@ static void bench_help(FILE *out) {
             "                 (all others do that)\n"
             "  --threads      threads of one process with a node each, not processes\n"
             "  --claim        write in place and look in place (rtt, stream)\n"
+            "  --on DIR       where the disk is, or the current folder (durable)\n"
             "  --json         nothing but the JSON object\n"
             "\nThe floors are: %s; none named: all.\n"
             "\nEach run is on a bus of its own that is removed at the end. The two ends are pinned "
@@ -64,6 +66,7 @@ static void bench_help(FILE *out) {
             "  tram bench rpc --batch 64 --size 64   64 requests under way\n"
             "  tram bench events --readers 4         one publisher, four subscribers\n"
             "  tram bench rtt --claim --size 64M --count 1000\n"
+            "  tram bench durable --on /var/tmp      beside one fdatasync of that disk\n"
             "  tram bench floor rtt --size 64k       the ideal ring's round trip\n",
             bench_floor_names);
 }
@@ -80,6 +83,7 @@ enum {
     OPT_DEFAULT,
     OPT_THREADS,
     OPT_CLAIM,
+    OPT_ON,
     OPT_JSON,
     OPT_HELP
 };
@@ -96,6 +100,7 @@ static const struct option options[] = {
     { "default", no_argument, NULL, OPT_DEFAULT },
     { "threads", no_argument, NULL, OPT_THREADS },
     { "claim", no_argument, NULL, OPT_CLAIM },
+    { "on", required_argument, NULL, OPT_ON },
     { "json", no_argument, NULL, OPT_JSON },
     { "help", no_argument, NULL, OPT_HELP },
     { NULL, 0, NULL, 0 },
@@ -145,6 +150,9 @@ static bool option_take(struct bench_opts *o, int opt, const char *text) {
             return false;
         o->readers = (unsigned) n;
         return true;
+    case OPT_ON:
+        o->on = text;
+        return true;
     default:
         break;
     }
@@ -192,6 +200,17 @@ int bench_report(const struct bench_opts *o, int (*run)(void *arg, struct bench_
     return r->verified ? 0 : 1;
 }
 
+static int bench_on_disk(struct bench_call *call) {
+    const char *folder = call->opts.on ? call->opts.on : ".";
+    int memory = bench_in_memory(folder);
+
+    if (memory < 0)
+        fprintf(stderr, "tram bench: %s: %s\n", folder, strerror(-memory));
+    else if (memory)
+        fprintf(stderr, "tram bench: %s lies in memory; --on names a folder on a disk\n", folder);
+    return memory ? CLI_USAGE : bench_supervise_in(folder, bench_worker, call);
+}
+
 int verb_bench(int argc, char **argv) {
     struct bench_call call = { 0 };
     int opt;
@@ -218,7 +237,8 @@ int verb_bench(int argc, char **argv) {
         fprintf(stderr, "tram bench: %s%s; see --help\n",
                 optind < argc ? "no such verb: " : "which one? ",
                 optind < argc ? argv[optind]
-                              : "rtt, stream, fanin, wake, mix, first, rpc, events, floor");
+                              : "rtt, stream, fanin, wake, mix, first, durable, rpc, events, "
+                                "floor");
         return CLI_USAGE;
     }
     if (call.verb->run == bench_floor && optind + 1 < argc)
@@ -227,5 +247,7 @@ int verb_bench(int argc, char **argv) {
         fprintf(stderr, "tram bench: '%s' is one too many\n", argv[optind + 1]);
         return CLI_USAGE;
     }
-    return bench_supervise(bench_worker, &call);
+    if (call.verb->run != bench_durable)
+        return bench_supervise(bench_worker, &call);
+    return bench_on_disk(&call);
 }

@@ -18,6 +18,7 @@
 
 struct bench_opts {
     const char *floor; /* floor: which one; NULL: all */
+    const char *on;    /* durable: a folder on the disk; NULL: the current one */
     const char *dir;   /* where the buses of this run lie */
     size_t size;       /* 0: the verb's own choice, likewise for the next ones */
     uint64_t count;
@@ -42,6 +43,7 @@ int bench_fanin(const struct bench_opts *o);
 int bench_wake(const struct bench_opts *o);
 int bench_mix(const struct bench_opts *o);
 int bench_first(const struct bench_opts *o);
+int bench_durable(const struct bench_opts *o);
 int bench_rpc(const struct bench_opts *o);
 int bench_events(const struct bench_opts *o);
 int bench_floor(const struct bench_opts *o);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/futex.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -369,8 +371,59 @@ static void supervise_handler(int sig) {
         (void) kill(supervise_worker, SIGKILL);
 }
 
-int bench_dir_make(char *buf, size_t size) {
-    static const char *const places[] = { "/dev/shm", "/tmp" };
+int bench_in_memory(const char *dir) {
+    struct statfs about;
+
+    if (statfs(dir, &about) < 0)
+        return -errno;
+    return about.f_type == TMPFS_MAGIC || about.f_type == RAMFS_MAGIC;
+}
+
+#define DISK_PAGE  UINT64_C(4096)
+#define DISK_PAGES UINT64_C(64)
+
+/* Whole pages for one of that size. */
+static uint64_t disk_step(size_t size) {
+    return (size + DISK_PAGE - 1) / DISK_PAGE * DISK_PAGE;
+}
+
+int bench_disk_open(const char *dir, size_t size) {
+    static const char zeroes[DISK_PAGE];
+    char path[BENCH_PATH + 16];
+    int fd, ret = 0;
+
+    (void) snprintf(path, sizeof(path), "%s/floor", dir);
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    for (uint64_t at = 0; at < DISK_PAGES * disk_step(size) && ret == 0; at += DISK_PAGE) {
+        ssize_t put = pwrite(fd, zeroes, DISK_PAGE, (off_t) at);
+
+        if (put != (ssize_t) DISK_PAGE)
+            ret = put < 0 ? -errno : -ENOSPC;
+    }
+    if (ret == 0 && fsync(fd) < 0)
+        ret = -errno;
+    if (ret < 0)
+        bench_disk_close(fd);
+    return ret < 0 ? ret : fd;
+}
+
+int bench_disk_write(int fd, const void *data, size_t size, uint64_t i) {
+    ssize_t put = pwrite(fd, data, size, (off_t) (i % DISK_PAGES * disk_step(size)));
+
+    if (put != (ssize_t) size)
+        return put < 0 ? -errno : -ENOSPC;
+    return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+void bench_disk_close(int fd) {
+    if (fd >= 0)
+        (void) close(fd);
+}
+
+int bench_dir_make(const char *folder, char *buf, size_t size) {
+    const char *const places[] = { folder ? folder : "/dev/shm", folder ? folder : "/tmp" };
 
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
         if (snprintf(buf, size, "%s/tram-bench-XXXXXX", places[i]) >= (int) size)
@@ -431,14 +484,19 @@ static void worker_process(int (*fn)(void *arg, const char *dir), void *arg, con
 }
 
 int bench_supervise(int (*fn)(void *arg, const char *dir), void *arg) {
+    return bench_supervise_in(NULL, fn, arg);
+}
+
+int bench_supervise_in(const char *folder, int (*fn)(void *arg, const char *dir), void *arg) {
     struct sigaction sa = { .sa_handler = supervise_handler };
     pid_t worker, self = getpid();
     sigset_t block, mask;
-    char dir[64];
-    int ret = bench_dir_make(dir, sizeof(dir));
+    char dir[BENCH_PATH];
+    int ret = bench_dir_make(folder, dir, sizeof(dir));
 
     if (ret < 0) {
-        fprintf(stderr, "bench: can't make a directory: %s\n", strerror(-ret));
+        fprintf(stderr, "bench: can't make a directory%s%s: %s\n", folder ? " in " : "",
+                folder ? folder : "", strerror(-ret));
         return 1;
     }
     /* What the worker leaves when it dies comes to us: nothing touches the directory any more when

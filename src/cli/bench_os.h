@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define BENCH_PATH 1024 /* of the directory, at most */
+
 /* ---- cores -------------------------------------------------------------------------------- */
 
 /* Two cores that we may use and that are not two halves of one; -1 twice if there is but one. */
@@ -92,6 +94,17 @@ struct bench_barrier {
 };
 void bench_barrier(struct bench_barrier *b, unsigned n);
 
+/* ---- a disk ------------------------------------------------------------------------------- */
+
+/* Does that folder lie in memory (tmpfs, ramfs)? Negative errno: it can't be looked at. */
+int bench_in_memory(const char *dir);
+
+/* A file below `dir` that has its blocks on the disk; a descriptor, or negative errno. */
+int bench_disk_open(const char *dir, size_t size);
+/* The i-th write of so many bytes, from a page's beginning, and one fdatasync. */
+int bench_disk_write(int fd, const void *data, size_t size, uint64_t i);
+void bench_disk_close(int fd);
+
 /* ---- supervision -------------------------------------------------------------------------- */
 
 #define BENCH_INTERRUPTED 6
@@ -101,6 +114,10 @@ void bench_barrier(struct bench_barrier *b, unsigned n);
    signal to us, or 128 + the one that ended the worker. */
 int bench_supervise(int (*fn)(void *arg, const char *dir), void *arg);
 
-/* A private directory, and away with it and all that is in it. 0 or negative errno. */
-int bench_dir_make(char *buf, size_t size);
+/* The same, with a directory below that folder. */
+int bench_supervise_in(const char *folder, int (*fn)(void *arg, const char *dir), void *arg);
+
+/* A private directory (NULL: in memory, if there is such a place), and away with it and all that is
+   in it. 0 or negative errno. */
+int bench_dir_make(const char *folder, char *buf, size_t size);
 void bench_dir_remove(const char *dir);

@@ -13,7 +13,7 @@ void bench_bus_init(struct bench_bus *bus, const struct bench_opts *o) {
 }
 
 void bench_bus_deinit(struct bench_bus *bus) {
-    char path[128];
+    char path[BENCH_PATH + 64];
 
     if (snprintf(path, sizeof(path), "%s/%s", bus->dir, bus->name) < (int) sizeof(path))
         bench_dir_remove(path);
