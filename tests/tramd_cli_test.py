@@ -228,6 +228,8 @@ def units():
             text = file.read().replace("@bindir@", os.path.dirname(TRAMD))
         assert "Type=notify" in text and "WatchdogSec=" in text
         assert "PrivateNetwork" not in text, f"{name}: no other host could be reached"
+        for paths in re.findall(r"^ReadWritePaths=(.*)", text, re.M):
+            assert "-/etc/tram" in paths.split(), f"{name}: the list of the revoked is not kept"
         for family in re.findall(r"^RestrictAddressFamilies=(.*)", text, re.M):
             assert {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"} <= set(family.split()), family
         name = name.replace("@", "@root")
