@@ -50,6 +50,7 @@ static void host_remove(struct host *host) {
 
     stands_leave(host);
     peer_end(host);
+    stands_drop(host);
     far_forget(host);
     looks_down(host);
     while (*link != host)

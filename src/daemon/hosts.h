@@ -50,6 +50,9 @@ struct host {
     bool away;              /* as the directory says */
     bool told;              /* … since this connection to it began */
     bool settled;           /* all channels out were named on this link */
+    uint32_t mirrors;       /* of its nodes' rings, that are open or wait */
+    int64_t sweep_at;       /* it has named all of its own: look for mirrors that it did not; 0 */
+    int64_t drop_at;        /* its mirrors are kept open till then, for its next connection; 0 */
     struct peer *peer;
     struct entry *names;    /* that it announced, linked by hash_next */
     uint64_t name_count, round;
@@ -83,6 +86,7 @@ struct hosts {
     struct placing *placing;
     struct standin **standins;     /* by hash of the ID */
     struct standin *all_standins;
+    int64_t stands_due;            /* when one of them has something to do */
     int dir_fd;                    /* tells of new directories of nodes */
     tram_io *dir_io;
     int net_fd;                    /* tells of network interfaces; -1: nothing does */
@@ -194,8 +198,10 @@ void listeners_free(struct listener **list);
 int stands_start(struct hosts *hosts);
 void stands_stop(struct hosts *hosts);
 int64_t stands_time(struct hosts *hosts, int64_t now);
-/* That host is no more: no link to it carries anything. */
+/* That host is no more: no link to it carries anything; and, without its link: nothing of it is
+ * kept. */
 void stands_leave(struct host *host);
+void stands_drop(struct host *host);
 /* Look through the whole bus. */
 void stands_look(struct hosts *hosts);
 

@@ -46,6 +46,7 @@ struct wire {
     struct greet greet;
     struct task task;
     int64_t since;
+    uint32_t events;         /* that io watches for */
     bool dialled, greeting, linked, doomed;
     char why[256];           /* accepted, and doomed before it said who it is */
 };
@@ -274,6 +275,14 @@ static int flush_link(struct wire *wire) {
     return -EAGAIN;
 }
 
+/* Each message would be a system call more. */
+static void watch(struct wire *wire, uint32_t events) {
+    if (events == wire->events)
+        return;
+    wire->events = events;
+    (void) tram_io_set(wire->io, events); /* its arguments are right */
+}
+
 static void flush(struct wire *wire) {
     uint32_t events;
     int rc = wire->greeting || wire->linked ? flush_greet(wire) : 0;
@@ -290,7 +299,7 @@ static void flush(struct wire *wire) {
     if (rc == -EAGAIN || transport_pending(wire->transport))
         events |= TRANSPORT_WRITE;
     if (!wire->doomed)
-        (void) tram_io_set(wire->io, events); /* its arguments are right */
+        watch(wire, events);
 }
 
 static void work(struct task *task) {
@@ -299,7 +308,7 @@ static void work(struct task *task) {
     if (transport_is_open(wire->transport))
         flush(wire);
     else if (!wire->doomed)
-        (void) tram_io_set(wire->io, transport_want(wire->transport)); /* as above */
+        watch(wire, transport_want(wire->transport));
     if (wire->doomed)
         wire_free(wire);
 }
@@ -397,15 +406,18 @@ static bool read_greet(struct wire *wire) {
     return !wire->doomed;
 }
 
+/* False: nothing more now, of which the descriptor would not tell. */
 static bool read_link(struct wire *wire) {
     struct link *link = wire->peer->link;
     struct link_room rooms[LINK_ROOMS];
     struct iovec list[LINK_ROOMS];
     int count = link_rooms(link, rooms), rc;
-    int64_t got;
+    int64_t got, room = 0;
 
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         list[i] = (struct iovec){ rooms[i].base, rooms[i].size };
+        room += (int64_t) rooms[i].size;
+    }
     got = transport_readv(wire->transport, list, count);
     if (got == -EAGAIN)
         return false;
@@ -416,7 +428,7 @@ static bool read_link(struct wire *wire) {
     rc = link_came(link, (uint64_t) hosts_now(wire->hosts), (size_t) got);
     if (rc < 0)
         wire_doom(wire, link_wrong(link));
-    return rc >= 0 && !wire->doomed;
+    return rc >= 0 && !wire->doomed && (got == room || transport_pending(wire->transport));
 }
 
 static void opened(struct wire *wire) {
@@ -430,6 +442,16 @@ static void opened(struct wire *wire) {
     wire->greeting = true;
     greet_init(&wire->greet, &hosts->identity, ++hosts->tries, (uint64_t) hosts_now(hosts));
     hosts_wake(hosts, (int64_t) greet_due(&wire->greet));
+}
+
+/* All that came, as far as a turn goes. */
+static void read_wire(struct wire *wire) {
+    bool more = true;
+
+    for (int i = 0; i < READS_MAX && more && !wire->doomed; i++)
+        more = wire->linked     ? read_link(wire)
+               : wire->greeting ? read_greet(wire)
+                                : false;
 }
 
 static void on_io(tram_io *io, int fd, uint32_t events, void *arg) {
@@ -448,12 +470,7 @@ static void on_io(tram_io *io, int fd, uint32_t events, void *arg) {
             opened(wire);
     }
     if (events & ~TRAM_IO_WRITE || transport_pending(wire->transport)) {
-        bool more = true;
-
-        for (int i = 0; i < READS_MAX && more && !wire->doomed; i++)
-            more = wire->linked     ? read_link(wire)
-                   : wire->greeting ? read_greet(wire)
-                                    : false;
+        read_wire(wire);
         if (wire->linked && wire->peer)
             hosts_wake(wire->hosts, hosts_due(link_next(wire->peer->link)));
     }
@@ -477,6 +494,7 @@ static int wire_new(struct hosts *hosts, struct transport *transport, struct pee
     wire->peer = peer;
     wire->transport = transport;
     wire->task.fn = work;
+    wire->events = TRAM_IO_READ | TRAM_IO_WRITE;
     wire->since = hosts_now(hosts);
     wire->dialled = peer != NULL;
     wire->next = hosts->wires;
@@ -554,6 +572,10 @@ static int64_t peer_time(struct peer *peer, int64_t now) {
     if (peer->dialling && peer->dialling->greeting &&
         peer->retry < peer->dialling->since + RACE_OPEN)
         peer->retry = peer->dialling->since + RACE_OPEN; /* no segment was lost: it is slow */
+    if (peer->wire && !peer->wire->doomed && link_wants(peer->link, (uint64_t) now)) {
+        read_wire(peer->wire); /* silent may be who was not listened to: we were busy, or stopped */
+        task_add(&peer->host->hosts->tasks, &peer->wire->task);
+    }
     if (link_wants(peer->link, (uint64_t) now) && now >= peer->retry)
         dial(peer, now);
     next = hosts_due(link_next(peer->link));

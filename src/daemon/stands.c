@@ -19,6 +19,7 @@
 
 #define AGAIN INT64_C(100000000) /* until a node that could not be taken is tried again */
 #define PUMPS_MAX 256            /* of one node in a turn */
+#define LOOKS INT64_C(5000000)   /* between two looks at all that may have something to do */
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -32,6 +33,12 @@ struct standin *standin_find(struct hosts *hosts, tram_id id) {
     while (standin && standin->id != id)
         standin = standin->next;
     return standin;
+}
+
+void standins_wake(struct hosts *hosts, int64_t due) {
+    if (due < hosts->stands_due)
+        hosts->stands_due = due;
+    hosts_wake(hosts, due);
 }
 
 static void work(struct task *task);
@@ -163,7 +170,7 @@ static void pump(struct standin *standin) {
     }
     standin->due = hosts_due(stand_due(standin->stand, (uint64_t) hosts_now(standin->hosts)));
     watch(standin);
-    hosts_wake(standin->hosts, standin->due);
+    standins_wake(standin->hosts, standin->due);
     if (!standin->scanned && stand_is_held(standin->stand)) {
         standin->scanned = true;
         host = host_by_number(standin->hosts, standin->host);
@@ -203,7 +210,7 @@ int standin_take(struct standin *standin, struct tram_error *error) {
     rc = stand_take(standin->stand, error);
     standin->retry = rc < 0 ? hosts_now(standin->hosts) + AGAIN : 0;
     if (rc < 0) {
-        hosts_wake(standin->hosts, standin->retry);
+        standins_wake(standin->hosts, standin->retry);
         return rc;
     }
     log_line(LEVEL_DEBUG, "stands in for node %s", tram_id_format(standin->id, text));
@@ -229,6 +236,7 @@ int stands_let_go(struct hosts *hosts, tram_id id) {
     if (!standin)
         return 0;
     standin->host = 0;
+    mirrors_drop(standin, NULL); /* who opens it may write there itself */
     let_go(standin);
     return 0;
 }
@@ -270,6 +278,8 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
     if (standin->host != host && standin->host > 0)
         for (struct origin *origin = standin->origins; origin; origin = origin->next)
             origin_close(origin, LINK_MOVED);
+    if (standin->host != host)
+        mirrors_drop(standin, NULL);
     standin->host = host;
     standin->epoch = epoch;
     standin->known = true;
@@ -289,6 +299,12 @@ void stands_leave(struct host *host) {
         for (struct origin *origin = one->origins; origin; origin = origin->next)
             if (origin->host == host)
                 origin_close(origin, LINK_MOVED);
+}
+
+void stands_drop(struct host *host) {
+    host->drop_at = 0;
+    for (struct standin *one = host->hosts->all_standins; one; one = one->all_next)
+        mirrors_drop(one, host);
 }
 
 struct forgetting {
@@ -426,15 +442,38 @@ static int64_t standin_time(struct standin *standin, int64_t now) {
     return standin->due < next ? standin->due : next;
 }
 
+/* What lies here of another host. */
+static int64_t host_time(struct host *host, int64_t now) {
+    if (host->drop_at > 0 && host->drop_at <= now)
+        stands_drop(host);
+    if (host->sweep_at > 0 && host->sweep_at <= now) {
+        host->sweep_at = 0;
+        mirrors_sweep(host);
+    }
+    if (host->drop_at == 0 || (host->sweep_at > 0 && host->sweep_at < host->drop_at))
+        return host->sweep_at > 0 ? host->sweep_at : INT64_MAX;
+    return host->drop_at;
+}
+
 int64_t stands_time(struct hosts *hosts, int64_t now) {
     int64_t next = INT64_MAX;
 
+    if (now < hosts->stands_due)
+        return hosts->stands_due;
+    hosts->stands_due = INT64_MAX;
     for (struct standin *standin = hosts->all_standins; standin; standin = standin->all_next) {
         int64_t its = standin_time(standin, now);
 
         next = its < next ? its : next;
     }
-    return next;
+    for (struct host *host = hosts->list; host; host = host->next) {
+        int64_t its = host_time(host, now);
+
+        next = its < next ? its : next;
+    }
+    next = next < now + LOOKS ? now + LOOKS : next; /* there may be thousands */
+    hosts->stands_due = next < hosts->stands_due ? next : hosts->stands_due;
+    return hosts->stands_due;
 }
 
 int stands_start(struct hosts *hosts) {

@@ -19,12 +19,14 @@ struct origin {
     enum link_answer answer;   /* the last one that was not LINK_TAKEN */
 };
 
-/* A ring from a node that is placed elsewhere to one here, as a link has it. */
+/* A ring from a node that is placed elsewhere to one here, as a link has it. It is kept for a while
+ * when the link is cut: as a rule the next connection opens the same ones, and a thousand that are
+ * closed and opened are a tenth of a second. */
 struct mirror {
     struct mirror *next, **link;
     struct standin *standin;   /* of the sender */
     struct host *host;
-    struct link_in *in;
+    struct link_in *in;        /* NULL: kept */
     struct stand_out *out;     /* NULL: waits */
     struct link_name name;
     bool poll;                 /* look by the clock */
@@ -65,6 +67,12 @@ int standin_take(struct standin *standin, struct tram_error *error);
 void origin_open(struct origin *origin);
 void origin_close(struct origin *origin, enum link_end end);
 void mirror_free(struct mirror *mirror);
+/* Those of that host (NULL: of any) that are kept. */
+void mirrors_drop(struct standin *standin, const struct host *host);
+/* A host named all origins that it has, a second ago: what else lies here has none any more. */
+void mirrors_sweep(struct host *host);
+/* One has something to do then. */
+void standins_wake(struct hosts *hosts, int64_t due);
 /* Its receiver is not here any more: the link is told, and it is freed. */
 void mirrors_away(struct standin *standin, tram_id to);
 /* A mirror that waits may be tried again; one that is polled, too. When to look next. */

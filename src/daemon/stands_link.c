@@ -13,8 +13,14 @@
 #include "sys/clock.h"
 
 #define MIRROR_RING (UINT64_C(4) << 20) /* as a node's own */
+/* Where more than so many share a link, what is under way is theirs in turns; and memory costs most
+ * at its first use. */
+#define MIRRORS_MANY 64
+#define MIRROR_SMALL (UINT64_C(256) << 10)
 #define POLL INT64_C(10000000)   /* between two looks at a mirror whose reader can't ring us */
-#define AGAIN INT64_C(100000000) /* between two tries of one that waits for another to be drained */
+#define AGAIN INT64_C(50000000)  /* between two tries of one that waits */
+#define KEEP INT64_C(5000000000) /* a mirror stays open so long without a connection */
+#define SWEEP INT64_C(1000000000) /* after all were named: not while connections come and go */
 
 /* ---- origins --------------------------------------------------------------------------------- */
 
@@ -126,7 +132,7 @@ static void store_answered(void *store, void *channel, enum link_answer answer, 
     if (answer == LINK_AWAY) { /* what the directory told us is old, or not there yet */
         origin_close(origin, LINK_MOVED);
         origin->standin->ask = hosts_now(host->hosts) + AGAIN;
-        hosts_wake(host->hosts, origin->standin->ask);
+        standins_wake(host->hosts, origin->standin->ask);
     }
     if (answer == LINK_BROKEN)
         stand_in_close(origin->in, "nonsense, as the receiver's host says");
@@ -140,6 +146,7 @@ void mirror_free(struct mirror *mirror) {
         mirror->next->link = mirror->link;
     if (mirror->out)
         mirror->out = stand_out_close(mirror->out);
+    mirror->host->mirrors--;
     free(mirror);
 }
 
@@ -150,10 +157,24 @@ void mirrors_away(struct standin *standin, tram_id to) {
         struct host *host = mirror->host;
 
         next = mirror->next;
-        if (mirror->name.to != to || !mirror->in)
+        if (mirror->name.to != to)
             continue;
+        if (!mirror->in) {
+            mirror_free(mirror);
+            continue;
+        }
         link_refuse(peer_link(host), mirror->in, LINK_AWAY); /* frees it, by store_closed() */
         peer_flush(host);
+    }
+}
+
+void mirrors_drop(struct standin *standin, const struct host *host) {
+    struct mirror *next;
+
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = next) {
+        next = mirror->next;
+        if (!mirror->in && (!host || mirror->host == host))
+            mirror_free(mirror);
     }
 }
 
@@ -186,13 +207,25 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
     return LINK_LATER; /* nobody told us yet */
 }
 
+/* Does another link write that one, or another stream of the two? What is only kept gives way. */
+static bool is_taken(const struct mirror *mirror) {
+    struct mirror *next;
+
+    for (struct mirror *one = mirror->standin->mirrors; one; one = next) {
+        next = one->next;
+        if (one == mirror || one->name.to != mirror->name.to || !one->out)
+            continue;
+        if (one->in)
+            return true; /* its origin is still there */
+        mirror_free(one);
+    }
+    return false;
+}
+
 /* Another stream of the two lies there. */
 static enum link_answer in_the_way(struct mirror *mirror, const struct stand_other *other) {
     struct standin *standin = mirror->standin;
 
-    for (struct mirror *one = standin->mirrors; one; one = one->next)
-        if (one != mirror && one->name.to == mirror->name.to && one->out)
-            return LINK_WAIT; /* its origin is still there */
     if (!other->mirror || other->held || other->consumed < other->accepted)
         return LINK_WAIT;
     return stand_out_remove(standin->stand, mirror->name.to, false) < 0 ? LINK_WAIT : LINK_TAKEN;
@@ -208,11 +241,18 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
                                  struct link_state *ret_state) {
     struct stand_out_plan plan = { .to = mirror->name.to, .id = mirror->name.stream,
                                    .consumed = offer->consumed, .unsure = offer->handed,
-                                   .capacity = MIRROR_RING };
+                                   .capacity = mirror->host->mirrors > MIRRORS_MANY
+                                                   ? MIRROR_SMALL : MIRROR_RING };
     struct stand_other other = { 0 };
     struct stand_out_state state;
-    int rc = stand_out_open(mirror->standin->stand, &plan, &mirror->out, &other);
+    int rc;
 
+    if (is_taken(mirror))
+        return LINK_WAIT;
+    if (mirror->out && (stand_out_look(mirror->out, &state) < 0 ||
+                        state.accepted < offer->consumed))
+        mirror->out = stand_out_close(mirror->out); /* as if it had not been kept */
+    rc = stand_out_open(mirror->standin->stand, &plan, &mirror->out, &other);
     if (rc == -EEXIST) {
         if (in_the_way(mirror, &other) == LINK_WAIT)
             return LINK_WAIT;
@@ -240,6 +280,34 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
     }
 }
 
+/* As the last connection left it. */
+static struct mirror *mirror_kept(struct standin *standin, const struct host *host,
+                                  const struct link_name *name) {
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = mirror->next)
+        if (!mirror->in && mirror->host == host && mirror->name.to == name->to &&
+            mirror->name.stream == name->stream)
+            return mirror;
+    return NULL;
+}
+
+static struct mirror *mirror_new(struct standin *standin, struct host *host,
+                                 const struct link_name *name) {
+    struct mirror *mirror = calloc(1, sizeof(*mirror));
+
+    if (!mirror)
+        return NULL;
+    mirror->standin = standin;
+    mirror->host = host;
+    host->mirrors++;
+    mirror->name = *name;
+    mirror->next = standin->mirrors;
+    mirror->link = &standin->mirrors;
+    if (mirror->next)
+        mirror->next->link = &mirror->next;
+    standin->mirrors = mirror;
+    return mirror;
+}
+
 static int store_open(void *store, struct link_in *in, const struct link_name *name,
                       const struct link_offer *offer, void **ret_channel,
                       struct link_state *ret_state) {
@@ -252,20 +320,13 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
         return -ENOMEM;
     if (answer == LINK_LATER && host->hosts->seat && !standin->watched)
         standin->watched = host->hosts->maker->watch(host->hosts->seat, name->from) == 0;
-    if (!mirror) {
-        mirror = calloc(1, sizeof(*mirror));
-        if (!mirror)
-            return -ENOMEM;
-        mirror->standin = standin;
-        mirror->host = host;
-        mirror->in = in;
-        mirror->name = *name;
-        mirror->next = standin->mirrors;
-        mirror->link = &standin->mirrors;
-        if (mirror->next)
-            mirror->next->link = &mirror->next;
-        standin->mirrors = mirror;
-    }
+    if (!mirror)
+        mirror = mirror_kept(standin, host, name);
+    if (!mirror)
+        mirror = mirror_new(standin, host, name);
+    if (!mirror)
+        return -ENOMEM;
+    mirror->in = in;
     if (answer == LINK_TAKEN && is_ephemeral(name->from)) { /* its number is its place */
         struct tram_error error;
 
@@ -278,8 +339,8 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
         mirror_free(mirror);
         return (int) answer;
     }
-    if (answer == LINK_WAIT)
-        hosts_wake(host->hosts, hosts_now(host->hosts) + AGAIN);
+    if (answer != LINK_TAKEN)
+        standins_wake(host->hosts, hosts_now(host->hosts) + AGAIN);
     *ret_channel = mirror;
     return (int) answer;
 }
@@ -346,7 +407,7 @@ static void store_want(void *store, void *channel) {
     if (stand_out_want(mirror->out))
         return;
     mirror->poll = true;
-    hosts_wake(host->hosts, hosts_now(host->hosts) + POLL);
+    standins_wake(host->hosts, hosts_now(host->hosts) + POLL);
 }
 
 static void store_closed(void *store, void *channel, enum link_end end, bool more) {
@@ -363,6 +424,9 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
     if (mirror->out)
         stand_out_drop(mirror->out);
     mirror->in = NULL;
+    mirror->poll = false;
+    if (end == LINK_CUT && mirror->out)
+        return;
     mirror_free(mirror);
     if (end == LINK_ENDED)
         (void) stand_out_remove(stand, to, false); /* or it is when it is in the way */
@@ -438,10 +502,18 @@ static int each_mirror(void *context, tram_id from, tram_id to, uint64_t id) {
     return 0;
 }
 
-static void store_settled(void *store) {
-    struct settling settling = { store };
+void mirrors_sweep(struct host *host) {
+    struct settling settling = { host };
 
-    (void) stand_mirrors(&settling.host->hosts->daemon->bus, each_mirror, &settling);
+    stands_drop(host);
+    (void) stand_mirrors(&host->hosts->daemon->bus, each_mirror, &settling);
+}
+
+static void store_settled(void *store) {
+    struct host *host = store;
+
+    host->sweep_at = hosts_now(host->hosts) + SWEEP;
+    standins_wake(host->hosts, host->sweep_at);
 }
 
 /* ---- beside ---------------------------------------------------------------------------------- */
@@ -488,6 +560,11 @@ static void store_up(void *store, const struct link_peer *peer) {
 }
 
 static void store_down(void *store) {
+    struct host *host = store;
+
+    host->sweep_at = 0;
+    host->drop_at = hosts_now(host->hosts) + KEEP;
+    standins_wake(host->hosts, host->drop_at);
     far_down(store);
     looks_down(store);
 }

@@ -137,7 +137,7 @@ static void look_mirror(struct hosts *hosts, struct look *look) {
     for (; mirror; mirror = mirror->next) {
         if (mirror->name.to != look->words.to)
             continue;
-        look->words.written |= mirror->out != NULL;
+        look->words.written |= mirror->in && mirror->out;
         look->words.waits |= mirror->out == NULL;
     }
 }

@@ -125,10 +125,16 @@ static uint64_t waits_since(const struct link *link) {
     return link->stats.heard > link->ping_since ? link->stats.heard : link->ping_since;
 }
 
+/* Until it is silent. Who makes rings reads nothing meanwhile; and were that taken for silence, all
+ * of them would be opened anew on the next connection, and so on. */
+static uint64_t patience(const struct link *link) {
+    return link->config.silent + link->asked * LINK_OPEN_NS;
+}
+
 bool link_wants(const struct link *link, uint64_t now) {
     if (!link->up)
         return true;
-    return link->pinging && now - waits_since(link) >= link->config.silent;
+    return link->pinging && now - waits_since(link) >= patience(link);
 }
 
 /* Is this connection younger than the one in use, as the peer counts? */
@@ -230,8 +236,8 @@ uint64_t link_next(const struct link *link) {
         return link->now;
     next = link->stats.heard + link->config.beat * link->config.misses;
     if (link->pinging)
-        next = min64(next, waits_since(link) + link->config.silent > link->now
-                               ? waits_since(link) + link->config.silent
+        next = min64(next, waits_since(link) + patience(link) > link->now
+                               ? waits_since(link) + patience(link)
                                : UINT64_MAX);
     else
         next = min64(next, min64(link->beat_due, link->probe_due));

@@ -59,7 +59,7 @@
 #define LINK_CONTROL_MAX LINK_PART
 #define LINK_CHANNELS 65536u   /* each way, on one link; part of the protocol */
 #define LINK_ROOMS 2           /* link_rooms() gives at most */
-#define LINK_PIECES 64         /* link_pieces() gives at most */
+#define LINK_PIECES 128        /* link_pieces() gives at most */
 
 struct link;
 struct link_in;  /* a channel into this host, of the present connection */

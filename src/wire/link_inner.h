@@ -15,11 +15,12 @@
 
 #define LINK_STAGE 65536u         /* small frames and heads of one batch */
 #define LINK_BATCH (256u << 10)   /* bytes of one batch, about */
-#define LINK_COPY 512u            /* bodies up to that are copied behind their heads */
+#define LINK_COPY 2048u           /* bodies up to that are copied behind their heads */
 #define LINK_BUFFER (FRAME_HEAD + LINK_PART + 4096u)
 #define LINK_DIRECT 2048u         /* bodies of which so much is missing are read into the mirror */
 #define LINK_SMALL_PART 4096u     /* no smaller part of a record is sent */
 #define LINK_HERE_NS UINT64_C(50000000)
+#define LINK_OPEN_NS UINT64_C(250000) /* so much longer may a peer be silent for each OPEN */
 #define LINK_RETRY_NS UINT64_C(100000000)  /* first, */
 #define LINK_RETRY_MAX UINT64_C(1000000000) /* … and longest pause before a store is asked again */
 #define LINK_LEVELS 24
@@ -81,6 +82,7 @@ struct link_out {
     uint64_t credit, spent;      /* bytes, of this turn */
     uint64_t bytes, stalls;
     bool open_due;               /* its OPEN is to be said */
+    bool asked;                  /* … was, and nothing was answered */
     struct link_node say, turns; /* in link->says_out, link->turns */
     /* Closed here: its CLOSE is to be said, then it is freed. */
     struct link_out *farewell;
@@ -162,6 +164,7 @@ struct link {
     uint32_t ins_size, ins_count;
     uint32_t serial;        /* of the last OPEN that was made */
     uint32_t unsaid;        /* channels out whose OPEN is not made yet */
+    uint32_t asked;         /* … whose OPEN has no answer yet */
 
     /* To be written. */
     struct link_node says_out, says_in; /* channels that have something to say */
@@ -213,6 +216,8 @@ void link_ponged(struct link *link, const uint8_t *body);
 struct link_out *out_find(const struct link *link, const struct link_head *head);
 void out_up(struct link *link, struct link_out *out);
 void out_down(struct link *link, struct link_out *out);
+/* Its OPEN was said; has an answer, or gets none. */
+void out_asked(struct link *link, struct link_out *out, bool asked);
 int out_state(struct link *link, const struct link_head *head, const uint8_t *body);
 int out_refusal(struct link *link, const struct link_head *head, const uint8_t *body);
 int out_ack(struct link *link, const struct link_head *head, const uint8_t *body);

@@ -32,8 +32,14 @@ void out_up(struct link *link, struct link_out *out) {
     say_open(link, out);
 }
 
+void out_asked(struct link *link, struct link_out *out, bool asked) {
+    link->asked += (uint32_t) asked - (uint32_t) out->asked;
+    out->asked = asked;
+}
+
 void out_down(struct link *link, struct link_out *out) {
     out->step = OUT_CLOSED;
+    out_asked(link, out, false);
     out->serial = 0;
     unsay_open(link, out);
     list_remove(&out->turns);
@@ -81,6 +87,7 @@ struct link_out *link_close(struct link *link, struct link_out *out, enum link_e
     tx_salvage(link, out);
     out->end = end;
     out->channel = NULL;
+    out_asked(link, out, false);
     unsay_open(link, out);
     out->more = list_in(&out->turns);
     list_remove(&out->turns);
@@ -149,6 +156,7 @@ int out_state(struct link *link, const struct link_head *head, const uint8_t *bo
 
     if (!out)
         return 0;
+    out_asked(link, out, false);
     if (out->step != OUT_ASKED && out->step != OUT_STALLED)
         return link_nonsense(link, "a STATE that nobody waited for");
     if (has_consumed > accepted || has_consumed < out->consumed || accepted > out->handed) {
@@ -180,6 +188,7 @@ int out_refusal(struct link *link, const struct link_head *head, const uint8_t *
         return link_nonsense(link, "a REFUSED with the answer %u", answer);
     if (!out)
         return 0;
+    out_asked(link, out, false);
     if (out->step == OUT_REFUSED)
         return 0; /* we had enough of it before */
     if (has_consumed > out->handed) {

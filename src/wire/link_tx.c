@@ -153,6 +153,7 @@ static void make_open(struct link *link, struct link_out *out) {
         link->serial = 1;
     out->serial = link->serial;
     out->step = OUT_ASKED;
+    out_asked(link, out, true);
     out->consumed = out->accepted = offer.consumed;
     out->handed = offer.handed;
     if (!BUG(RESUME_AT_SENT))
