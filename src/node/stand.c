@@ -393,16 +393,16 @@ static bool go_to_sleep(tram_node *node) {
 
 /* False: asleep, and to stay so. */
 static bool wake(tram_node *node) {
+    bool rung;
+
     if (!node->asleep)
         return true;
-    node->lit |= sys_bell_drain(node->bell);
-    if (!is_knocked(node)) {
-        if (node->lit && node->relook_at > node->relooked_at + 100 * SYS_MILLISECOND)
-            node->relook_at = node->relooked_at + 100 * SYS_MILLISECOND;
-        node->lit = false;
-        return false;
-    }
-    return true;
+    rung = sys_bell_drain(node->bell); /* so it need not be emptied on the way back to sleep */
+    if (is_knocked(node))
+        return true;
+    if (rung && node->relook_at > node->relooked_at + 100 * SYS_MILLISECOND)
+        node->relook_at = node->relooked_at + 100 * SYS_MILLISECOND;
+    return false;
 }
 
 int stand_next(struct stand *stand, struct stand_news *ret_news) {
