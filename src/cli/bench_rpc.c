@@ -120,11 +120,11 @@ static int rpc_serve(struct rpc_end *end) {
 
 static void rpc_ended(const struct tram_result *result, void *arg);
 
-static void rpc_ask(struct rpc_end *end) {
+static void rpc_ask(struct rpc_end *end, uint64_t now) {
     uint64_t seq = end->next++;
     int rc;
 
-    end->start[seq % end->run->under_way] = bench_now();
+    end->start[seq % end->run->under_way] = now;
     rc = tram_client_ask(end->client, 0, bench_pattern_make(end->out, seq), end->run->size, NULL,
                          rpc_ended, end, NULL);
     if (rc < 0) {
@@ -137,6 +137,7 @@ static void rpc_ended(const struct tram_result *result, void *arg) {
     struct rpc_end *end = arg;
     struct rpc_run *f = end->run;
     uint64_t seq = end->done++;
+    uint64_t now;
 
     if (result->status < 0) {
         end->error = rpc_fail(end, "answer", result->status);
@@ -145,12 +146,13 @@ static void rpc_ended(const struct tram_result *result, void *arg) {
     }
     end->ok &= result->view.size == f->size &&
                bench_pattern_check(end->in, result->view.data, result->view.size, seq);
+    now = bench_now(); /* the next one begins where this one ends: one look at the clock */
     if (seq >= f->warm)
-        bench_hist_add(end->hist, bench_now() - end->start[seq % f->under_way]);
+        bench_hist_add(end->hist, now - end->start[seq % f->under_way]);
     else if (seq + 1 == f->warm)
-        end->began = bench_now();
+        end->began = now;
     if (end->next < f->count + f->warm)
-        rpc_ask(end);
+        rpc_ask(end, now);
     else if (end->done == f->count + f->warm)
         (void) tram_worker_stop(end->worker, 0);
 }
@@ -169,7 +171,7 @@ static int rpc_client(struct rpc_end *end) {
     if (rc < 0)
         return rpc_fail(end, "connect", rc);
     for (unsigned i = 0; i < end->run->under_way && !end->error; i++)
-        rpc_ask(end);
+        rpc_ask(end, bench_now());
     if (!end->error)
         rc = tram_worker_run(end->worker);
     if (rc < 0)

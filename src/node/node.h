@@ -250,7 +250,7 @@ int node_leave_lit(tram_node *node, int rc);
 int node_make_set(tram_node *node);
 
 static inline int node_leave(tram_node *node, int rc) {
-    if (unlikely(node->fd_given))
+    if (unlikely(node->fd_given > (node->asleep | node->lit)))
         return node_leave_lit(node, rc);
     bias_unlock(&node->entry);
     return rc;

@@ -230,6 +230,28 @@ static inline int take_one(tram_node *node, struct in *in, struct tram_msg *msg,
     return 1;
 }
 
+/* As many as are next of those that need no further look, for who releases each. */
+static int take_plain(struct in *in, struct tram_msg *msgs, int max) {
+    uint64_t most = in->done_seq + LAYOUT_WINDOW;
+    struct ring_rx rx = in->rx; /* see receive_quick_batch() */
+    struct ring_view view;
+    int count = 0;
+
+    ring_rx_fetch_next(&rx);
+    while (count < max && rx.seq < most && ring_rx_next_plain(&rx, &view) == RX_MESSAGE) {
+        fill(in, &view, 1, &msgs[count++]);
+        in->hands[view.seq % LAYOUT_WINDOW] =
+            (struct hand){.seq = view.seq, .end = view.end, .state = HAND_HELD};
+    }
+    if (unlikely(count == 0))
+        return 0;
+    in->plain = false;
+    in->rx.pos = rx.pos;
+    in->rx.seq = rx.seq;
+    ring_rx_handed(&in->rx);
+    return count;
+}
+
 /* Up to `max` messages of one sender, `before` are in the batch already. Returns how many, or a
  * negative errno if there is none. */
 static int take(tram_node *node, struct in *in, struct tram_msg *msgs, int max, int before,
@@ -237,6 +259,11 @@ static int take(tram_node *node, struct in *in, struct tram_msg *msgs, int max, 
     int count = 0;
     int rc = 0;
 
+    if (hold && likely(in->hands && in->rx.seq >= in->again && node->size_limit == UINT64_MAX)) {
+        count = take_plain(in, msgs, max);
+        if (likely(count > 0))
+            return count;
+    }
     while (count < max && ring_rx_ready(&in->rx) && !in_window_full(in)) {
         rc = take_one(node, in, &msgs[count], hold, before + count == 0);
         if (rc < 0)
@@ -585,13 +612,11 @@ int tram_recv_copy(tram_node *node, void *buffer, size_t capacity, struct tram_m
 
 /* ---- releasing ------------------------------------------------------------------------------- */
 
-int tram_release(tram_node *node, const struct tram_msg *msg) {
+static __attribute__((noinline)) int release_any(tram_node *node, const struct tram_msg *msg) {
     const struct hand *hand = NULL;
     struct peer *peer;
-    int rc = node_enter(node);
+    int rc;
 
-    if (unlikely(rc < 0))
-        return rc;
     if (unlikely(!msg))
         return node_leave(node, error_set(&node->error, -EINVAL, "msg is NULL"));
     rc = likely(!node->retries) ? -ENOENT : aside_release(node, msg->from, msg->seq, false);
@@ -609,6 +634,28 @@ int tram_release(tram_node *node, const struct tram_msg *msg) {
     in_give_quiet(node, peer->in);
     if (unlikely(node->asleep) && peer->in->hot_next && !in_stuck(peer->in))
         node_wake(node); /* its next message can be had now */
+    return node_leave(node, 0);
+}
+
+/* The oldest in hand of the channel at hand: everything else goes another way. */
+int tram_release(tram_node *node, const struct tram_msg *msg) {
+    const struct hand *hand;
+    struct in *in;
+
+    if (unlikely(!node_enter_quick(node))) {
+        int rc = node_enter(node);
+
+        return rc < 0 ? rc : release_any(node, msg);
+    }
+    in = node->hot;
+    if (unlikely(!msg || !in || !in->hands || msg->from != in->rx.from || node->retries ||
+                 node->asleep || msg->seq != in->done_seq + 1 ||
+                 msg->stream - in->id > RECORD_LIFE(-1u)))
+        return release_any(node, msg);
+    hand = &in->hands[msg->seq % LAYOUT_WINDOW];
+    if (unlikely(hand->seq != msg->seq || hand->state != HAND_HELD))
+        return release_any(node, msg);
+    in_commit(node, in, hand->end, msg->seq);
     return node_leave(node, 0);
 }
 

@@ -298,10 +298,9 @@ void node_light(tram_node *node) {
     node->lit = true;
 }
 
-/* Work may be left: the descriptor says so. */
+/* Awake, and work may be left: the descriptor says so. */
 int node_leave_lit(tram_node *node, int rc) {
-    if (!node->asleep && !node->lit)
-        node_light(node);
+    node_light(node);
     bias_unlock(&node->entry);
     return rc;
 }
