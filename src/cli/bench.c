@@ -45,7 +45,7 @@ static void bench_help(FILE *out) {
             "  --take N       receive N at once, whatever --batch says (stream)\n"
             "  --senders K    senders of fanin (8), nodes of mix (4)\n"
             "  --readers N    subscribers of events (1), readers of floor fan (4)\n"
-            "  --spin         never sleep (rtt does that unless told otherwise)\n"
+            "  --spin         never sleep (rtt does that, and rpc with one under way)\n"
             "  --sleep        never spin: sleep at once (wake and first do that)\n"
             "  --default      wait as one does who asks for nothing: spin a little, then sleep\n"
             "                 (all others do that)\n"
