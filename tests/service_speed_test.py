@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-LIMIT = 2650
+LIMIT = 2700
 FEW, MANY, EACH = 100, 600, 64
 
 
