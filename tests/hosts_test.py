@@ -261,6 +261,31 @@ def taken_over_and_fenced():
         assert first.returncode != 0, (first.returncode, out, err)
 
 
+def away(host, name):
+    return lambda: any(h["name"] == name and h["away"] for h in host.json("hosts")["hosts"])
+
+
+@test
+def a_lease_that_is_over_is_taken_over():
+    with Cluster(["a", "b", "c"], extra=f"lease = {3000 * SCALE}ms") as hosts:
+        until(all_know(hosts.hosts))
+        b, c = hosts["b"], hosts["c"]
+        first = receive(b, "1.0.0.7", 1000)
+        until(lambda: "1.0.0.7" in b.tram("ls", expect=None)[0])
+        b.cut()
+        until(away(c, "b"))
+        # not before it is over, however often it is asked for
+        _, err, code = c.tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
+        assert code != 0 and "host b" in err and "unreachable" in err, (code, err)
+        until(lambda: c.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1", expect=None)[2] == 0)
+        second = receive(c, "1.0.0.7", 1)
+        c.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"two\n")
+        assert texts(second)[0]["text"] == "two"
+        b.mend()
+        out, err = first.communicate(timeout=20 * SCALE)  # fenced
+        assert first.returncode != 0, (first.returncode, out, err)
+
+
 @test
 def names_are_seen_on_all_hosts():
     with Cluster(["a", "b", "c"], hosts={"c": ["allow-names = other/*"]}) as hosts:
