@@ -188,6 +188,8 @@ struct endpoint {
     struct worker_deferred notice;  /* tells what became of sessions */
     char *name;                     /* its own: "name:instance", or "" */
     uint64_t nonsense;              /* messages that made no sense, or are not for this side */
+    uint32_t syncs;                 /* number of the last SYNC: the next session to a server has
+                                       others, for those of this one may still be in its ring */
 };
 
 /* What a server and a client do differently. */
@@ -259,7 +261,7 @@ struct tram_session {
     bool greeted;                   /* a server's: HELLO said who the client is */
     bool ending;                    /* its end is in the inbox */
     bool told;                      /* online, by the last on_session() or on_state() */
-    uint32_t syncs;                 /* number of the last SYNC */
+    uint32_t syncs;                 /* number of its last SYNC */
     tram_session *next, **prev;     /* of the endpoint */
     tram_session *chain;            /* of the bucket */
     struct tram_request *requests;  /* in hand, deferred */

@@ -29,8 +29,9 @@ void sync_send(tram_session *session) {
         }
     }
     session->syncing = true;
+    session->syncs = ++endpoint->syncs;
     session_control(session,
-                    session_frame(session, FRAME_SYNC, session_own(session) | ++session->syncs), 0,
+                    session_frame(session, FRAME_SYNC, session_own(session) | session->syncs), 0,
                     NULL, 0);
 }
 
