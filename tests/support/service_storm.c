@@ -27,6 +27,7 @@ struct supervisor {
     struct siege_tally *tally;
     struct rng rng;
     pid_t daemon;
+    int64_t awake; /* since when, between two sleeps; 0: has waited for somebody */
     struct {
         pid_t pid;
         enum siege_service service;
@@ -165,16 +166,16 @@ static void look_after(struct supervisor *sup, int i) {
         wrong(sup, "pid %d does not end after SIGTERM", (int) sup->leaving[i].pid);
 }
 
-/* A millisecond; what is much more is what everybody has lost. */
+/* A millisecond, and what little is done in between; what is much more, everybody has lost. */
 static void doze(struct supervisor *sup) {
     struct timespec ms = {.tv_nsec = KIT_MS};
-    int64_t start = kit_now(), lost;
+    int64_t start = sup->awake ? sup->awake : kit_now();
 
     sup->world->dozes = start;
     (void) nanosleep(&ms, NULL);
-    lost = kit_now() - start;
-    if (lost > SIEGE_STALL_NS)
-        sup->world->stalled += lost;
+    sup->awake = kit_now();
+    if (sup->awake - start > SIEGE_STALL_NS)
+        sup->world->stalled += sup->awake - start;
     sup->world->dozes = 0;
 }
 
@@ -447,6 +448,7 @@ static void probe_names(struct supervisor *sup) {
         siege_probe(sup->world, since, sup->names_ns);
     if (waitpid(pid, &status, 0) != pid || status != 0)
         sup->world->failed = 1;
+    sup->awake = 0;
     if (*sup->names_ns > sup->tally->names_ns)
         sup->tally->names_ns = *sup->names_ns;
 }
@@ -497,6 +499,7 @@ int service_storm(const struct siege_config *config, struct siege_tally *tally) 
     sup.world = siege_world_new(config);
     sup.names_ns = kit_shared(sizeof(*sup.names_ns));
     sup.rng.state = kit_mix(config->seed, 77, 0);
+    sup.awake = kit_now();
     start_due(&sup);
     rage(&sup);
     if (!sup.world->failed)

@@ -81,7 +81,7 @@ void siege_fail(struct siege_world *world, const char *format, ...) {
 tram_worker *siege_worker(struct siege_world *world, tram_id id, const char *name) {
     struct tram_worker_options options = TRAM_WORKER_OPTIONS_INIT;
     struct tram_options node = TRAM_OPTIONS_INIT;
-    int64_t until = kit_now() + kit_patience(10);
+    int64_t start = kit_now() - world->stalled;
     tram_worker *worker;
     int rc;
 
@@ -93,7 +93,7 @@ tram_worker *siege_worker(struct siege_world *world, tram_id id, const char *nam
     while ((rc = tram_worker_new(&options, &worker)) < 0) {
         if (rc != -EADDRINUSE && rc != -EBUSY)
             siege_fail(world, "%s cannot be opened: %s", name, tram_last_error(NULL)->text);
-        if (kit_now() > until)
+        if (kit_now() - start > siege_patience(world, 10))
             siege_fail(world, "%s: its node stays taken: %s", name, tram_last_error(NULL)->text);
         kit_pause();
     }
