@@ -50,7 +50,6 @@ struct host {
     bool away;              /* as the directory says */
     bool told;              /* … since this connection to it began */
     bool settled;           /* all channels out were named on this link */
-    uint32_t mirrors;       /* of its nodes' rings, that are open or wait */
     int64_t sweep_at;       /* it has named all of its own: look for mirrors that it did not; 0 */
     int64_t drop_at;        /* its mirrors are kept open till then, for its next connection; 0 */
     struct peer *peer;

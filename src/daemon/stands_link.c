@@ -13,10 +13,6 @@
 #include "sys/clock.h"
 
 #define MIRROR_RING (UINT64_C(4) << 20) /* as a node's own */
-/* Where more than so many share a link, what is under way is theirs in turns; and memory costs most
- * at its first use. */
-#define MIRRORS_MANY 64
-#define MIRROR_SMALL (UINT64_C(256) << 10)
 #define POLL INT64_C(10000000)   /* between two looks at a mirror whose reader can't ring us */
 #define AGAIN INT64_C(50000000)  /* between two tries of one that waits */
 #define KEEP INT64_C(5000000000) /* a mirror stays open so long without a connection */
@@ -146,7 +142,6 @@ void mirror_free(struct mirror *mirror) {
         mirror->next->link = mirror->link;
     if (mirror->out)
         mirror->out = stand_out_close(mirror->out);
-    mirror->host->mirrors--;
     free(mirror);
 }
 
@@ -241,8 +236,7 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
                                  struct link_state *ret_state) {
     struct stand_out_plan plan = { .to = mirror->name.to, .id = mirror->name.stream,
                                    .consumed = offer->consumed, .unsure = offer->handed,
-                                   .capacity = mirror->host->mirrors > MIRRORS_MANY
-                                                   ? MIRROR_SMALL : MIRROR_RING };
+                                   .capacity = MIRROR_RING };
     struct stand_other other = { 0 };
     struct stand_out_state state;
     int rc;
@@ -298,7 +292,6 @@ static struct mirror *mirror_new(struct standin *standin, struct host *host,
         return NULL;
     mirror->standin = standin;
     mirror->host = host;
-    host->mirrors++;
     mirror->name = *name;
     mirror->next = standin->mirrors;
     mirror->link = &standin->mirrors;
