@@ -7,6 +7,10 @@ and killed; receivers move. Everything has to come, in order, once (hosts_storm_
 
     STORM_SEED=N    the faults of that seed (else one by the clock; it is said)
     STORM_FAULTS=N  so many (100)
+    STORM_KIND=cuts|flaps|rest
+                    instead (make soak): STORM_FAULTS cuts of 0.2 to 5 s, and when traffic is
+                    back; a link that goes up and down every 200 ms for STORM_SECONDS (60), and
+                    what a message costs; what a daemon does beside a dead one
 
 What the kernel has no tool for is left out, by name."""
 
@@ -25,6 +29,8 @@ import cluster  # noqa: E402  (it lies there)
 from cluster import SCALE, Cluster, ip, until  # noqa: E402
 
 SEED = int(os.environ.get("STORM_SEED") or time.time())
+KIND = os.environ.get("STORM_KIND", "")
+SECONDS = float(os.environ.get("STORM_SECONDS") or 60)
 FAULTS = int(os.environ.get("STORM_FAULTS") or (100 if SCALE == 1 else 40))
 PROG = os.path.join(cluster.BUILD, "tests", "hosts_storm_prog")
 SENDERS = {"1.0.0.1": "b", "1.0.0.2": "c", "1.0.0.3": "a"}
@@ -313,11 +319,99 @@ def all_know(hosts):
     return they_know_each_other
 
 
+# ---- one kind, for long ----
+
+
+def seconds_of(pid):
+    """Of a core, so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        words = file.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cuts(hosts, dice):
+    it = Storm(hosts, dice)
+    try:
+        it.traffic(time.monotonic_ns())
+        for _ in range(FAULTS):
+            host = it.some_host()
+            length = 0.2 + dice.random() * 4.8
+            ip("link", "set", host.port, "nomaster")
+            rest(length)
+            ip("link", "set", host.port, "master", "tram0")
+            it.back.append(it.traffic(time.monotonic_ns()))
+            if it.back[-1] > 0.1:
+                print(f"a cut of {length:.2f} s: traffic was back after "
+                      f"{it.back[-1] * 1000:.0f} ms", flush=True)
+            it.a_while(0.6)
+        it.end()
+    finally:
+        it.stop()
+    back = sorted(it.back)
+    print(f"seed {SEED}: {len(back)} cuts of 0.2 to 5 s; traffic was back on all channels after "
+          f"{statistics.median(back) * 1000:.0f} ms, nine in ten within "
+          f"{back[len(back) * 9 // 10] * 1000:.0f}, at most {back[-1] * 1000:.0f}")
+    # (A second of ARP is in it, now and then.)
+    assert statistics.median(back) < 0.1 * SCALE and back[-1] < 2 * SCALE, "that is too long"
+
+
+def price(it, act):
+    """What a message costs while that goes on: us of a core, of daemons and nodes."""
+    pids = [host.daemon.pid for host in it.hosts.hosts] + [node.pid for node in it.nodes.values()]
+    spent, came = -sum(seconds_of(pid) for pid in pids), -it.state.sum("settled")
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        act()
+        it.state.check()
+    it.traffic(time.monotonic_ns())
+    spent += sum(seconds_of(pid) for pid in pids)
+    came += it.state.sum("settled")
+    return spent / came * 1e6, came
+
+
+def flaps(hosts, dice):
+    it = Storm(hosts, dice)
+
+    def flap():
+        hosts["b"].cut()
+        rest(0.2)
+        hosts["b"].mend()
+        rest(0.2)
+
+    try:
+        it.traffic(time.monotonic_ns())
+        quiet, _ = price(it, lambda: rest(0.2))
+        flapping, came = price(it, flap)
+        it.end()
+    finally:
+        it.stop()
+    print(f"seed {SEED}: {SECONDS:.0f} s of flapping, {came} messages, each for {flapping:.0f} us "
+          f"of a core, {flapping / quiet:.2f} times the {quiet:.0f} of an undisturbed one")
+    assert flapping <= 2 * quiet, "a message costs too much while the link flaps"
+
+
+def beside_dead(hosts, _):
+    one, other = hosts["a"], hosts["b"]
+    assert one.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.11", expect=None, given=b"x\n")
+    other.stop()
+    for how, act in (("refuses", lambda: None), ("does not answer", other.cut)):
+        act()
+        rest(8)  # its back-off is at its end
+        spent, began = seconds_of(one.daemon.pid), time.monotonic()
+        rest(SECONDS)
+        share = (seconds_of(one.daemon.pid) - spent) / (time.monotonic() - began)
+        print(f"beside a dead host that {how}: {share * 100:.2f} % of a core")
+        assert share < 0.01 * SCALE, "that is too much"
+
+
+KINDS = {"": storm, "cuts": cuts, "flaps": flaps, "rest": beside_dead}
+
+
 def main():
     cluster.enter()
     with Cluster(["a", "b", "c"]) as hosts:
         until(all_know(hosts))
-        storm(hosts, random.Random(SEED))
+        KINDS[KIND](hosts, random.Random(SEED))
     print("1 passed, 0 failed, 0 skipped")
 
 

@@ -62,6 +62,17 @@ hosts_storm()
     done
 }
 
+# The same hosts: how soon traffic is back after 100 cuts, what a message costs while a link flaps,
+# what a daemon does beside a dead one.
+hosts_kinds()
+{
+    local kind
+    for kind in cuts flaps rest; do
+        TRAM_SRC=$PWD TRAM_BUILD=$(realpath "$build") STORM_SEED=$seed STORM_FAULTS=100 \
+            STORM_KIND=$kind bash tests/private_bus.sh python3 tests/hosts_storm_test.py || return 1
+    done
+}
+
 # 1,000 processes, 39,800 channels of 200 nodes, 10,000 of one.
 scale()
 {
@@ -98,6 +109,7 @@ run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" 
 run scale scale || failed=1
 run stand_storm env STAND_KILLS=6000 TRAM_TIME_SCALE=4 "$tests/stand_storm_test" || failed=1
 run hosts_storm hosts_storm || failed=1
+run hosts_kinds hosts_kinds || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
 STOPS_SEED=$seed STOPS_ROUNDS=100 run stops "$tests/stops_test" || failed=1
