@@ -133,7 +133,8 @@ def nonsense_is_turned_away(alpha):
             alpha.mark()
             with socket.create_connection((f"{NET}.1", port)) as stranger:
                 stranger.sendall(words)
-            alpha.says(why)
+                stranger.shutdown(socket.SHUT_WR)
+                alpha.says(why) # who is gone by then may be one whose connection was reset
 
 
 def keys_are_read_again(alpha, beta):
