@@ -8,7 +8,7 @@ foreach(source ${cli_sources})
     uses_service(it ${source})
     if(it OR source MATCHES "/src/cli/(ping|pub|sub|wait|call|describe|ls_[a-z]+|service)\\.c$"
        OR source MATCHES "/src/cli/(ask|cluster|doctor_hosts|hosts|links|ping_hosts)\\.c$"
-       OR source MATCHES "/src/cli/(takeover|trace|trace_text)\\.c$")
+       OR source MATCHES "/src/cli/(forget|takeover|top_hosts|trace|trace_text)\\.c$")
         list(APPEND of_services ${source})
     endif()
 endforeach()

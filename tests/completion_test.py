@@ -88,7 +88,7 @@ def try_bash():
         f"{TOOL}|--dir|{DIR}/else|ls|": ["7.7.7.7"],
         f"{TOOL}|--dir|{DIR}/el": [f"{DIR}/else"],
         f"{TOOL}|dump|--where|": ["kept", "hand", "queued", "aside", "retry"],
-        f"{TOOL}|top|--sort|": ["rate", "backlog", "age", "memory", "from", "to"],
+        f"{TOOL}|top|--sort|": ["rate", "backlog", "age", "memory", "from", "to", "host"],
         f"{TOOL}|top|--filter|": [],
         f"{TOOL}|send|{TOP}/READ": readmes,
         f"{TOOL}|recv|--out|{TOP}/READ": readmes,

@@ -251,7 +251,14 @@ def taken_over_and_fenced():
         until(lambda: any(h["name"] == "b" and h["away"] for h in c.json("hosts")["hosts"]))
         _, err, code = c.tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
         assert code != 0 and "host b" in err and "unreachable" in err, (code, err)
-        c.tram("takeover", "1.0.0.7")
+        left = json.loads(c.tram("forget", "--list", "--json", "b")[0])
+        assert left["host"] == "b", left
+        mine = next(node for node in left["nodes"] if node["id"] == "1.0.0.7")
+        assert mine["host"] == "b" and mine["waiting"] + mine["arrived"] >= 0, mine
+        assert "1.0.0.7" in c.tram("forget", "--list", "b")[0]
+        was = json.loads(c.tram("takeover", "--json", "1.0.0.7")[0])
+        assert (was["id"], was["host"]) == ("1.0.0.7", "b") and was["epoch"] > 1, was
+        assert "placed here" in c.tram("takeover", "1.0.0.7")[0]
         second = receive(c, "1.0.0.7", 1)
         c.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"two\n")
         got = texts(second)
@@ -284,6 +291,35 @@ def a_lease_that_is_over_is_taken_over():
         b.mend()
         out, err = first.communicate(timeout=20 * SCALE)  # fenced
         assert first.returncode != 0, (first.returncode, out, err)
+
+
+@test
+def what_a_forgotten_host_had_is_listed():
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        into = receive(b, "1.0.0.7", 1)
+        c.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"one\n")
+        assert texts(into)[0]["text"] == "one"
+        until(lambda: json.loads(c.tram("trace", "--from", "1.0.0.8", "--to", "1.0.0.7",
+                                        "--json")[0])["consumed"] == 1)
+        b.cut()
+        c.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"two\nthree\n")
+        until(away(c, "b"))
+
+        def listed():
+            left = json.loads(c.tram("forget", "--list", "--json", "b")[0])["nodes"]
+            return [n for n in left if n["id"] == "1.0.0.7" and n["waiting"] == 2]
+
+        until(listed)
+        assert any(h["name"] == "b" for h in c.json("hosts")["hosts"]), "it was only listed"
+        _, _, code = a.tram("forget", "c", expect=None)
+        assert code == 4, code  # that one is there
+        out = c.tram("forget", "b")[0]
+        assert "1.0.0.7" in out and "known here to be placed on host b" in out, out
+        until(lambda: not any(h["name"] == "b" for h in c.json("hosts")["hosts"]))
+        into = receive(c, "1.0.0.7", 2)  # what waited for it is delivered where it is opened
+        assert [m["text"] for m in texts(into)] == ["two", "three"]
 
 
 @test

@@ -6,6 +6,8 @@ for; tram ping asks hosts; tram send and tram doctor know of the cluster."""
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -129,6 +131,104 @@ def hosts_are_pinged(hosts):
     assert code == 5 and "no host of that name" in out, (code, out)
 
 
+def top(host, *more):
+    return json.loads(host.tram("top", "--hosts", "--json", "--count", "1", "--interval", "0.5",
+                                *more)[0])
+
+
+def all_buses_are_shown(hosts):
+    a, b, c = hosts["a"], hosts["b"], hosts["c"]
+    into = b.run("tram", "recv", "--id", "1.0.0.32", "--count", "1000000000",
+                 stdout=subprocess.DEVNULL)
+    lines = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
+    out = a.run("tram", "send", "--from", "1.0.0.31", "--to", "1.0.0.32", stdin=lines.stdout,
+                stderr=subprocess.DEVNULL)
+    seen = {}
+
+    def flows():
+        seen.update(top(c))
+        return [r for r in seen["channels"] if r["to"] == "1.0.0.32" and (r["rate"] or 0) > 0]
+
+    rows = until(flows)
+    try:
+        until(lambda: {r["host"] for r in flows()} == {"a", "b"}, 5)  # origin and mirror
+    except AssertionError as error:
+        raise AssertionError(f"not at both ends: {seen}") from error
+    assert sorted(h["name"] for h in seen["hosts"]) == ["a", "b", "c"], seen["hosts"]
+    assert all(h["silent"] == "" and h["left_channels"] == 0 for h in seen["hosts"]), seen["hosts"]
+    assert rows[0]["host"] in "ab" and seen["channel_count"] >= 2, seen
+    assert {r["host"] for r in top(c, "--filter", "a")["channels"]} == {"a"}
+    by_host = [r["host"] for r in top(c, "--sort", "host")["channels"]]
+    assert by_host == sorted(by_host), by_host
+    assert len(top(c, "--rows", "1")["channels"]) == 1
+    nodes = [n for n in top(c, "--nodes")["nodes"] if n["id"] == "1.0.0.32" and n["state"] == "up"]
+    assert [n["host"] for n in nodes] == ["b"], nodes
+    text = c.tram("top", "--hosts", "--batch", "--count", "1", "--interval", "0.5")[0]
+    assert "HOST" in text and max(map(len, text.splitlines())) <= 80, text
+    text = c.tram("top", "--hosts", "--nodes", "--batch", "--count", "1", "--interval", "0.5")[0]
+    assert "HOST" in text and max(map(len, text.splitlines())) <= 80, text
+    b.cut()
+    until(lambda: any(h["name"] == "b" and h["silent"] for h in top(c)["hosts"]))
+    assert "silent: b" in c.tram("top", "--hosts", "--batch", "--count", "1", "--interval",
+                                 "0.5")[0]
+    b.mend()
+    for process in (lines, out, into):
+        process.kill()
+        process.wait()
+    lines.stdout.close()
+    out, err, code = one_host("top", "--hosts", "--batch", "--count", "1")
+    assert code == 3 and "tramd" in err, (code, out, err)
+
+
+def found(host, expect=None):
+    out, _, code = host.tram("doctor", "--json", expect=expect)
+    return json.loads(out)["findings"], code
+
+
+def what_is_wrong_is_found():
+    """Of keys, and of a node that lives on after it was taken over."""
+    with Cluster(["a", "b", "c"], keys=True, days={"c": 5}) as hosts:
+        until(all_meet(hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        for host, whose in ((c, "this host"), (a, "c")):
+            keys = [f for f in found(host)[0] if f["check"] == "keys"]
+            assert len(keys) == 1 and f"of {whose} ends in" in keys[0]["what"], keys
+            assert keys[0]["severity"] == "warning" and "renew c" in keys[0]["do"], keys
+        assert not [f for f in found(a)[0] if f["check"] in ("insecure", "versions", "places")]
+        first = b.run("tram", "recv", "--id", "1.0.0.40", "--count", "9",
+                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: "1.0.0.40" in b.tram("ls", expect=None)[0])
+        first.send_signal(signal.SIGSTOP)  # it does not see that it is fenced
+        a.tram("takeover", "1.0.0.40")
+        second = a.run("tram", "recv", "--id", "1.0.0.40", "--count", "9",
+                       stdout=subprocess.DEVNULL)
+
+        def places():
+            return [f for f in found(c)[0] if f["check"] == "places"]
+
+        twice = until(places)
+        assert "1.0.0.40 runs on hosts" in twice[0]["what"], twice
+        assert twice[0]["severity"] == "problem" and found(c)[1] == 1, twice
+        first.send_signal(signal.SIGCONT)
+        until(lambda: not places())
+        second.kill()
+        subprocess.run([cluster.TRAM, "keys", "--keys", hosts.keys, "revoke", "c"], cwd=hosts.dir,
+                       check=True, capture_output=True)
+        shutil.copy(os.path.join(hosts.keys, "revoked.crl"), hosts.bundle(a) + ".revoked")
+        a.daemon.send_signal(signal.SIGHUP)
+        until(lambda: [f for f in found(c)[0] if f["check"] == "keys" and
+                       "revoked" in f["what"] and f["severity"] == "problem"])
+
+
+def one_host(*args, given=b""):
+    """No cluster, no daemon."""
+    folder = os.path.join(os.environ["TRAM_DIR"], "nobody")
+    os.makedirs(folder, 0o700, exist_ok=True)
+    done = subprocess.run([cluster.TRAM, *args], env={**os.environ, "TRAM_DIR": folder},
+                          input=given, capture_output=True, timeout=30, check=False)
+    return done.stdout.decode(), done.stderr.decode(), done.returncode
+
+
 def one_host_is_enough():
     """No cluster, no daemon: the files say it."""
     folder = os.path.join(os.environ["TRAM_DIR"], "alone")
@@ -160,4 +260,9 @@ with Cluster(["a", "b", "c"]) as three:
     a_message_is_found(three)
     what_is_not_there_is_named(three)
     hosts_are_pinged(three)
-print("4 passed, 0 failed, 0 skipped")
+    all_buses_are_shown(three)
+passed = 5
+if "built without TLS" not in one_host("keys", "show", "--keys", "/none")[1]:
+    what_is_wrong_is_found()
+    passed += 1
+print(f"{passed} passed, 0 failed, 0 skipped")

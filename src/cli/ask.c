@@ -138,6 +138,8 @@ static int take(struct ask *ask, const ask_frame *frame,
     }
     if (each && (frame->kind_case == TRAM__CONTROL__FRAME__KIND_HOST ||
                  frame->kind_case == TRAM__CONTROL__FRAME__KIND_LINK ||
+                 frame->kind_case == TRAM__CONTROL__FRAME__KIND_SAMPLE ||
+                 frame->kind_case == TRAM__CONTROL__FRAME__KIND_LEFT ||
                  frame->kind_case == TRAM__CONTROL__FRAME__KIND_VIEW))
         each(arg, frame);
     return 1;
@@ -156,6 +158,8 @@ enum cli_exit ask_now(struct ask *ask, enum ask_what what, tram_id id, const cha
         while ((frame = next(ask))) {
             int said = take(ask, frame, each, arg, &why);
 
+            if (said <= 0)
+                (void) snprintf(ask->said, sizeof(ask->said), "%s", why);
             if (said < 0 && !ask->quiet)
                 cli_error("%s", why);
             tram__control__frame__free_unpacked(frame, NULL);

@@ -10,7 +10,8 @@
 
 typedef Tram__Control__Frame ask_frame;
 
-enum ask_what { ASK_HOSTS = 1, ASK_LINKS, ASK_TAKEOVER, ASK_FORGET, ASK_TRACE, ASK_THERE };
+enum ask_what { ASK_HOSTS = 1, ASK_LINKS, ASK_TAKEOVER, ASK_FORGET, ASK_TRACE, ASK_THERE,
+                ASK_SAMPLES, ASK_LEFT };
 
 struct ask {
     int fd;
@@ -19,6 +20,7 @@ struct ask {
     size_t used, room;
     tram_id from; /* of the next question */
     bool quiet;   /* nothing is told */
+    char said[256]; /* text of the last answer */
 };
 
 /* Connect to the daemon. False: told, and *ret_code. */

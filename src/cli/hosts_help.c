@@ -36,24 +36,31 @@ const char verb_takeover_help[] =
     "usage: tram takeover [OPTIONS] ID\n"
     "\n"
     "Place node ID on this host though the host that has it does not answer, or does not give\n"
-    "it up. What that one may have handed out comes again, marked; when it is back, a process\n"
-    "that still has the node open there gets -ESTALE.\n"
+    "it up, and say whose it was. What that one may have handed out comes again, marked; when\n"
+    "it is back, a process that still has the node open there gets -ESTALE.\n"
     "\n"
     "  --timeout MS   give up after so long (10000)\n"
+    "  --json         one JSON object\n"
     "\n"
     "Examples:\n"
-    "  tram takeover 1.0.0.7\n";
+    "  tram takeover 1.0.0.7\n"
+    "  tram takeover --json 1.0.0.7 | jq -r .host\n";
 
 const char verb_forget_help[] =
     "usage: tram forget [OPTIONS] HOST\n"
     "\n"
     "HOST, which is unreachable, does not come back: what is placed there is placed nowhere,\n"
-    "and can be opened anywhere. What only that host had is given up.\n"
+    "and can be opened anywhere. What only that host had is given up. First the nodes are\n"
+    "listed that are known here to be placed there, with what waits here for each, which is\n"
+    "delivered where it is opened next, and what it sent and waits here, which stays.\n"
     "\n"
+    "  --list         list them, and change nothing\n"
+    "  --json         one JSON object\n"
     "  --timeout MS   give up after so long (10000)\n"
     "\n"
     "Examples:\n"
-    "  tram forget beta\n";
+    "  tram forget --list beta\n"
+    "  tram forget --json beta | jq -r '.nodes[].id'\n";
 
 const char verb_trace_help[] =
     "usage: tram trace --from A --to B [OPTIONS]\n"

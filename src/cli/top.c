@@ -15,6 +15,7 @@
 
 #include "cli/cli.h"
 #include "cli/screen.h"
+#include "cli/top_hosts.h"
 
 #define INTERVAL_MIN 0.1
 #define INTERVAL_MAX 3600
@@ -30,11 +31,14 @@ const char verb_top_help[] =
     "a terminal it has keys (h shows them); where there is none, or with TERM=dumb, it prints\n"
     "tables.\n"
     "\n"
+    "  --hosts        of all hosts of the cluster, with a column HOST: by their daemons, which\n"
+    "                 tell of up to 1024 channels and nodes each, those with the most to say\n"
     "  --nodes        a row per node instead of one per channel (key n)\n"
-    "  --sort KEY     rate, backlog, age, memory, from or to (keys R B A M F T); default rate\n"
+    "  --sort KEY     rate, backlog, age, memory, from, to or host (keys R B A M F T H);\n"
+    "                 default rate\n"
     "  --reverse      the other way round (key r)\n"
-    "  --filter GLOB  rows with such an ID at either end, state or program, as '1.0.0.*' or\n"
-    "                 full (key /)\n"
+    "  --filter GLOB  rows with such an ID at either end, state, program or host, as\n"
+    "                 '1.0.0.*' or full (key /)\n"
     "  --active       only what has traffic, or something that waits or is wrong (key i)\n"
     "  --interval S   seconds from look to look, 0.1 to 3600, default 2 (keys + and -)\n"
     "  -b, --batch    tables on standard output, no keys\n"
@@ -59,6 +63,7 @@ const char verb_top_help[] =
     "  tram top\n"
     "  tram top --sort age --filter '1.0.0.*'\n"
     "  tram top --batch --count 1 --rows 10\n"
+    "  tram top --hosts --sort backlog\n"
     "  tram top --json --interval 10 | jq -c '[.time_ns, .rate, .waiting]'\n";
 
 struct ui {
@@ -75,8 +80,9 @@ struct ui {
     char message[80];          /* instead of the help line, once */
 };
 
-static const char *const sort_names[] = { "rate", "backlog", "age", "memory", "from", "to" };
-static const char sort_keys[] = "RBAMFT"; /* in the same order */
+static const char *const sort_names[] = { "rate", "backlog", "age", "memory", "from", "to",
+                                          "host" };
+static const char sort_keys[] = "RBAMFTH"; /* in the same order */
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
@@ -132,7 +138,8 @@ static void print_table(struct ui *ui) {
 
 /* A look; a channel that changes faster than it can be read is no reason to end. */
 static int look(struct ui *ui) {
-    int rc = top_look(&ui->top, cli_bus_path());
+    int rc = ui->view.hosts ? top_look_hosts(&ui->top)
+                            : top_look(&ui->top, cli_bus_path());
 
     if (rc == -EBUSY && ui->top.time_ns > 0)
         rc = 0;
@@ -165,7 +172,7 @@ static int batch(struct ui *ui) {
 
 static const char *const help_lines[] = {
     "q, ctrl-c   quit              R rate      B backlog   A age",
-    "n           nodes, channels   M memory    F from      T to       sort by",
+    "n           nodes, channels   M memory    F from  T to  H host   sort by",
     "p, blank    pause, go on      s           the next of these",
     "/           filter            r           the other way round",
     "i           hide what idles   + -         interval",
@@ -328,7 +335,7 @@ static bool obey(struct ui *ui, int key) {
         ui->scroll = 0;
         break;
     case 's':
-        ui->view.sort = (ui->view.sort + 1) % (TOP_TO + 1);
+        ui->view.sort = (ui->view.sort + 1) % (TOP_HOST + 1);
         break;
     case 'r':
         ui->view.reverse = !ui->view.reverse;
@@ -394,7 +401,7 @@ static int live(struct ui *ui) {
         if (rc <= 0)
             break;
         rc = look(ui);
-        if (rc == -ENOENT) { /* removed; it may come again */
+        if (rc == -ENOENT && !ui->view.hosts) { /* removed; it may come again */
             top_free(&ui->top);
             ui->top.time_ns = cli_now();
             (void) snprintf(ui->message, sizeof(ui->message), "the bus is gone");
@@ -411,7 +418,7 @@ static enum top_sort parse_sort(const char *text) {
     for (size_t i = 0; i < sizeof(sort_names) / sizeof(sort_names[0]); i++)
         if (strcmp(text, sort_names[i]) == 0)
             return (enum top_sort) i;
-    cli_usage("--sort '%s' is none of: rate, backlog, age, memory, from, to", text);
+    cli_usage("--sort '%s' is none of: rate, backlog, age, memory, from, to, host", text);
 }
 
 static double parse_interval(const char *text) {
@@ -435,6 +442,9 @@ static enum cli_exit run(struct ui *ui, bool as_batch) {
 
     buf_free(&ui->buf);
     top_free(&ui->top);
+    top_hosts_end();
+    if (ui->view.hosts && rc != -ENOMEM)
+        return cli_code(rc); /* it was told */
     if (rc == -ENOENT)
         cli_error("there is no bus at %s; --bus and --dir choose another one", cli_bus_path());
     else if (rc < 0 && rc != -EPIPE)
@@ -443,8 +453,9 @@ static enum cli_exit run(struct ui *ui, bool as_batch) {
 }
 
 int verb_top(int argc, char **argv) {
-    enum { NODES = CLI_OPT_OWN, SORT, REVERSE, FILTER, ACTIVE, EVERY, COUNT, ROWS, JSON };
+    enum { HOSTS = CLI_OPT_OWN, NODES, SORT, REVERSE, FILTER, ACTIVE, EVERY, COUNT, ROWS, JSON };
     static const struct option options[] = {
+        { "hosts", no_argument, NULL, HOSTS },
         { "nodes", no_argument, NULL, NODES },
         { "sort", required_argument, NULL, SORT },
         { "reverse", no_argument, NULL, REVERSE },
@@ -462,6 +473,7 @@ int verb_top(int argc, char **argv) {
     int option;
 
     while ((option = cli_option(argc, argv, "hb", options)) >= 0) {
+        ui.view.hosts |= option == HOSTS;
         ui.view.nodes |= option == NODES;
         ui.view.reverse |= option == REVERSE;
         ui.view.active |= option == ACTIVE;

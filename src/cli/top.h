@@ -12,12 +12,13 @@
 #include "cli/buf.h"
 #include "observe/observe.h"
 
-enum top_sort { TOP_RATE, TOP_BACKLOG, TOP_AGE, TOP_MEMORY, TOP_FROM, TOP_TO };
+enum top_sort { TOP_RATE, TOP_BACKLOG, TOP_AGE, TOP_MEMORY, TOP_FROM, TOP_TO, TOP_HOST };
 
 /* What the user wants to see. */
 struct top_view {
     enum top_sort sort;
     bool reverse;
+    bool hosts;      /* of all hosts of the cluster */
     bool nodes;      /* rows are nodes, not channels */
     bool active;     /* only those with traffic, or with something that waits or is wrong */
     char filter[64]; /* "": all */
@@ -31,6 +32,7 @@ struct top_age {
 };
 
 struct top_row {
+    const char *host; /* "": this one, and no other was asked */
     tram_id from, to; /* of a node: its ID, and 0 */
     const char *state;
     const char *program; /* of a node; else NULL */
@@ -63,6 +65,7 @@ struct top_mark {
 
 /* What is remembered of a channel from look to look. */
 struct top_past {
+    uint32_t host;
     tram_id from, to;
     uint64_t id, accepted, consumed, position;
     bool sound; /* the counts meant something */
@@ -70,11 +73,22 @@ struct top_past {
     struct top_mark marks[TOP_MARKS]; /* oldest first */
 };
 
+/* A host that was asked. */
+struct top_host {
+    uint32_t number;
+    char name[64];
+    char silent[256];                 /* why nothing is known of it; "": that isn't so */
+    uint64_t left_channels, left_nodes; /* so many it did not tell of: they had less to say */
+};
+
 struct top {
     struct observe_node *nodes;
     size_t node_count;
-    struct observe_channel *channels; /* by receiver and sender */
+    struct observe_channel *channels; /* by host, receiver and sender */
     size_t channel_count;
+    struct top_host *hosts;           /* by number; of a look at one bus none */
+    size_t host_count;
+    uint32_t *node_hosts, *channel_hosts; /* number of each one's host, or NULL */
     struct top_past *past;            /* of these channels */
     struct top_row *channel_rows;     /* likewise */
     struct top_row *rows;             /* what is shown, in order */
@@ -87,6 +101,13 @@ struct top {
 
 /* Look at the bus. -ENOENT: it is gone; -ENOMEM … Keeps the last look on failure. */
 int top_look(struct top *top, const char *path);
+
+
+/* What a look does with its lists, whoever made them: compare with the look before, which `now`
+ * takes the place of. -ENOMEM */
+void top_begin(struct top *now, const struct top *before);
+int top_end(struct top *top, struct top *now, uint64_t cost_ns);
+uint64_t top_processor_time(void);
 
 /* Choose and sort the rows of the last look. */
 int top_arrange(struct top *top, const struct top_view *view);

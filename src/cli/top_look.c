@@ -127,22 +127,42 @@ static void total_add(struct top_total *total, const struct top_row *row) {
     age_max(&total->age, &row->age);
 }
 
-/* Both lists are sorted by receiver and sender: go along them together. */
+static uint32_t host_of(const uint32_t *hosts, size_t at) {
+    return hosts ? hosts[at] : 0;
+}
+
+static const char *host_name(const struct top *top, uint32_t number) {
+    for (size_t i = 0; i < top->host_count; i++)
+        if (top->hosts[i].number == number)
+            return top->hosts[i].name;
+    return "";
+}
+
+/* Is what we know of a channel that lies before this one, in the order of the lists, or its own? */
+static bool is_before(const struct top_past *past, uint32_t host,
+                      const struct observe_channel *channel) {
+    if (past->host != host)
+        return past->host < host;
+    return past->to < channel->to || (past->to == channel->to && past->from < channel->from);
+}
+
+/* Both lists are sorted by host, receiver and sender: go along them together. */
 static void compare(struct top *now, const struct top *before) {
     size_t old = 0;
 
     for (size_t i = 0; i < now->channel_count; i++) {
         const struct observe_channel *channel = &now->channels[i];
+        uint32_t host = host_of(now->channel_hosts, i);
         const struct top_past *was = NULL;
 
-        for (; old < before->channel_count; old++) {
+        while (old < before->channel_count && is_before(&before->past[old], host, channel))
+            old++;
+        if (old < before->channel_count && before->past[old].host == host &&
+            before->past[old].to == channel->to && before->past[old].from == channel->from)
             was = &before->past[old];
-            if (was->to > channel->to || (was->to == channel->to && was->from >= channel->from))
-                break;
-        }
-        if (old == before->channel_count || was->to != channel->to || was->from != channel->from)
-            was = NULL;
         now->channel_rows[i] = row_of(now, channel, was, &now->past[i]);
+        now->past[i].host = host;
+        now->channel_rows[i].host = host_name(now, host);
         total_add(&now->total, &now->channel_rows[i]);
         now->total.states[channel->state]++;
     }
@@ -169,45 +189,58 @@ static int read_bus(struct top *top, const char *path) {
 }
 
 /* Of this process, so far. */
-static uint64_t processor_time(void) {
+uint64_t top_processor_time(void) {
     struct timespec used;
 
     (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used); /* cannot fail with these arguments */
     return (uint64_t) used.tv_sec * 1000000000 + (uint64_t) used.tv_nsec;
 }
 
-int top_look(struct top *top, const char *path) {
-    struct top now = { .time_ns = cli_now() };
-    uint64_t before = processor_time();
-    size_t room;
+void top_begin(struct top *now, const struct top *before) {
     struct timespec wall;
+
+    *now = (struct top){ .time_ns = cli_now() };
+    (void) clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail with these arguments */
+    now->wall_ns = (uint64_t) wall.tv_sec * 1000000000 + (uint64_t) wall.tv_nsec;
+    now->interval_ns = before->time_ns > 0 ? now->time_ns - before->time_ns : 0;
+}
+
+int top_end(struct top *top, struct top *now, uint64_t cost_ns) {
+    size_t room = now->channel_count + 1;
+
+    now->past = calloc(room, sizeof(*now->past));
+    now->channel_rows = calloc(room, sizeof(*now->channel_rows));
+    if (!now->past || !now->channel_rows) {
+        top_free(now);
+        return -ENOMEM;
+    }
+    compare(now, top);
+    now->cost_ns = cost_ns;
+    top_free(top);
+    *top = *now;
+    return 0;
+}
+
+int top_look(struct top *top, const char *path) {
+    uint64_t before = top_processor_time();
+    struct top now;
     int rc;
 
-    (void) clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail with these arguments */
-    now.wall_ns = (uint64_t) wall.tv_sec * 1000000000 + (uint64_t) wall.tv_nsec;
-    now.interval_ns = top->time_ns > 0 ? now.time_ns - top->time_ns : 0;
+    top_begin(&now, top);
     rc = read_bus(&now, path);
-    room = now.channel_count + 1;
-    if (rc == 0) {
-        now.past = calloc(room, sizeof(*now.past));
-        now.channel_rows = calloc(room, sizeof(*now.channel_rows));
-        if (!now.past || !now.channel_rows)
-            rc = -ENOMEM;
-    }
     if (rc < 0) {
         top_free(&now);
         return rc;
     }
-    compare(&now, top);
-    now.cost_ns = processor_time() - before;
-    top_free(top);
-    *top = now;
-    return 0;
+    return top_end(top, &now, top_processor_time() - before);
 }
 
 void top_free(struct top *top) {
     free(top->nodes);
     free(top->channels);
+    free(top->hosts);
+    free(top->node_hosts);
+    free(top->channel_hosts);
     free(top->past);
     free(top->channel_rows);
     free(top->rows);
@@ -244,6 +277,9 @@ static int by_view(const void *left, const void *right) {
     case TOP_FROM:
         result = a->from < b->from ? -1 : a->from > b->from;
         break;
+    case TOP_HOST:
+        result = strcmp(a->host, b->host);
+        break;
     case TOP_TO:
         break;
     }
@@ -264,6 +300,7 @@ static bool wanted(const struct top_view *view, const struct top_row *row) {
     return fnmatch(view->filter, tram_id_format(row->from, from), 0) == 0 ||
            (row->to != 0 && fnmatch(view->filter, tram_id_format(row->to, to), 0) == 0) ||
            fnmatch(view->filter, row->state, 0) == 0 ||
+           (*row->host && fnmatch(view->filter, row->host, 0) == 0) ||
            (row->program && fnmatch(view->filter, row->program, 0) == 0);
 }
 
@@ -271,19 +308,23 @@ static const char *node_state(const struct observe_node *node) {
     return node->up ? "up" : node->opens > 0 ? "down" : "never";
 }
 
-/* The row of this node; they are sorted by ID. */
-static struct top_row *node_row(struct top_row *rows, const struct top *top, tram_id id) {
+/* The row of this node; they are sorted by host and ID. */
+static struct top_row *node_row(struct top_row *rows, const struct top *top, uint32_t host,
+                                tram_id id) {
     size_t low = 0, high = top->node_count;
 
     while (low < high) {
         size_t middle = (low + high) / 2;
+        uint32_t its = host_of(top->node_hosts, middle);
 
-        if (top->nodes[middle].id < id)
+        if (its < host || (its == host && top->nodes[middle].id < id))
             low = middle + 1;
         else
             high = middle;
     }
-    return low < top->node_count && top->nodes[low].id == id ? &rows[low] : NULL;
+    return low < top->node_count && top->nodes[low].id == id &&
+                   host_of(top->node_hosts, low) == host
+               ? &rows[low] : NULL;
 }
 
 /* What waits for a node, and what is its: the channels to it. What it sends is a rate. */
@@ -292,6 +333,7 @@ static void node_rows(const struct top *top, struct top_row *rows) {
         const struct observe_node *node = &top->nodes[i];
 
         rows[i] = (struct top_row){
+            .host = host_name(top, host_of(top->node_hosts, i)),
             .from = node->id,
             .state = node_state(node),
             .program = node->program,
@@ -303,8 +345,9 @@ static void node_rows(const struct top *top, struct top_row *rows) {
     }
     for (size_t i = 0; i < top->channel_count; i++) {
         const struct top_row *channel = &top->channel_rows[i];
-        struct top_row *to = node_row(rows, top, channel->to);
-        struct top_row *from = node_row(rows, top, channel->from);
+        uint32_t host = host_of(top->channel_hosts, i);
+        struct top_row *to = node_row(rows, top, host, channel->to);
+        struct top_row *from = node_row(rows, top, host, channel->from);
 
         if (from)
             from->out_rate += channel->rate;

@@ -27,6 +27,7 @@ static void check_columns(const char *line, const int *blanks, int count, int wi
 static struct top_row any_row(void) {
     static const char *const states[] = { "sleeping", "damaged", "idle" };
     struct top_row row = {
+        .host = "a-host-with-a-name-that-is-far-too-long-for-its-column-of-a-terminal",
         .from = (tram_id) (any() | 1),
         .to = (tram_id) (any() | 0xc8c8c8c8),
         .state = states[any() % 3],
@@ -79,6 +80,31 @@ TEST(columns_of_nodes_keep_their_width) {
     }
     top_titles(&view, 80, line);
     check_columns(line, blanks, 10, 80);
+}
+
+TEST(columns_with_hosts_keep_their_width) {
+    static const int of_channels[] = { 11, 27, 43, 49, 55, 61, 66, 71 };
+    static const int of_nodes[] = { 11, 27, 33, 41, 52, 58, 64, 70, 75 };
+    char line[TOP_LINE];
+
+    for (int nodes = 0; nodes < 2; nodes++) {
+        struct top_view view = { .hosts = true, .nodes = nodes > 0 };
+
+        for (int i = 0; i < 20000; i++) {
+            struct top_row row = any_row();
+
+            if (nodes)
+                row.state = "never";
+            row.program = "a-program-with-a-long-name";
+            row.pid = (int32_t) (any() % 4194304);
+            top_row(&view, &row, 80, line);
+            check_columns(line, nodes ? of_nodes : of_channels, nodes ? 9 : 8, 80);
+            top_row(&view, &row, 100, line);
+            CHECK((int) strlen(line) <= 100);
+        }
+        top_titles(&view, 80, line);
+        check_columns(line, nodes ? of_nodes : of_channels, nodes ? 9 : 8, 80);
+    }
 }
 
 /* The column AGE of a row, without blanks before it. */

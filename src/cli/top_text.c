@@ -89,6 +89,25 @@ static void head_space(const struct top *top, char text[TOP_LINE]) {
                         100 * (double) space.free / (double) space.total);
 }
 
+/* How many hosts, and of which nothing is known. */
+static void head_hosts(const struct top *top, char text[TOP_LINE]) {
+    uint64_t left = 0;
+    int used = snprintf(text, TOP_LINE, "hosts    %zu", top->host_count);
+    const char *between = "; silent: ";
+
+    for (size_t i = 0; i < top->host_count; i++) {
+        left += top->hosts[i].left_channels;
+        if (top->hosts[i].silent[0] == '\0' || used > 60)
+            continue;
+        used += snprintf(text + used, TOP_LINE - (size_t) used, "%s%.40s", between,
+                         top->hosts[i].name);
+        between = ", ";
+    }
+    if (left > 0 && used < TOP_LINE)
+        (void) snprintf(text + used, TOP_LINE - (size_t) used,
+                        "; %" PRIu64 " channels with less to say are not here", left);
+}
+
 void top_head(const struct top *top, int line, char text[TOP_LINE]) {
     const struct top_total *total = &top->total;
     char a[FIGURE], b[FIGURE], c[FIGURE];
@@ -123,17 +142,33 @@ void top_head(const struct top *top, int line, char text[TOP_LINE]) {
                             count_text(a, total->aside));
         break;
     default:
-        head_space(top, text);
+        if (top->host_count > 0)
+            head_hosts(top, text);
+        else
+            head_space(top, text);
     }
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
 
+/* With all hosts there is a column for theirs, and none for SIZE and ASIDE. */
+static int host_room(int width) {
+    return width > 100 ? 31 : width > 80 ? width - 69 : 11;
+}
+
 /* 15 columns for an ID, 41 for what follows the two of a channel and the blanks before each. */
 void top_titles(const struct top_view *view, int width, char text[TOP_LINE]) {
     int program = width > 110 ? 31 : width > 80 ? width - 70 : 10;
 
-    if (view->nodes)
+    if (view->nodes && view->hosts)
+        (void) snprintf(text, TOP_LINE, "%-*s %-15s %-5s %7s %-10s %5s %5s %5s %4s %4s",
+                        host_room(width), "HOST", "NODE", "STATE", "PID", "PROGRAM", "IN/S",
+                        "OUT/S", "WAIT", "AGE", "MEM");
+    else if (view->hosts)
+        (void) snprintf(text, TOP_LINE, "%-*s %-15s %-15s %5s %5s %5s %4s %4s %s",
+                        host_room(width), "HOST", "FROM", "TO", "MSG/S", "B/S", "WAIT", "AGE",
+                        "MEM", "STATE");
+    else if (view->nodes)
         (void) snprintf(text, TOP_LINE, "%-15s %-5s %7s %-*s %5s %5s %5s %4s %4s %5s %4s", "NODE",
                         "STATE", "PID", program, "PROGRAM", "IN/S", "OUT/S", "WAIT", "SIZE", "AGE",
                         "ASIDE", "MEM");
@@ -154,34 +189,56 @@ static void plain_text(char *to, size_t size, const char *from) {
         *at = *at >= ' ' && *at <= '~' ? *at : '?';
 }
 
+/* A row's figures as text. */
+struct cells {
+    char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT], program[33], pid[12], rate[FIGURE], bytes[FIGURE],
+        out[FIGURE], waiting[FIGURE], size[FIGURE], age[FIGURE], aside[FIGURE], memory[FIGURE];
+};
+
+static void row_of_host(const struct top_view *view, const struct top_row *row, int width,
+                        const struct cells *cells, char text[TOP_LINE]) {
+    int room = host_room(width);
+
+    if (view->nodes)
+        (void) snprintf(text, TOP_LINE, "%-*.*s %-15s %-5s %7s %-10.10s %5s %5s %5s %4s %4s", room,
+                        room, row->host, cells->from, row->state, cells->pid, cells->program,
+                        cells->rate, cells->out, cells->waiting, cells->age, cells->memory);
+    else
+        (void) snprintf(text, TOP_LINE, "%-*.*s %-15s %-15s %5s %5s %5s %4s %4s %s", room, room,
+                        row->host, cells->from, cells->to, cells->rate, cells->bytes,
+                        cells->waiting, cells->age, cells->memory, row->state);
+}
+
 void top_row(const struct top_view *view, const struct top_row *row, int width,
              char text[TOP_LINE]) {
-    char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT], program[33], pid[12] = "-";
-    char rate[FIGURE], more[FIGURE], waiting[FIGURE], size[FIGURE], age[FIGURE], aside[FIGURE],
-        memory[FIGURE];
     int room = width > 110 ? 31 : width > 80 ? width - 70 : 10;
+    struct cells cells = { .pid = "-" };
 
-    (void) tram_id_format(row->from, from);
-    (void) rate_text(rate, row->rated, row->rate, 1000);
-    (void) count_text(waiting, row->waiting);
-    (void) bytes_text(size, row->waiting_bytes);
-    (void) age_text(age, &row->age);
-    (void) count_text(aside, row->aside);
-    (void) bytes_text(memory, row->memory);
-    if (view->nodes) {
-        if (row->pid > 0)
-            (void) snprintf(pid, sizeof(pid), "%" PRId32, row->pid);
-        plain_text(program, sizeof(program), row->program[0] ? row->program : "-");
-        (void) snprintf(text, TOP_LINE, "%-15s %-5s %7s %-*.*s %5s %5s %5s %4s %4s %5s %4s", from,
-                        row->state, pid, room, room, program, rate,
-                        rate_text(more, row->rated, row->out_rate, 1000), waiting, size, age, aside,
-                        memory);
-    } else {
-        (void) snprintf(text, TOP_LINE, "%-15s %-15s %5s %5s %5s %5s %4s %5s %4s %s", from,
-                        tram_id_format(row->to, to), rate,
-                        rate_text(more, row->rated, row->bytes_rate, 1024), waiting, size, age,
-                        aside, memory, row->state);
-    }
+    (void) tram_id_format(row->from, cells.from);
+    (void) tram_id_format(row->to, cells.to);
+    (void) rate_text(cells.rate, row->rated, row->rate, 1000);
+    (void) rate_text(cells.bytes, row->rated, row->bytes_rate, 1024);
+    (void) rate_text(cells.out, row->rated, row->out_rate, 1000);
+    (void) count_text(cells.waiting, row->waiting);
+    (void) bytes_text(cells.size, row->waiting_bytes);
+    (void) age_text(cells.age, &row->age);
+    (void) count_text(cells.aside, row->aside);
+    (void) bytes_text(cells.memory, row->memory);
+    if (view->nodes && row->pid > 0)
+        (void) snprintf(cells.pid, sizeof(cells.pid), "%" PRId32, row->pid);
+    if (view->nodes)
+        plain_text(cells.program, sizeof(cells.program), row->program[0] ? row->program : "-");
+    if (view->hosts)
+        row_of_host(view, row, width, &cells, text);
+    else if (view->nodes)
+        (void) snprintf(text, TOP_LINE, "%-15s %-5s %7s %-*.*s %5s %5s %5s %4s %4s %5s %4s",
+                        cells.from, row->state, cells.pid, room, room, cells.program, cells.rate,
+                        cells.out, cells.waiting, cells.size, cells.age, cells.aside,
+                        cells.memory);
+    else
+        (void) snprintf(text, TOP_LINE, "%-15s %-15s %5s %5s %5s %5s %4s %5s %4s %s", cells.from,
+                        cells.to, cells.rate, cells.bytes, cells.waiting, cells.size, cells.age,
+                        cells.aside, cells.memory, row->state);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -203,6 +260,8 @@ static void json_row(struct buf *buf, const struct top_view *view, const struct 
     bool first = true;
 
     buf_char(buf, '{');
+    if (view->hosts)
+        json_member_text(buf, &first, "host", row->host);
     if (view->nodes) {
         json_member_id(buf, &first, "id", row->from);
         json_member_text(buf, &first, "state", row->state);
@@ -228,6 +287,27 @@ static void json_row(struct buf *buf, const struct top_view *view, const struct 
     buf_char(buf, '}');
 }
 
+/* Who was asked, and what is missing. */
+static void json_hosts(struct buf *buf, bool *first, const struct top *top) {
+    bool item = true;
+
+    json_key(buf, first, "hosts");
+    buf_char(buf, '[');
+    for (size_t i = 0; i < top->host_count; i++) {
+        const struct top_host *host = &top->hosts[i];
+        bool inner = true;
+
+        json_item(buf, &item);
+        buf_char(buf, '{');
+        json_member_text(buf, &inner, "name", host->name);
+        json_member_text(buf, &inner, "silent", host->silent);
+        json_member_number(buf, &inner, "left_channels", host->left_channels);
+        json_member_number(buf, &inner, "left_nodes", host->left_nodes);
+        buf_char(buf, '}');
+    }
+    buf_char(buf, ']');
+}
+
 void top_json(struct buf *buf, const struct top *top, const struct top_view *view, size_t rows) {
     const struct top_total *total = &top->total;
     struct machine_space space;
@@ -249,7 +329,9 @@ void top_json(struct buf *buf, const struct top *top, const struct top_view *vie
     json_age(buf, &first, &total->age);
     json_member_number(buf, &first, "aside", total->aside);
     json_member_number(buf, &first, "memory", total->memory);
-    if (machine_space(cli_bus_path(), &space) == 0) {
+    if (view->hosts) {
+        json_hosts(buf, &first, top);
+    } else if (machine_space(cli_bus_path(), &space) == 0) {
         json_member_number(buf, &first, "space", space.total);
         json_member_number(buf, &first, "space_free", space.free);
     }

@@ -16,10 +16,15 @@
 
 #include "daemon/hosts.h"
 #include "daemon/log.h"
+#include "sys/socket.h"
+#include "wire/address.h"
 #include "wire/link.h"
 
 #define EACH 128u                /* names of a frame: at most 64 KiB, see fits() */
 #define AGAIN INT64_C(100000000) /* until a host that took no more is told anew */
+#define FARTHER 2u               /* a round trip that is so many times the old one is told, */
+#define FARTHER_LEAST UINT64_C(100000)    /* … if they are so far apart, */
+#define FARTHER_AFTER INT64_C(1000000000) /* … and not before that has passed */
 
 const char *far_host(const struct entry *entry) {
     return entry->far ? entry->far->name : "";
@@ -160,6 +165,37 @@ static bool is_allowed(struct host *host, const Tram__Hosts__Name *name) {
     return settings_allow_name(settings, host->name, name->name, name->instance);
 }
 
+/* Loopback and "any" of another machine would be this one; a UNIX socket is of its own host. */
+static bool is_usable(const struct host *host, const char *text) {
+    struct sys_address where;
+    struct address address;
+    struct wrong wrong;
+
+    if (address_parse(text, &address, &wrong) < 0 || address.kind == ADDRESS_IPC)
+        return false;
+    if (strcmp(address.host, "0.0.0.0") == 0 || strcmp(address.host, "::") == 0)
+        return false;
+    if (strcmp(address.host, "localhost") == 0)
+        return peer_is_local(host);
+    return sys_address_numeric(address.host, address.port, &where) < 0 ||
+           !sys_address_is_local(&where) || peer_is_local(host);
+}
+
+/* Leave those that are of no use here. */
+static void filter(const struct host *host, Tram__Hosts__Name *name) {
+    size_t kept = 0;
+
+    for (size_t i = 0; i < name->n_addresses; i++) {
+        char *address = name->addresses[i];
+
+        if (!is_usable(host, address))
+            continue; /* behind those that are kept, so that it is freed */
+        name->addresses[i] = name->addresses[kept];
+        name->addresses[kept++] = address;
+    }
+    name->n_addresses = kept;
+}
+
 static bool is_same(const struct entry *entry, const Tram__Hosts__Name *name) {
     if (entry->far_node != name->node || entry->far_life != name->life ||
         entry->far_order != name->order || entry->port != name->port || entry->pid != name->pid ||
@@ -197,7 +233,7 @@ static int far_add(struct host *host, const Tram__Hosts__Name *name) {
     return 0;
 }
 
-static int take_name(struct host *host, const Tram__Hosts__Name *name) {
+static int take_usable(struct host *host, const Tram__Hosts__Name *name) {
     const struct settings *settings = hosts_settings(host->hosts);
     struct entry *entry = far_find(host, name);
     char full[NAME_FULL_SIZE];
@@ -218,6 +254,16 @@ static int take_name(struct host *host, const Tram__Hosts__Name *name) {
         return 0;
     }
     return far_add(host, name);
+}
+
+static int take_name(struct host *host, Tram__Hosts__Name *name) {
+    size_t all = name->n_addresses;
+    int rc;
+
+    filter(host, name);
+    rc = take_usable(host, name);
+    name->n_addresses = all; /* as it was unpacked, so it is freed */
+    return rc;
 }
 
 int far_take(struct host *host, const Tram__Hosts__Names *names) {
@@ -253,10 +299,25 @@ void far_down(struct host *host) {
     hosts_wake(host->hosts, host->names_until);
 }
 
+/* Those who watch its names are told how far it is by now. */
+static void tell_distance(struct host *host, int64_t now) {
+    uint64_t is = host->names && peer_is_up(host) ? far_distance(host) : 0, was = host->distance;
+    uint64_t more = is > was ? is : was, less = is > was ? was : is;
+
+    if (is == 0 || now < host->distance_due ||
+        (was > 0 && (more < less * FARTHER || more - less < FARTHER_LEAST)))
+        return;
+    host->distance = is;
+    host->distance_due = now + FARTHER_AFTER;
+    for (struct entry *entry = host->names; entry; entry = entry->hash_next)
+        watch_online(host->hosts->daemon, entry);
+}
+
 int64_t far_time(struct hosts *hosts, int64_t now) {
     int64_t next = INT64_MAX;
 
     for (struct host *host = hosts->list; host; host = host->next) {
+        tell_distance(host, now);
         if (host->names_owed && peer_is_up(host)) {
             if (host->names_due <= now)
                 say_all(host);

@@ -53,6 +53,7 @@ static void host_remove(struct host *host) {
     stands_drop(host);
     far_forget(host);
     looks_down(host);
+    sample_leave(host);
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;
@@ -264,6 +265,7 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     next = host_server_time(hosts, now);
     next = lesser(next, peers_time(hosts, now));
     next = lesser(next, stands_time(hosts, now));
+    next = lesser(next, sample_time(hosts, now));
     next = lesser(next, trace_time(hosts, now));
     next = lesser(next, placing_time(hosts, now));
     next = lesser(next, far_time(hosts, now));
@@ -436,6 +438,7 @@ void hosts_stop(struct daemon *daemon) {
         hosts->seat = hosts->maker->leave(hosts->seat);
     commands_stop(hosts);
     trace_forget(hosts, NULL);
+    sample_stop(hosts);
     placing_stop(hosts);
     peers_stop(hosts);
     while (hosts->list)

@@ -7,12 +7,14 @@
  *   directory_*.c       the directory as this host sees it (directory.h)
  *   host_server.c       … and as a host server: its connections and its file
  *   peers.c             connections to the other daemons: listening, dialling, links
+ *   dial.c              which of a host's addresses is dialled
  *   stands.c            stand-ins: rings ↔ link
  *   far.c               names of other hosts
  *   looks.c             lives of nodes of other hosts
  *   line.c              connections to the host server; tasks
  *   trust.c             keys, and who is revoked
- *   report.c, trace.c   what tools ask
+ *   report.c, trace.c, sample.c
+ *                       what tools ask
  *
  * Without a cluster in the config none of it does anything.
  */
@@ -25,9 +27,11 @@
 #include "daemon/directory.h"
 #include "daemon/line.h"
 #include "node/place.h"
+#include "sys/socket.h"
 #include "transport/security.h"
 #include "wire/link_hello.h"
 
+#define HOSTS_INTERFACES 32
 #define HOSTS_ADDRESSES_TEXT 1088 /* room for all addresses of a host, blanks between */
 
 struct host_server;
@@ -37,6 +41,7 @@ struct wire;
 struct placing;
 struct standin;
 struct question;
+struct sampling;
 
 /* Another host. */
 struct host {
@@ -57,6 +62,8 @@ struct host {
     uint64_t name_count, round;
     bool names_owed;        /* it was not told all of ours */
     int64_t names_due;      /* … and will be then */
+    uint64_t distance;      /* to it, as clients were told */
+    int64_t distance_due;   /* … and are told again then at the earliest */
     struct shown *shown;    /* nodes here of whose lives it is told (looks.c) */
     uint32_t shown_count;
     int64_t names_until;    /* its own go then, unless there is a link again; 0: there is one */
@@ -90,11 +97,15 @@ struct hosts {
     tram_io *dir_io;
     int net_fd;                    /* tells of network interfaces; -1: nothing does */
     tram_io *net_io;
+    struct sys_interface near[HOSTS_INTERFACES]; /* our segments, */
+    int near_count;
+    int64_t near_until;            /* … as they were until then */
     tram_timer *timer;
     int64_t due;                   /* for which that is set */
     bool told;                     /* all hosts that the directory knows */
     bool joined;
     struct command *commands;      /* that wait for an answer */
+    struct sampling *sampling;     /* a look at the bus that is under way, or was made */
     struct question *questions;    /* to other hosts, that wait for an answer */
     uint64_t command;              /* the last one's number */
 };
@@ -139,6 +150,14 @@ bool placing_claims(struct hosts *hosts, tram_id id);
 void placing_link(struct host *host);
 /* A frame about a node that was given up. */
 int placing_take(struct host *host, const hosts_frame *frame);
+/* Nodes that are placed on that host, as far as it is known here, behind `after`, by ID; and, of
+ * those that this bus knows, what waits here. How many, up to `most`. */
+struct placing_left {
+    tram_id id;
+    uint64_t epoch, waiting, arrived;
+};
+size_t placing_left(struct hosts *hosts, uint32_t host, tram_id after,
+                    struct placing_left *ret_left, size_t most);
 /* By command. -EEXIST: it is being asked for. */
 int placing_takeover(struct hosts *hosts, tram_id id, uint64_t cookie);
 
@@ -173,11 +192,19 @@ bool peer_is_up(const struct host *host);
 void peer_flush(struct host *host);
 struct link *peer_link(const struct host *host);
 
-/* Connect to one address after the other of a list, as text; *at counts on. NULL: none can be. */
+/* Did it come over loopback: is that host on this machine? */
+bool peer_is_local(const struct host *host);
+
+/* ---- dial.c ---------------------------------------------------------------------------------- */
+
+/* Connect to one address after the other of a list, as text, those of our segments first; *at
+ * counts on. NULL: none can be. */
 struct transport *hosts_dial(struct hosts *hosts, const char *list, uint16_t port, unsigned *at,
                              const char *expected, struct wrong *wrong);
 /* Between half and the whole of it. */
 int64_t hosts_jitter(int64_t ns);
+
+/* ---- peers.c again: listening ---------------------------------------------------------------- */
 
 /* A listener for one address; accepted ones come by its function. */
 struct listener {
@@ -206,6 +233,8 @@ void stands_look(struct hosts *hosts);
 
 /* How many messages wait here for nodes on that host. */
 uint64_t stands_waiting(struct hosts *hosts, uint32_t host);
+/* How many for that node; and how many of it wait here for nodes of this host. */
+void stands_count(struct hosts *hosts, tram_id id, uint64_t *ret_waiting, uint64_t *ret_arrived);
 /* How many nodes are known to be placed there. */
 uint64_t placing_count(struct hosts *hosts, uint32_t host);
 /* What is known of the link to it. */
@@ -238,6 +267,9 @@ void host_server_look(struct hosts *hosts, int64_t seconds);
 
 /* A command of that number ended. */
 void hosts_said(struct hosts *hosts, uint64_t number, int error, const char *text);
+/* … and has placed that node here, which was that host's. */
+void hosts_said_whose(struct hosts *hosts, uint64_t number, tram_id id, uint64_t epoch,
+                      uint32_t host);
 /* Who gave a command is gone. */
 void commands_forget(struct hosts *hosts, const struct conn *conn);
 void commands_stop(struct hosts *hosts);
@@ -251,6 +283,18 @@ int trace_take(struct host *host, const hosts_frame *frame);
 int64_t trace_time(struct hosts *hosts, int64_t now);
 /* Who asked is gone; NULL: all. */
 void trace_forget(struct hosts *hosts, const struct conn *conn);
+/* The host of that question, which is this one, has looked: the Sample is for who asked. */
+void trace_sampled(struct hosts *hosts, uint64_t number, Tram__Control__Sample *sample);
+
+/* ---- sample.c -------------------------------------------------------------------------------- */
+
+#define SAMPLE_ROWS_MOST 1024u /* channels, and nodes, of one host */
+/* Look at this bus for another daemon (host), or, with host NULL, for a question of trace.c. */
+void sample_begin(struct hosts *hosts, struct host *host, uint64_t number, uint32_t rows);
+int64_t sample_time(struct hosts *hosts, int64_t now);
+/* That host is gone. */
+void sample_leave(struct host *host);
+void sample_stop(struct hosts *hosts);
 
 /* ---- far.c ----------------------------------------------------------------------------------- */
 

@@ -64,55 +64,6 @@ struct peer {
 
 static struct gate gate = { 0 }; /* of all that were accepted */
 
-/* ---- addresses ------------------------------------------------------------------------------- */
-
-int64_t hosts_jitter(int64_t ns) {
-    uint32_t dice;
-
-    if (sys_random(&dice, sizeof(dice)) < 0)
-        return ns;
-    return ns / 2 + (int64_t) ((uint64_t) ns / 2 * dice / UINT32_MAX);
-}
-
-struct transport *hosts_dial(struct hosts *hosts, const char *list, uint16_t port, unsigned *at,
-                             const char *expected, struct wrong *wrong) {
-    char word[HOSTS_ADDRESS_MAX + 1], host[ALLOW_HOST_SIZE];
-    unsigned count = 0, turn;
-    const char *rest = list;
-    struct transport *transport;
-    struct sys_address address;
-    uint16_t its = port;
-    char *at_sign;
-    int rc;
-
-    while (allow_next(&rest, word, sizeof(word)))
-        count++;
-    if (count == 0) {
-        (void) wrong_set(wrong, -EDESTADDRREQ, "it has no address");
-        return NULL;
-    }
-    turn = (*at)++ % count;
-    rest = list;
-    for (unsigned i = 0; i <= turn; i++)
-        (void) allow_next(&rest, word, sizeof(word));
-    at_sign = strchr(word, '@');
-    if (at_sign) { /* of a host server: who has to be there */
-        *at_sign = '\0';
-        expected = word;
-    }
-    rc = allow_address(at_sign ? at_sign + 1 : word, port, host, &its);
-    if (rc == 0)
-        rc = sys_address_numeric(host, its, &address);
-    if (rc < 0) {
-        (void) wrong_set(wrong, rc, "'%.63s' is no address", at_sign ? at_sign + 1 : word);
-        return NULL;
-    }
-    rc = transport_allowed(&address, hosts->security, hosts_settings(hosts)->insecure, wrong);
-    if (rc == 0)
-        rc = transport_connect(&address, expected, hosts->security, &transport, wrong);
-    return rc == 0 ? transport : NULL;
-}
-
 /* ---- listening ------------------------------------------------------------------------------- */
 
 static void on_listener(tram_io *io, int fd, uint32_t events, void *arg) {
@@ -214,6 +165,7 @@ static void wire_free(struct wire *wire) {
         link_cut(peer->link, (uint64_t) now);
         if (now - wire->since > BACK_MAX)
             peer->back = BACK_MIN; /* else it is worth no haste */
+        peer->address = 0; /* the nearest first */
         rest(peer, now);
         log_line(LEVEL_INFO, "host %s: the connection ended: %s", peer->host->name, peer->error);
     }
@@ -682,6 +634,13 @@ bool peer_is_up(const struct host *host) {
     return host->peer && link_is_up(host->peer->link);
 }
 
+bool peer_is_local(const struct host *host) {
+    const struct wire *wire = host->peer ? host->peer->wire : NULL;
+    const char *address = wire ? transport_peer(wire->transport)->address : "";
+
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0;
+}
+
 void peer_flush(struct host *host) {
     if (host->peer && host->peer->wire)
         task_add(&host->hosts->tasks, &host->peer->wire->task);
@@ -745,6 +704,7 @@ void peer_report(struct host *host, Tram__Control__Link *ret_link) {
     ret_link->version = link_peer(peer->link)->version;
     ret_link->address = (char *) (uintptr_t) other->address; /* frames that go out are read only */
     ret_link->tls = (char *) (uintptr_t) other->version;
+    ret_link->ends = other->ends;
     ret_link->cipher = (char *) (uintptr_t) other->cipher;
 }
 
@@ -755,6 +715,7 @@ static void on_net(tram_io *io, int fd, uint32_t events, void *arg) {
     (void) events;
     if (!sys_net_news(fd))
         return;
+    hosts->near_until = 0;
     peers_hurry(hosts);
     if (hosts->seat)
         hosts->maker->hurry(hosts->seat);

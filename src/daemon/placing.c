@@ -146,6 +146,24 @@ static bool seat_held(struct hosts *hosts, uint32_t after, uint32_t *ret_id, uin
     return false;
 }
 
+size_t placing_left(struct hosts *hosts, uint32_t host, tram_id after,
+                    struct placing_left *ret_left, size_t most) {
+    const struct placing *placing = hosts->placing;
+    size_t count = 0;
+
+    for (size_t at = known_at(placing, after + 1); at < placing->count && count < most; at++) {
+        struct placing_left *left = &ret_left[count];
+
+        if (placing->known[at].host != host)
+            continue;
+        *left = (struct placing_left){ .id = placing->known[at].id,
+                                       .epoch = placing->known[at].epoch };
+        stands_count(hosts, left->id, &left->waiting, &left->arrived);
+        count++;
+    }
+    return count;
+}
+
 /* ---- claims ---------------------------------------------------------------------------------- */
 
 static struct claim *claim_find(const struct placing *placing, tram_id id) {
@@ -232,6 +250,8 @@ static void say_give(struct hosts *hosts, uint32_t from, tram_id id, uint64_t ep
 /* All is known that there is to know: it is placed here. `taken`: without the old host. */
 static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t from, bool taken) {
     struct claim *claim = claim_find(hosts->placing, id);
+    struct known *known = known_find(hosts->placing, id);
+    uint32_t was = known && known->host > 0 ? known->host : from;
     char text[TRAM_ID_TEXT];
     int rc = write_place(hosts, id, hosts->self.host, epoch);
 
@@ -247,6 +267,8 @@ static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t fro
     }
     if (claim) {
         claim->epoch = epoch;
+        if (claim->command && rc == 0 && was > 0)
+            hosts_said_whose(hosts, claim->cookie, id, epoch, was);
         claim_end(hosts, claim, rc, rc == 0 ? "" : strerror(-rc));
     }
 }

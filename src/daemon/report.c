@@ -10,6 +10,8 @@
 #include "daemon/hosts.h"
 #include "wire/allow.h"
 
+#define LEFT_MOST 512
+
 struct command {
     struct command *next;
     struct conn *conn;
@@ -58,6 +60,16 @@ static void send_host(struct conn *conn, Tram__Control__Host *words, const char 
     conn_send(conn, &frame);
 }
 
+/* Is one of them not loopback? */
+static bool has_far(const char *addresses) {
+    char word[HOSTS_ADDRESS_MAX + 1];
+
+    while (allow_next(&addresses, word, sizeof(word)))
+        if (strncmp(word, "127.", 4) != 0 && strncmp(word, "[::1]", 5) != 0)
+            return true;
+    return false;
+}
+
 static void say_self(struct conn *conn, struct hosts *hosts, uint64_t cookie) {
     Tram__Control__Host words = CONTROL_NEW(Host, host);
     const char *trouble = hosts->maker->trouble(hosts->seat);
@@ -75,6 +87,9 @@ static void say_self(struct conn *conn, struct hosts *hosts, uint64_t cookie) {
     words.cluster = hosts->identity.cluster;
     words.directory = text_of(hosts->maker->word);
     words.names = hosts->daemon->table.count;
+    words.plain = !hosts->security && has_far(hosts->addresses);
+    if (hosts->security)
+        words.ends = security_self(hosts->security)->ends;
     send_host(conn, &words, hosts->addresses);
 }
 
@@ -107,6 +122,50 @@ static void say_link(struct conn *conn, struct host *host, uint64_t cookie) {
     frame.kind_case = TRAM__CONTROL__FRAME__KIND_LINK;
     frame.link = &words;
     conn_send(conn, &frame);
+}
+
+/* ---- what only another host has ------------------------------------------------------------- */
+
+static void say_left(struct conn *conn, uint64_t cookie, tram_id id, uint64_t epoch,
+                     const char *host, const struct placing_left *left) {
+    Tram__Control__Left words = CONTROL_NEW(Left, left);
+    control_frame frame = CONTROL_NEW(Frame, frame);
+
+    words.cookie = cookie;
+    words.id = id;
+    words.epoch = epoch;
+    words.host = text_of(host);
+    words.waiting = left->waiting;
+    words.arrived = left->arrived;
+    frame.kind_case = TRAM__CONTROL__FRAME__KIND_LEFT;
+    frame.left = &words;
+    conn_send(conn, &frame);
+}
+
+/* So many at a time: who asks goes on behind the last. */
+static void say_all_left(struct conn *conn, struct hosts *hosts,
+                         const Tram__Control__Cluster *cluster) {
+    struct host *host = host_by_name(hosts, cluster->host);
+    struct placing_left left[LEFT_MOST];
+    size_t count;
+
+    if (!host) {
+        done(conn, cluster->cookie, -ENOENT, "there is no host of that name");
+        return;
+    }
+    count = placing_left(hosts, host->number, cluster->id, left, LEFT_MOST);
+    for (size_t i = 0; i < count; i++)
+        say_left(conn, cluster->cookie, left[i].id, left[i].epoch, host->name, &left[i]);
+    done(conn, cluster->cookie, 0, "");
+}
+
+void hosts_said_whose(struct hosts *hosts, uint64_t number, tram_id id, uint64_t epoch,
+                      uint32_t host) {
+    static const struct placing_left nothing = { 0 };
+
+    for (struct command *command = hosts->commands; command; command = command->next)
+        if (command->number == number)
+            say_left(command->conn, command->cookie, id, epoch, host_name(hosts, host), &nothing);
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -178,6 +237,10 @@ void ask_cluster(struct conn *conn, const Tram__Control__Cluster *cluster) {
 
     if (!hosts) {
         done(conn, cluster->cookie, -ENOENT, "this bus is part of no cluster");
+        return;
+    }
+    if (cluster->what == 8) {
+        say_all_left(conn, hosts, cluster);
         return;
     }
     if (cluster->what > 4) {

@@ -409,6 +409,24 @@ uint64_t stands_waiting(struct hosts *hosts, uint32_t host) {
     return count;
 }
 
+void stands_count(struct hosts *hosts, tram_id id, uint64_t *ret_waiting, uint64_t *ret_arrived) {
+    struct standin *standin = standin_find(hosts, id);
+
+    *ret_waiting = *ret_arrived = 0;
+    for (struct origin *origin = standin ? standin->origins : NULL; origin; origin = origin->next) {
+        struct stand_in_state state;
+
+        stand_in_state(origin->in, &state);
+        *ret_waiting += state.accepted - state.consumed;
+    }
+    for (struct mirror *mirror = standin ? standin->mirrors : NULL; mirror; mirror = mirror->next) {
+        struct stand_out_state state;
+
+        if (mirror->out && stand_out_look(mirror->out, &state) == 0)
+            *ret_arrived += state.accepted - state.consumed;
+    }
+}
+
 /* ---- time, start, end ------------------------------------------------------------------------ */
 
 /* Where it is: the answer opens its channels. */

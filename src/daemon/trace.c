@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * What this host knows of a channel, for `tram trace`; and asking the other hosts for what they
- * know of it, or only whether they are there (`tram ping`). A question waits TIMEOUT at most, and
- * goes to ASKED_MOST hosts at most: those on which the two nodes are placed, or, while one of these
- * is not known, all.
+ * know of it, or only whether they are there (`tram ping`), or for a look at their buses (`tram top
+ * --hosts`, sample.c). A question waits TIMEOUT at most, and goes to ASKED_MOST hosts at most: of a
+ * channel those on which the two nodes are placed, or, while one of these is not known, all.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +18,11 @@
 
 #define TIMEOUT INT64_C(2000000000)
 #define ASKED_MOST 64
+#define ROW_ROOM 512u  /* of a channel and a node, as Sample frames and with what else waits */
+#define ROWS_LEAST 16u
+
+/* Of Cluster frames. */
+enum { TRACE_CHANNEL = 5, TRACE_THERE, TRACE_SAMPLES };
 
 typedef Tram__Control__View view_words;
 typedef Tram__Control__View__Node view_node;
@@ -28,6 +33,7 @@ struct question {
     struct conn *conn;
     uint64_t cookie, number;
     uint32_t host;
+    uint32_t rows;  /* of a look at its bus; 0: another question */
     int64_t began;
 };
 
@@ -174,9 +180,24 @@ static void say(struct conn *conn, uint64_t cookie, view_words *words) {
     conn_send(conn, &frame);
 }
 
-static void say_silent(struct conn *conn, uint64_t cookie, const char *host, const char *why) {
+/* `number`: of the host, if its bus was to be looked at. */
+static void say_silent(struct conn *conn, uint64_t cookie, const char *host, uint32_t number,
+                       const char *why) {
+    Tram__Control__Sample sample = CONTROL_NEW(Sample, sample);
     view_words words = CONTROL_NEW(View, view);
+    control_frame frame = CONTROL_NEW(Frame, frame);
 
+    if (number > 0) {
+        sample.cookie = cookie;
+        sample.host = text_of(host);
+        sample.number = number;
+        sample.silent = text_of(why);
+        sample.last = true;
+        frame.kind_case = TRAM__CONTROL__FRAME__KIND_SAMPLE;
+        frame.sample = &sample;
+        conn_send(conn, &frame);
+        return;
+    }
     words.host = text_of(host);
     words.silent = text_of(why);
     say(conn, cookie, &words);
@@ -207,6 +228,43 @@ static void question_end(struct hosts *hosts, struct question *question) {
     free(question);
 }
 
+static void say_sample(const struct question *question, Tram__Control__Sample *sample) {
+    control_frame frame = CONTROL_NEW(Frame, frame);
+
+    sample->cookie = question->cookie;
+    frame.kind_case = TRAM__CONTROL__FRAME__KIND_SAMPLE;
+    frame.sample = sample;
+    conn_send(question->conn, &frame);
+}
+
+void trace_sampled(struct hosts *hosts, uint64_t number, Tram__Control__Sample *sample) {
+    struct question *question = hosts->questions;
+
+    while (question && question->number != number)
+        question = question->next;
+    if (!question)
+        return; /* too late */
+    say_sample(question, sample);
+    if (sample->last)
+        question_end(hosts, question);
+}
+
+static int take_sample(struct host *host, const Tram__Hosts__Answer *answer) {
+    Tram__Control__Sample *sample =
+        tram__control__sample__unpack(NULL, answer->sample.len, answer->sample.data);
+    struct wrong wrong = { 0 };
+    int rc = 0;
+
+    if (!sample || control_sample_check(sample, &wrong) < 0 ||
+        strcmp(sample->host, host->name) != 0 || sample->number != host->number)
+        rc = link_wrong_set(peer_link(host), -EBADMSG, "a look at its bus that can be none");
+    else
+        trace_sampled(host->hosts, answer->number, sample);
+    if (sample)
+        tram__control__sample__free_unpacked(sample, NULL);
+    return rc;
+}
+
 static int take_answer(struct host *host, const Tram__Hosts__Answer *answer) {
     struct question *question = host->hosts->questions;
     Tram__Control__Link link = CONTROL_NEW(Link, link);
@@ -217,6 +275,8 @@ static int take_answer(struct host *host, const Tram__Hosts__Answer *answer) {
         question = question->next;
     if (!question)
         return 0; /* too late */
+    if (answer->sample.len > 0)
+        return question->rows > 0 ? take_sample(host, answer) : 0;
     words = tram__control__view__unpack(NULL, answer->view.len, answer->view.data);
     if (!words || control_view_check(words, &wrong) < 0 || strcmp(words->host, host->name) != 0) {
         if (words)
@@ -250,14 +310,35 @@ static void answer_it(struct host *host, const Tram__Hosts__Ask *ask) {
 int trace_take(struct host *host, const hosts_frame *frame) {
     if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_ANSWER)
         return take_answer(host, frame->answer);
-    answer_it(host, frame->ask);
+    if (frame->ask->rows > 0)
+        sample_begin(host->hosts, host, frame->ask->number, frame->ask->rows);
+    else
+        answer_it(host, frame->ask);
     return 0;
 }
 
 /* ---- questions ------------------------------------------------------------------------------- */
 
+static struct question *question_new(struct hosts *hosts, struct conn *conn, uint64_t cookie,
+                                     uint32_t host, uint64_t number) {
+    struct question *question = calloc(1, sizeof(*question));
+
+    if (!question)
+        return NULL;
+    question->conn = conn;
+    question->cookie = cookie;
+    question->number = number;
+    question->host = host;
+    question->began = hosts_now(hosts);
+    question->next = hosts->questions;
+    hosts->questions = question;
+    hosts_wake(hosts, question->began + TIMEOUT);
+    return question;
+}
+
 static void put_question(struct conn *conn, struct host *host, const Tram__Control__Cluster *asked,
-                         bool ping) {
+                         uint32_t rows) {
+    bool channel = asked->what == TRACE_CHANNEL;
     Tram__Hosts__Ask words = HOSTS_NEW(Ask, ask);
     hosts_frame frame = HOSTS_FRAME(ASK, ask, &words);
     struct hosts *hosts = host->hosts;
@@ -265,37 +346,60 @@ static void put_question(struct conn *conn, struct host *host, const Tram__Contr
     char why[CONTROL_TEXT_MAX + 1];
 
     words.number = ++hosts->command;
-    words.from = ping ? 0 : asked->from;
-    words.to = ping ? 0 : asked->id;
+    words.from = channel ? asked->from : 0;
+    words.to = channel ? asked->id : 0;
+    words.rows = rows;
     if (peer_say(host, &frame) < 0) {
         const char *error = peer_error(host);
 
         (void) snprintf(why, sizeof(why), "no link%s%.200s", *error ? ": " : "", error);
-        say_silent(conn, asked->cookie, host->name, why);
+        say_silent(conn, asked->cookie, host->name, rows > 0 ? host->number : 0, why);
         return;
     }
-    question = calloc(1, sizeof(*question));
-    if (!question) {
-        say_silent(conn, asked->cookie, host->name, "no memory");
-        return;
+    question = question_new(hosts, conn, asked->cookie, host->number, words.number);
+    if (!question)
+        say_silent(conn, asked->cookie, host->name, rows > 0 ? host->number : 0, "no memory");
+    else
+        question->rows = rows;
+}
+
+/* Nothing is left to be asked? */
+static void maybe_done(struct hosts *hosts, struct conn *conn, uint64_t cookie) {
+    for (struct question *one = hosts->questions; one; one = one->next)
+        if (one->conn == conn && one->cookie == cookie)
+            return;
+    say_done(conn, cookie);
+}
+
+/* All buses: as many rows of each as the connection may hold, should its reader be slow. */
+static void ask_samples(struct conn *conn, const Tram__Control__Cluster *asked) {
+    struct hosts *hosts = conn->daemon->hosts;
+    uint32_t count = hosts->count < ASKED_MOST ? hosts->count + 1 : ASKED_MOST;
+    uint64_t rows = hosts_settings(hosts)->queue / ROW_ROOM / count;
+    struct question *own;
+
+    rows = rows < ROWS_LEAST ? ROWS_LEAST : rows > SAMPLE_ROWS_MOST ? SAMPLE_ROWS_MOST : rows;
+    own = question_new(hosts, conn, asked->cookie, hosts->self.host, ++hosts->command);
+    for (struct host *host = hosts->list; host && count > 1; host = host->next, count--)
+        put_question(conn, host, asked, (uint32_t) rows);
+    if (own) {
+        own->rows = (uint32_t) rows;
+        sample_begin(hosts, NULL, own->number, own->rows);
     }
-    question->conn = conn;
-    question->cookie = asked->cookie;
-    question->number = words.number;
-    question->host = host->number;
-    question->began = hosts_now(hosts);
-    question->next = hosts->questions;
-    hosts->questions = question;
-    hosts_wake(hosts, question->began + TIMEOUT);
+    maybe_done(hosts, conn, asked->cookie);
 }
 
 void trace_ask(struct conn *conn, const Tram__Control__Cluster *asked) {
     struct hosts *hosts = conn->daemon->hosts;
-    bool ping = asked->what == 6, found = !ping || *asked->host == '\0';
+    bool ping = asked->what == TRACE_THERE, found = !ping || *asked->host == '\0';
     uint32_t from = 0, to = 0;
     unsigned count = 0;
     struct look look;
 
+    if (asked->what == TRACE_SAMPLES) {
+        ask_samples(conn, asked);
+        return;
+    }
     if (!ping) {
         from = placing_of(hosts, asked->from, &(uint64_t){ 0 });
         to = placing_of(hosts, asked->id, &(uint64_t){ 0 });
@@ -306,16 +410,13 @@ void trace_ask(struct conn *conn, const Tram__Control__Cluster *asked) {
         if (ping ? *asked->host != '\0' && strcmp(asked->host, host->name) != 0
                  : from > 0 && to > 0 && host->number != from && host->number != to)
             continue;
-        put_question(conn, host, asked, ping);
+        put_question(conn, host, asked, 0);
         found = true;
         count++;
     }
     if (!found)
-        say_silent(conn, asked->cookie, asked->host, "the cluster has no host of that name");
-    for (struct question *one = hosts->questions; one; one = one->next)
-        if (one->conn == conn && one->cookie == asked->cookie)
-            return;
-    say_done(conn, asked->cookie);
+        say_silent(conn, asked->cookie, asked->host, 0, "the cluster has no host of that name");
+    maybe_done(hosts, conn, asked->cookie);
 }
 
 int64_t trace_time(struct hosts *hosts, int64_t now) {
@@ -327,7 +428,8 @@ int64_t trace_time(struct hosts *hosts, int64_t now) {
 
         after = one->next;
         if (one->began + TIMEOUT <= now) {
-            say_silent(one->conn, one->cookie, host ? host->name : "?", "it did not answer");
+            say_silent(one->conn, one->cookie, host ? host->name : "?",
+                       one->rows > 0 ? one->host : 0, "it did not answer");
             question_end(hosts, one);
         } else if (one->began + TIMEOUT < next) {
             next = one->began + TIMEOUT;

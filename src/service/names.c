@@ -439,6 +439,11 @@ static int frame_online(struct names_watch_inner *watch, const control_party *pa
 
     if (known && same(&known->party, party)) {
         known->confirmed = true;
+        if (known->party.distance == party->distance)
+            return 0;
+        known->party.distance = party->distance;
+        if (watch->owner && watch->owner->on_distance)
+            watch->owner->on_distance(watch->owner, &known->party);
         return 0;
     }
     if (known)

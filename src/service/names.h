@@ -29,7 +29,7 @@ struct names_party {
     const char *program;
     const char *const *addresses; /* beside shared memory; NULL ends */
     const char *host;            /* of the cluster; "": this one */
-    uint64_t distance;           /* to it: round trip in ns when it was told; 0: not known */
+    uint64_t distance;           /* to it: round trip in ns, as told last; 0: not known */
     uint64_t order;              /* counts publications: a newer one has a higher number */
     uint64_t life;               /* of the node: tells a successor from it */
     uint32_t port;               /* 0: not by shared memory */
@@ -77,6 +77,8 @@ struct names_watch {
      * come again at another node, or with other addresses: first on_offline, then on_online. */
     void (*on_online)(struct names_watch *watch, const struct names_party *party);
     void (*on_offline)(struct names_watch *watch, const struct names_party *party);
+    /* May be NULL: its `distance` is another one. */
+    void (*on_distance)(struct names_watch *watch, const struct names_party *party);
     /* All that was there has been told; once. */
     void (*on_told)(struct names_watch *watch);
     /* May be NULL: the daemon could not be reached; the next try is made by itself. */

@@ -9,8 +9,10 @@
 
 #include "service/link_socket.h"
 #include "service/server.h"
+#include "sys/socket.h"
 
 #define SOCKETS_MAX 16 /* that the daemon takes of a name */
+#define INTERFACES_MAX 32
 #define HELD_MAX    (UINT64_C(256) << 20) /* bytes that all connections make it hold */
 
 struct server_sockets {
@@ -82,9 +84,10 @@ static void refused(const char *why, void *context) {
         server->handlers.on_refused(server, why, server->arg);
 }
 
-static int listen_at(tram_server *server, const char *text) {
+static int listen_one(tram_server *server, const struct address *address) {
     struct server_sockets *sockets = server->sockets;
     struct socket_listening how = {
+        .address = *address,
         .plain = server->flags & TRAM_SERVER_PLAIN,
         .links_max = server->sessions_max + WAITING_MAX,
         .budget = sockets->budget,
@@ -92,19 +95,84 @@ static int listen_at(tram_server *server, const char *text) {
         .refused = refused,
         .context = server,
     };
+    int rc = sockets->count == SOCKETS_MAX
+                 ? -E2BIG
+                 : socket_listen(server->endpoint.worker, &how,
+                                 &sockets->listeners[sockets->count]);
+
+    if (rc < 0)
+        return rc;
+    sockets->addresses[sockets->count] =
+        socket_listener_address(sockets->listeners[sockets->count]);
+    sockets->count++;
+    return 0;
+}
+
+/* 0.0.0.0 and [::] stand for all interfaces: one address for each is listened at and published, for
+ * "any" is nothing that a client of another host could connect to. */
+static bool is_any(const struct address *address) {
+    return (address->kind == ADDRESS_TCP || address->kind == ADDRESS_TLS) &&
+           (strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0);
+}
+
+/* The port of the first is that of all, if it is free there. */
+static int listen_interface(tram_server *server, struct address *address, bool choose) {
+    struct server_sockets *sockets = server->sockets;
     struct wrong wrong;
-    int rc = address_parse(text, &how.address, &wrong);
+    int rc = listen_one(server, address);
+
+    if (rc == -EADDRINUSE && choose && address->port > 0) {
+        address->port = 0;
+        rc = listen_one(server, address);
+    }
+    if (rc == 0 && choose) {
+        struct address got;
+
+        if (address_parse(sockets->addresses[sockets->count - 1], &got, &wrong) == 0)
+            address->port = got.port;
+    }
+    return rc;
+}
+
+static int listen_any(tram_server *server, const struct address *any) {
+    struct sys_interface interfaces[INTERFACES_MAX];
+    struct address address = *any;
+    char text[SYS_ADDRESS_TEXT];
+    bool v6 = any->host[0] == ':';
+    int count = sys_interfaces(interfaces, INTERFACES_MAX), before = server->sockets->count;
+    int rc = count < 0 ? count : 0;
+
+    if (any->kind == ADDRESS_TCP && !(server->flags & TRAM_SERVER_PLAIN))
+        return -EACCES;
+    for (int i = 0; rc == 0 && i < count; i++) {
+        char *end = strrchr(sys_address_text(&interfaces[i].address, text), ':');
+
+        if (!end || (text[0] == '[') != v6 || strncmp(text, "[fe80:", 6) == 0)
+            continue; /* of a link alone: it would need the name of the interface */
+        *end = '\0';
+        if (v6)
+            text[strlen(text) - 1] = '\0';
+        (void) snprintf(address.host, sizeof(address.host), "%s", text + v6);
+        rc = listen_interface(server, &address, any->port == 0);
+        rc = rc == -EADDRNOTAVAIL ? 0 : rc; /* it went meanwhile, or is not there yet */
+    }
+    if (rc == -E2BIG)
+        rc = 0; /* more interfaces than a name has addresses */
+    return rc == 0 && server->sockets->count == before ? -EADDRNOTAVAIL : rc;
+}
+
+static int listen_at(tram_server *server, const char *text) {
+    struct address address;
+    struct wrong wrong;
+    int rc = address_parse(text, &address, &wrong);
 
     if (rc == 0)
-        rc = socket_listen(server->endpoint.worker, &how, &sockets->listeners[sockets->count]);
+        rc = is_any(&address) ? listen_any(server, &address) : listen_one(server, &address);
     if (rc == -ENOKEY) /* the text is there */
         return rc;
     if (rc < 0)
         return worker_fail(server->endpoint.worker, rc, "cannot listen at '%.150s': %s", text,
                            why_not(rc));
-    sockets->addresses[sockets->count] =
-        socket_listener_address(sockets->listeners[sockets->count]);
-    sockets->count++;
     return 0;
 }
 

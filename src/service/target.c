@@ -458,6 +458,18 @@ static bool is_meant(tram_client *client, const struct names_party *party) {
     return !*party->host && names_is_here(client->endpoint.worker, at);
 }
 
+static uint64_t distance_of(const struct names_party *party) {
+    return *party->host ? party->distance ? party->distance : UNKNOWN_NS : 0;
+}
+
+/* It counts the next time that somebody is chosen: nobody is left for it. */
+static void on_distance(struct names_watch *watch, const struct names_party *party) {
+    struct target *target = target_find(of(watch), party);
+
+    if (target)
+        target->distance = distance_of(party);
+}
+
 static void on_online(struct names_watch *watch, const struct names_party *party) {
     tram_client *client = of(watch);
     struct target *target = target_find(client, party);
@@ -486,7 +498,7 @@ static void on_online(struct names_watch *watch, const struct names_party *party
     target->port = party->port;
     target->order = party->order;
     target->pid = party->pid;
-    target->distance = *party->host ? party->distance ? party->distance : UNKNOWN_NS : 0;
+    target->distance = distance_of(party);
     target->up = true;
     if (session && (session->state == SESSION_LEAVING || session->refused))
         open_session(session); /* its node never went */
@@ -529,6 +541,7 @@ int client_find_servers(tram_client *client) {
     if (address->kind == ADDRESS_SVC) {
         client->watch.on_online = on_online;
         client->watch.on_offline = on_offline;
+        client->watch.on_distance = on_distance;
         client->watch.on_told = on_told;
         client->watch.on_away = on_told;
         rc = names_watch(client->endpoint.worker, &client->watch, full);

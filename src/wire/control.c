@@ -213,7 +213,7 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
             return wrong_set(wrong, -EBADMSG, "a pattern that can be none");
         return 0;
     case TRAM__CONTROL__FRAME__KIND_CLUSTER:
-        if (frame->cluster->what < 1 || frame->cluster->what > 6 ||
+        if (frame->cluster->what < 1 || frame->cluster->what > 8 ||
             !control_text_good(frame->cluster->host, CONTROL_HOST_MAX))
             return wrong_set(wrong, -EBADMSG, "a question that can be none");
         return 0;
@@ -249,6 +249,19 @@ int control_view_check(const Tram__Control__View *view, struct wrong *wrong) {
     return 0;
 }
 
+int control_sample_check(const Tram__Control__Sample *sample, struct wrong *wrong) {
+    bool good = control_text_good(sample->host, CONTROL_HOST_MAX) &&
+                control_text_good(sample->silent, CONTROL_TEXT_MAX) &&
+                sample->n_channels <= CONTROL_SAMPLE_MAX && sample->n_nodes <= CONTROL_SAMPLE_MAX;
+
+    for (size_t i = 0; good && i < sample->n_channels; i++)
+        good = control_text_good(sample->channels[i]->note, CONTROL_TEXT_MAX);
+    for (size_t i = 0; good && i < sample->n_nodes; i++)
+        good = control_text_good(sample->nodes[i]->program, CONTROL_PROGRAM_MAX) &&
+               control_text_good(sample->nodes[i]->note, CONTROL_TEXT_MAX);
+    return good ? 0 : wrong_set(wrong, -EBADMSG, "a look at a bus that can be none");
+}
+
 static int check_to_process(const control_frame *frame, struct wrong *wrong) {
     switch ((int) frame->kind_case) {
     case TRAM__CONTROL__FRAME__KIND_WELCOME:
@@ -274,6 +287,12 @@ static int check_to_process(const control_frame *frame, struct wrong *wrong) {
         return 0;
     case TRAM__CONTROL__FRAME__KIND_VIEW:
         return control_view_check(frame->view, wrong);
+    case TRAM__CONTROL__FRAME__KIND_LEFT:
+        if (!control_text_good(frame->left->host, CONTROL_HOST_MAX))
+            return wrong_set(wrong, -EBADMSG, "a host's name that can be none");
+        return 0;
+    case TRAM__CONTROL__FRAME__KIND_SAMPLE:
+        return control_sample_check(frame->sample, wrong);
     case TRAM__CONTROL__FRAME__KIND_LIFE:
         if (!control_text_good(frame->life->host, CONTROL_HOST_MAX))
             return wrong_set(wrong, -EBADMSG, "a host's name that can be none");

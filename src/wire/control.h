@@ -21,6 +21,7 @@
 #define CONTROL_ADDRESSES_MAX 16u    /* of a party */
 #define CONTROL_PROGRAM_MAX 63u      /* bytes of a program's name; longer ones are cut */
 #define CONTROL_TEXT_MAX 255u
+#define CONTROL_SAMPLE_MAX 48u       /* channels, and nodes, of one Sample */
 #define CONTROL_HOST_MAX 63u         /* bytes of a host's name */
 
 typedef Tram__Control__Frame control_frame;
@@ -91,6 +92,7 @@ bool control_text_good(const char *text, size_t max);
 int control_party_check(const control_party *party, bool whole, struct wrong *wrong);
 /* Texts that are shown. */
 int control_view_check(const Tram__Control__View *view, struct wrong *wrong);
+int control_sample_check(const Tram__Control__Sample *sample, struct wrong *wrong);
 
 /* Is a frame what may come this way? Done by control_in_next(). 0 or -EBADMSG. */
 int control_check(const control_frame *frame, enum control_way way, struct wrong *wrong);

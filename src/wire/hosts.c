@@ -213,8 +213,10 @@ static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
     case TRAM__HOSTS__FRAME__KIND_ASK:
         return 0;
     case TRAM__HOSTS__FRAME__KIND_ANSWER:
-        if (frame->answer->view.len > HOSTS_VIEW_MAX)
-            return wrong_set(wrong, -EBADMSG, "an answer of %zu bytes", frame->answer->view.len);
+        if (frame->answer->view.len > HOSTS_VIEW_MAX ||
+            frame->answer->sample.len > HOSTS_SAMPLE_MAX)
+            return wrong_set(wrong, -EBADMSG, "an answer of %zu bytes",
+                             frame->answer->view.len + frame->answer->sample.len);
         return 0; /* who asked looks into it */
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no daemon sends",

@@ -64,12 +64,18 @@ def select_sleep(seconds):
     signal.sigtimedwait([], seconds)
 
 
+def net(segment, number, family=4):
+    """An address of that segment."""
+    return f"10.9.{segment}.{number}" if family == 4 else f"fd00:9:{segment}::{number}"
+
+
 class Host:
-    def __init__(self, cluster, name, number):
+    def __init__(self, cluster, name, number, segments=(0,), family=4):
         self.cluster = cluster
         self.name = name
         self.number = number
-        self.address = f"10.9.0.{number}"
+        self.addresses = [net(segment, number, family) for segment in segments]
+        self.address = self.addresses[0]
         self.dir = os.path.join(cluster.dir, name)
         os.mkdir(self.dir, 0o700)
         self.log = os.path.join(cluster.dir, f"{name}.log")
@@ -79,16 +85,33 @@ class Host:
         self.space = subprocess.Popen(["unshare", "--net", "sleep", "100000"])
         mine = os.readlink("/proc/self/ns/net")
         until(lambda: os.readlink(f"/proc/{self.space.pid}/ns/net") != mine)
-        self.port = f"tram-{name}"
-        ip("link", "add", self.port, "type", "veth", "peer", "name", "eth0", "netns",
-           str(self.space.pid))
-        ip("link", "set", self.port, "master", "tram0", "up")
-        ip("addr", "add", f"{self.address}/24", "dev", "eth0", inside=self.space.pid)
-        ip("link", "set", "eth0", "up", inside=self.space.pid)
+        self.ports = []
+        for number_of, segment in enumerate(segments):
+            self.join(f"eth{number_of}", segment)
+        self.port = self.ports[0]
         ip("link", "set", "lo", "up", inside=self.space.pid)
 
+    def join(self, interface, segment):
+        """A cable to that segment's bridge, with an address of either family."""
+        bridge, port = f"tram{segment}", f"tram-{self.name}{segment or ''}"
+        if subprocess.run(["ip", "link", "show", bridge], capture_output=True,
+                          check=False).returncode != 0:
+            ip("link", "add", bridge, "type", "bridge")
+            ip("link", "set", bridge, "up")
+        ip("link", "add", port, "type", "veth", "peer", "name", interface, "netns",
+           str(self.space.pid))
+        ip("link", "set", port, "master", bridge, "up")
+        ip("addr", "add", f"{net(segment, self.number)}/24", "dev", interface,
+           inside=self.space.pid)
+        ip("addr", "add", f"{net(segment, self.number, 6)}/64", "dev", interface, "nodad",
+           inside=self.space.pid)
+        ip("link", "set", interface, "up", inside=self.space.pid)
+        self.ports.append(port)
+
     def environment(self):
-        return {**os.environ, "TRAM_DIR": self.dir}
+        more = {"TRAM_KEYS": self.cluster.bundle(self),
+                "LD_LIBRARY_PATH": os.path.join(BUILD, "lib")} if self.cluster.keys else {}
+        return {**os.environ, "TRAM_DIR": self.dir, **more}
 
     def inside(self, *command):
         return ["nsenter", "-t", str(self.space.pid), "-n", *command]
@@ -146,32 +169,47 @@ class Host:
 
 
 class Cluster:
-    """Hosts on one segment; `server`: who is the host server (None: the config lists them)."""
+    """Hosts on one segment, or those that are said; `server`: who is the host server (None: the
+    config lists them); `keys`: with a CA and certificates, `days`: that
+    end after so many, by name."""
 
-    def __init__(self, names, server="first", extra="", hosts=None):
+    def __init__(self, names, server="first", extra="", hosts=None, segments=None, family=4,
+                 keys=False, days=None):
         self.dir = os.path.join(os.environ["TRAM_DIR"], f"cluster-{time.monotonic_ns()}")
         os.makedirs(self.dir, 0o700)
-        if subprocess.run(["ip", "link", "show", "tram0"], capture_output=True,
-                          check=False).returncode != 0:
-            ip("link", "add", "tram0", "type", "bridge")
-            ip("link", "set", "tram0", "up")
-            ip("link", "set", "lo", "up")
-        self.hosts = [Host(self, name, i + 1) for i, name in enumerate(names)]
+        ip("link", "set", "lo", "up")
+        self.hosts = [Host(self, name, i + 1, (segments or {}).get(name, (0,)), family)
+                      for i, name in enumerate(names)]
         self.server = names[0] if server == "first" else server
+        self.keys = os.path.join(self.dir, "ca") if keys else None
+        if keys:
+            for words in (("init", "test"),
+                          *(("host", "--days", str((days or {}).get(name, 365)), name)
+                            for name in names)):
+                subprocess.run([TRAM, "keys", "--keys", self.keys, *words], cwd=self.dir,
+                               check=True, capture_output=True)
         for host in self.hosts:
             host.configure(self.text(host, extra, hosts or {}))
+
+    def bundle(self, host):
+        return os.path.join(self.dir, f"{host.name}.keys")
 
     def text(self, host, extra, hosts):
         first = next((h for h in self.hosts if h.name == self.server), None)
         lines = ["[log]", "level = debug", "[cluster]", "name = test", f"host = {host.name}",
-                 f"listen = {host.address}", "insecure = yes", f"heartbeat = {200 * SCALE}ms"]
+                 f"listen = {' '.join(host.addresses)}",
+                 f"keys = {self.bundle(host)}" if self.keys else "insecure = yes",
+                 f"heartbeat = {200 * SCALE}ms"]
         if first:
-            lines.append(f"host-server = {'here' if host is first else first.address}")
+            named = f"{first.name}@" if self.keys else ""
+            where = "here" if host is first else " ".join(f"{named}{at}" for at in first.addresses)
+            lines.append(f"host-server = {where}")
         lines.append(extra)
         for other in self.hosts:
             lines.append(f"[host {other.name}]")
             if not first:
-                lines += [f"address = {other.address}", f"allow-ids = 1.{other.number}.0.0/16"]
+                lines += [f"address = {' '.join(other.addresses)}",
+                          f"allow-ids = 1.{other.number}.0.0/16"]
             lines += hosts.get(other.name, [])
         return "\n".join(lines) + "\n"
 
@@ -199,7 +237,8 @@ class Cluster:
             for process in [*host.running, host.space]:
                 process.kill()
                 process.wait()
-            subprocess.run(["ip", "link", "del", host.port], capture_output=True, check=False)
+            for port in host.ports:
+                subprocess.run(["ip", "link", "del", port], capture_output=True, check=False)
         if kind is not None:
             for host in self.hosts:
                 print(f"---- {host.name}", file=sys.stderr)
