@@ -412,7 +412,7 @@ TEST(ephemerals_of_another_layout) {
     bus.dir = CHECK_OK(open(bus_path(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     code = 0;
     fault_before("openat", "door", 0, fail);
-    custody_clean_ephemerals(&bus, 4);
+    custody_clean_ephemerals(&bus, 0, 4);
     CHECK_EQ(fault_done(), 64);
     close(bus.dir);
     CHECK_EQ(kit_count_files(bus_path(), "door"), 81);
@@ -427,9 +427,9 @@ TEST(remains_of_many_ephemerals) {
         put_bytes(TRAM_EPHEMERAL + i, "rest", 0, 0, 1);
     }
     bus.dir = CHECK_OK(open(bus_path(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    custody_clean_ephemerals(&bus, 4);
+    custody_clean_ephemerals(&bus, 0, 4);
     CHECK_EQ(kit_count_files(bus_path(), "rest"), 2);
-    custody_clean_ephemerals(&bus, 4);
+    custody_clean_ephemerals(&bus, 0, 4);
     CHECK_EQ(kit_count_files(bus_path(), "rest"), 0);
     close(bus.dir);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A client and a server on two hosts, joined by mirrored rings: whichever end dies, or daemon
+ * A client and a server on two hosts, joined by mirrored rings: whichever end or daemon dies or
  * hangs, each request ends once. (What both do for each other: tests/service_conformance_test.c.)
  */
-// test: timeout=120
+// test: timeout=300
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +103,55 @@ static void pass(struct at *at, int ms) {
         pair_turn(at->worker);
 }
 
+/* Either daemon alone, then both at once. SERVICE_HOSTS_KILLS: so many rounds. */
+TEST_TIMEOUT(daemons_killed_lose_no_request, 300) {
+    const char *word = getenv("SERVICE_HOSTS_KILLS");
+    int rounds = word ? atoi(word) : 24;
+    static struct end ends[REQUESTS];
+    struct at at;
+
+    begin(&at, 0);
+    for (int round = 0; round < rounds; round++) {
+        int first = round & 1;
+        bool both = round % 6 >= 4;
+
+        ask(&at, PAIR_ECHO, ends);
+        twin_kill(&at.twin, first);
+        if (both)
+            twin_kill(&at.twin, 1 - first);
+        twin_run(&at.twin, first);
+        if (both)
+            twin_run(&at.twin, 1 - first);
+        UNTIL(at.worker, all_ended(ends));
+        check(ends, 0);
+        CHECK_EQ(at.offline, 0);
+    }
+    finish(&at);
+}
+
+/* A daemon that begins, and has not heard of the other host yet, says of no name there that it is
+ * gone, until the heartbeat's bound. */
+TEST_TIMEOUT(names_outlive_the_daemon, 60) {
+    struct at at;
+
+    begin(&at, 0);
+    CHECK_OK(kill(at.twin.daemon[1], SIGSTOP));
+    twin_kill(&at.twin, 0);
+    twin_run(&at.twin, 0);
+    pass(&at, 300);
+    CHECK_EQ(at.offline, 0);
+    CHECK_OK(kill(at.twin.daemon[1], SIGCONT));
+    pass(&at, 300);
+    CHECK_EQ(at.offline, 0);
+    CHECK_OK(kill(at.twin.daemon[1], SIGSTOP));
+    twin_kill(&at.twin, 0);
+    twin_run(&at.twin, 0);
+    UNTIL(at.worker, at.offline);
+    CHECK_OK(kill(at.twin.daemon[1], SIGCONT));
+    UNTIL(at.worker, at.online == 2);
+    finish(&at);
+}
+
 TEST_TIMEOUT(stall_is_not_noticed, 60) {
     static struct end ends[REQUESTS];
     struct at at;
@@ -163,7 +212,7 @@ TEST_TIMEOUT(server_killed_and_waited_for, 60) {
 
 static void other_client(void *arg) {
     tram_worker *worker = pair_worker(0);
-    tram_client *client = pair_client(worker, "svc://pair", 0, NULL, NULL);
+    tram_client *client = pair_client(worker, "svc://pair", TRAM_CLIENT_WAIT, NULL, NULL);
     tram_reply *reply;
     int *fd = arg;
 

@@ -141,13 +141,16 @@ struct watch {
     uint64_t cookie;
     char pattern[NAME_FULL_SIZE];
     struct entry *cursor;        /* the next to be told of those that were there; NULL: the end */
-    bool told;                   /* all of them were */
+    bool told;                   /* all of them were; */
+    bool owed;                   /* … but hosts were not heard yet */
 };
 
 /* Begin to watch: what is there goes out with the flushes of the connection. */
 int watch_add(struct conn *conn, uint64_t cookie, const char *pattern);
 void watch_remove(struct conn *conn, uint64_t cookie);
 void watch_end(struct conn *conn);
+/* All hosts were heard, or waited for as long as is right. */
+void watch_complete(struct daemon *daemon);
 /* Add what is due of those that were there, up to `most` bytes in the queue. */
 void watch_pump(struct conn *conn, size_t most);
 /* Tell all: it has come; it goes (and is still in its place). */

@@ -275,6 +275,8 @@ int far_take(struct host *host, const Tram__Hosts__Names *names) {
         rc = take_name(host, names->names[i]);
     if (rc < 0 || !names->last)
         return rc;
+    host->heard = true;
+    hosts_wake(host->hosts, hosts_now(host->hosts)); /* perhaps it was the last one */
     for (struct entry *entry = host->names; entry; entry = next) {
         next = entry->hash_next;
         if (entry->round != host->round)
@@ -313,8 +315,28 @@ static void tell_distance(struct host *host, int64_t now) {
         watch_online(host->hosts->daemon, entry);
 }
 
+bool far_pending(const struct hosts *hosts) {
+    return hosts->names_until > 0;
+}
+
+/* Nothing is known of names of other hosts when a daemon begins, and who watches names was told
+ * them by the one before: it keeps them until all hosts have said theirs. */
+static int64_t pending_time(struct hosts *hosts, int64_t now) {
+    bool all = hosts->told;
+
+    if (!far_pending(hosts))
+        return INT64_MAX;
+    for (const struct host *host = hosts->list; host; host = host->next)
+        all &= host->heard;
+    if (!all && now < hosts->names_until)
+        return hosts->names_until;
+    hosts->names_until = 0;
+    watch_complete(hosts->daemon);
+    return INT64_MAX;
+}
+
 int64_t far_time(struct hosts *hosts, int64_t now) {
-    int64_t next = INT64_MAX;
+    int64_t next = pending_time(hosts, now);
 
     for (struct host *host = hosts->list; host; host = host->next) {
         tell_distance(host, now);

@@ -224,6 +224,7 @@ void hosts_on_told(struct hosts *hosts) {
     stands_look(hosts);
     for (struct host *host = hosts->list; host; host = host->next)
         stands_settle(host);
+    hosts_wake(hosts, hosts_now(hosts)); /* far.c may have waited for it */
 }
 
 void hosts_on_away(struct hosts *hosts, const char *why) {
@@ -385,6 +386,7 @@ static int start(struct hosts *hosts) {
     if (rc < 0)
         return rc;
     find_addresses(hosts);
+    hosts->names_until = hosts_now(hosts) + (int64_t) (settings->beat_ns * settings->misses);
     if (*settings->host_server)
         hosts_load(hosts);
     hosts->maker = *settings->host_server ? &seat_by_server : &seat_by_list;

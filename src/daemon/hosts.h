@@ -57,6 +57,7 @@ struct host {
     bool settled;           /* all channels out were named on this link */
     int64_t sweep_at;       /* it has named all of its own: look for mirrors that it did not; 0 */
     int64_t drop_at;        /* its mirrors are kept open till then, for its next connection; 0 */
+    bool heard;             /* it has said all its names since this daemon began */
     struct peer *peer;
     struct entry *names;    /* that it announced, linked by hash_next */
     uint64_t name_count, round;
@@ -102,6 +103,7 @@ struct hosts {
     int64_t near_until;            /* … as they were until then */
     tram_timer *timer;
     int64_t due;                   /* for which that is set */
+    int64_t names_until;           /* the names of all hosts are waited for; 0: no more */
     bool told;                     /* all hosts that the directory knows */
     bool joined;
     struct command *commands;      /* that wait for an answer */
@@ -307,6 +309,9 @@ int64_t far_time(struct hosts *hosts, int64_t now);
 void far_forget(struct host *host);
 /* How many names that host has announced. */
 uint64_t far_count(const struct host *host);
+
+/* The names of hosts that were told before may still come (watch.c). */
+bool far_pending(const struct hosts *hosts);
 
 /* ---- looks.c --------------------------------------------------------------------------------- */
 

@@ -17,6 +17,7 @@
 #include "daemon/hosts.h"
 #include "daemon/log.h"
 #include "daemon/stands_inner.h"
+#include "node/custody.h"
 
 #define LOOKS_MAX 65536u             /* of a connection; nodes that one host looks at */
 #define AGAIN INT64_C(100000000)     /* what could not be said, or is not known yet */
@@ -269,10 +270,12 @@ static int take_look(struct host *host, const Tram__Hosts__Look *look) {
 static void stand_in(struct host *host, tram_id node, bool lives) {
     const struct standin *standin = standin_find(host->hosts, node);
 
-    if (lives)
+    if (lives) {
         stands_place(host->hosts, node, host->number, 0);
-    else if (standin && !standin->mirrors) /* else when its messages were read, with us */
+    } else if (standin && !standin->mirrors) { /* else when its messages were read, with us */
         (void) stands_let_go(host->hosts, node);
+        (void) custody_remove_far(&host->hosts->daemon->bus, node); /* nobody else does */
+    }
 }
 
 int looks_take(struct host *host, const hosts_frame *frame) {

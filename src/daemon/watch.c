@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/hosts.h"
+
 static void send_party(struct conn *conn, uint64_t cookie, const struct entry *entry,
                        bool online) {
     Tram__Control__Online come = CONTROL_NEW(Online, online);
@@ -32,11 +34,14 @@ static void send_party(struct conn *conn, uint64_t cookie, const struct entry *e
     conn_send(conn, &frame);
 }
 
-static void send_told(struct conn *conn, uint64_t cookie) {
+static void send_told(struct conn *conn, struct watch *watch) {
     Tram__Control__Told told = CONTROL_NEW(Told, told);
     control_frame frame = CONTROL_NEW(Frame, frame);
 
-    told.cookie = cookie;
+    watch->told = true;
+    watch->owed = conn->daemon->hosts && far_pending(conn->daemon->hosts);
+    told.cookie = watch->cookie;
+    told.more = watch->owed;
     frame.kind_case = TRAM__CONTROL__FRAME__KIND_TOLD;
     frame.told = &told;
     conn_send(conn, &frame);
@@ -95,11 +100,17 @@ void watch_pump(struct conn *conn, size_t most) {
                 if (fits(watch, entry))
                     send_party(conn, watch->cookie, entry, true);
             } else {
-                watch->told = true;
-                send_told(conn, watch->cookie);
+                send_told(conn, watch);
             }
         }
     }
+}
+
+void watch_complete(struct daemon *daemon) {
+    for (struct conn *conn = daemon->conns; conn; conn = conn->next)
+        for (struct watch *watch = conn->watches; watch; watch = watch->next)
+            if (watch->owed)
+                send_told(conn, watch);
 }
 
 /* Has its place been passed by the cursor? */

@@ -501,6 +501,7 @@ void custody_remove_own(const struct bus *bus, int dir, tram_id id) {
 
 struct clean {
     const struct bus *bus;
+    uint32_t host;
     int looks, most;
 };
 
@@ -512,16 +513,25 @@ static int clean_one(void *context, const char *name, uint64_t inode) {
     (void) inode;
     if (tram_id_parse(name, &id) < 0 || !is_ephemeral(id))
         return 0;
+    if (clean->host > 0 && (id >> 16 & HOST_MAX) != clean->host)
+        return 0;
     if (custody_take(clean->bus, id, false, &custody) == 0 &&
         remove_node(clean->bus, custody.dir, id, true, NULL) == 0)
         clean->most--;
     return --clean->looks <= 0 || clean->most <= 0;
 }
 
-void custody_clean_ephemerals(const struct bus *bus, int most) {
-    struct clean clean = {.bus = bus, .looks = 64, .most = most};
+void custody_clean_ephemerals(const struct bus *bus, uint32_t host, int most) {
+    struct clean clean = {.bus = bus, .host = host, .looks = 64, .most = most};
 
     (void) sys_dir_each(bus->dir, clean_one, &clean);
+}
+
+int custody_remove_far(const struct bus *bus, tram_id id) {
+    OWNS_CUSTODY struct custody custody = NO_CUSTODY;
+    int rc = custody_take(bus, id, false, &custody);
+
+    return rc < 0 ? rc : remove_node(bus, custody.dir, id, true, NULL);
 }
 
 /* ---- tidying, purging ------------------------------------------------------------------------ */
@@ -616,7 +626,7 @@ int custody_bury(const struct bus *bus, int dir, tram_id from) {
     rc = head_is_final(dir, from); /* it may have, before we had the custody */
     if (rc == 1)
         rc = custody_unlink_channel(dir, from);
-    if (rc == 0 && is_ephemeral(from))
+    if (rc == 0 && is_ephemeral(from) && !mirror_lies(dir, from))
         rc = remove_node(bus, custody.dir, from, true, NULL);
     return rc;
 }

@@ -32,8 +32,12 @@ int custody_retry(const char *bus_path, tram_id to, tram_id from, uint64_t seq,
 int custody_drop(const char *bus_path, tram_id to, tram_id from, uint64_t seq,
                  struct tram_error *ret_error);
 
-/* Remove up to `most` ephemeral nodes whose processes died. */
-void custody_clean_ephemerals(const struct bus *bus, int most);
+/* Remove up to `most` ephemeral nodes whose processes died. `host`: the number of this one in its
+ * cluster, 0 if there is none. What lies here of a node of another host looks dead when the daemon
+ * is; only that one clears it (custody_remove_far()). */
+void custody_clean_ephemerals(const struct bus *bus, uint32_t host, int most);
+/* Remove what is here of an ephemeral node of another host, which is no more. -EBUSY, -ENOENT. */
+int custody_remove_far(const struct bus *bus, tram_id id);
 
 /* Remove an ephemeral node that the caller holds (both bytes). */
 void custody_remove_own(const struct bus *bus, int dir, tram_id id);

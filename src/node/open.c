@@ -322,7 +322,7 @@ static int node_start(tram_node *node, const char *bus, tram_id id,
     if (node->layout && !layout_has_node(node->layout, id))
         return error_set(error, -EACCES, "the static layout has no such node");
     /* One that was killed as it opened has no channel by which anybody else would come upon it. */
-    custody_clean_ephemerals(&node->bus, 4);
+    custody_clean_ephemerals(&node->bus, node->host, 4);
     rc = fork_register(node); /* first: what is forked from here on closes the lock */
     if (rc < 0)
         return error_set(error, rc, "cannot watch for forks: %s", strerror(-rc));

@@ -461,12 +461,13 @@ static int frame_online(struct names_watch_inner *watch, const control_party *pa
     return 0;
 }
 
-static void frame_told(struct names_watch_inner *watch) {
+static void frame_told(struct names_watch_inner *watch, bool more) {
     struct known **link = &watch->known;
 
-    /* What was there before the connection was lost, and was not told again. */
+    /* What was there before the connection was lost, and was not told again. `more`: a daemon that
+     * has just begun may not have heard of other hosts yet. */
     while (*link && watch->owner) {
-        if ((*link)->confirmed) {
+        if ((*link)->confirmed || (more && *(*link)->party.host)) {
             link = &(*link)->next;
             continue;
         }
@@ -553,7 +554,7 @@ static int frame_take(struct names *names, const control_frame *frame) {
     case TRAM__CONTROL__FRAME__KIND_TOLD:
         watch = watch_find(names, frame->told->cookie);
         if (watch)
-            frame_told(watch);
+            frame_told(watch, frame->told->more);
         return 0;
     case TRAM__CONTROL__FRAME__KIND_LIFE:
         names_nodes_take(names, frame->life);
