@@ -409,6 +409,7 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
     struct stand *stand = mirror->standin->stand;
     tram_id to = mirror->name.to;
     char from[TRAM_ID_TEXT], text[TRAM_ID_TEXT];
+    bool ours = mirror->out != NULL; /* or it waited, and what lies there may be another host's */
 
     if (end == LINK_ENDED && more)
         log_line(LEVEL_WARNING, "host %s: the channel %s → %s was cut short: what had not come is "
@@ -421,7 +422,7 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
     if (end == LINK_CUT && mirror->out)
         return;
     mirror_free(mirror);
-    if (end == LINK_ENDED)
+    if (end == LINK_ENDED && ours)
         (void) stand_out_remove(stand, to, false); /* or it is when it is in the way */
 }
 

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# test: timeout=120 label=notsan cpus=2
+# (notsan: three daemons take minutes there)
+"""A host that somebody took says on its link what no daemon says: what is others' stays theirs."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+import cluster  # noqa: E402  (it lies there)
+import stranger  # noqa: E402
+from cluster import Cluster, until  # noqa: E402
+
+SCALE = cluster.SCALE
+NODE = 0x01000007
+tests = []
+
+
+def test(function):
+    tests.append(function)
+    return function
+
+
+def all_know(hosts):
+    def it():
+        for host in hosts:
+            out, _, code = host.tram("hosts", "--json", expect=None)
+            if code != 0:
+                return False
+            seen = json.loads(out)["hosts"]
+            if len(seen) != len(hosts) or not all(h["up"] for h in seen):
+                return False
+        return True
+
+    return it
+
+
+class Taken:
+    """What somebody says who has taken that host, to another one."""
+
+    def __init__(self, host, to):
+        program = [sys.executable, stranger.__file__]
+        hello = subprocess.run(to.inside(*program, "hello", host.address), check=True,
+                               capture_output=True, text=True).stdout.strip()
+        host.stop()
+        self.process = subprocess.Popen(host.inside(*program, "link", to.address, hello),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        host.running.append(self.process)
+
+    def say(self, kind, channel=0, serial=0, body=b""):
+        self.process.stdin.write(f"{kind} {channel} {serial} {body.hex()}\n")
+        self.process.stdin.flush()
+
+    def hear(self, kind):
+        for line in self.process.stdout:
+            words = (line.split() + [""])[:4]
+            if int(words[0]) == kind:
+                return bytes.fromhex(words[3])
+        raise AssertionError(f"the link ended before a frame {kind}")
+
+    def give(self, node, epoch, entered):
+        give = struct.pack("<BIBB", 0x0D, node, 0x10, epoch)  # Frame { give { id, epoch, … } }
+        if entered:
+            give += b"\x18\x01"
+        self.say(stranger.CONTROL, body=b"\x8a\x02" + bytes([len(give)]) + give)
+
+
+def receive(host, count):
+    return host.run("tram", "recv", "--id", "1.0.0.7", "--count", str(count), "--json",
+                    stdout=subprocess.PIPE, text=True)
+
+
+def texts(process):
+    out, _ = process.communicate(timeout=60 * SCALE)
+    return [json.loads(line)["text"] for line in out.splitlines()]
+
+
+@test
+def a_channel_that_waits_takes_nothing_with_it():
+    """It is for two nodes that have one already, whose mirror is drained."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        into = receive(b, 3)
+        a.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.7", given=b"x\n")
+        until(lambda: "1.0.0.1" in b.tram("ls", expect=None)[0])
+        taken = Taken(c, b)
+        for serial in range(1, 21):
+            taken.say(stranger.OPEN, 0, serial,
+                      struct.pack("<IIQQQQQQ", 0x01000001, NODE, 99, 0, 0, 0, 1 << 40, 1))
+            answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
+            assert answer == stranger.LATER, answer
+            taken.say(stranger.CLOSE, 0, serial, struct.pack("<II", stranger.ENDED, 0))
+        a.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.7", given=b"y\nz\n")
+        assert texts(into) == ["x", "y", "z"]
+
+
+def main():
+    cluster.enter()
+    failed = 0
+    for function in tests:
+        try:
+            function()
+        except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as what:
+            lines = [frame.lineno for frame in traceback.extract_tb(what.__traceback__)]
+            print(f"FAILED {function.__name__}, lines {lines}: {type(what).__name__}: {what}",
+                  flush=True)
+            failed += 1
+        else:
+            print(f"ok     {function.__name__}", flush=True)
+    print(f"{len(tests) - failed} passed, {failed} failed, 0 skipped")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
