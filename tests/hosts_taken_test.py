@@ -99,6 +99,27 @@ def a_channel_that_waits_takes_nothing_with_it():
         assert texts(into) == ["x", "y", "z"]
 
 
+@test
+def who_asks_for_what_is_known_diverts_nothing():
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        b.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")
+        a.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")  # b gives it up
+        into = receive(a, 3)
+        b.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"x\n")
+        until(lambda: "1.0.0.2" in a.tram("ls", expect=None)[0])
+        taken = Taken(c, b)
+        for entered in (True, False):
+            for epoch in range(1, 5):
+                taken.give(NODE, epoch, entered)
+        taken.say(stranger.PING, body=struct.pack("<QQ", 1, 0))
+        taken.hear(5)  # all of it was read
+        for source in ("1.0.0.2", "1.0.0.3"):  # the latter anew
+            b.tram("send", "--from", source, "--to", "1.0.0.7", given=b"y\n")
+        assert texts(into) == ["x", "y", "y"]
+
+
 def main():
     cluster.enter()
     failed = 0

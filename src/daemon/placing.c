@@ -471,10 +471,10 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
     given.epoch = give->epoch;
     if (!known || known->host == hosts->self.host || known->epoch > give->epoch)
         rc = -ESTALE; /* it is here, or went on */
-    else if (give->entered)
-        rc = stands_forget(hosts, give->id);
-    else
-        rc = stands_hold(hosts, give->id, host->number, give->epoch, &stand, &error);
+    else if (give->entered) /* only who was given it may have it forgotten */
+        rc = known->host == host->number ? stands_forget(hosts, give->id) : -ESTALE;
+    else /* where it is is said by the directory, and not by who asks */
+        rc = stands_hold(hosts, give->id, 0, 0, &stand, &error);
     if (rc == 0 && !give->entered)
         rc = stand_export(stand, give_channel, &giving);
     given.error = rc;
