@@ -132,7 +132,7 @@ static void on_placed(void *arg, uint32_t id, uint64_t epoch, uint32_t host) {
 
 static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
     (void) to;
-    member_yielded(*(struct member **) arg, id, epoch, -EADDRINUSE, "no");
+    member_yielded(*(struct member **) arg, id, epoch, -EADDRINUSE, false, "no");
 }
 
 static void on_done(void *arg, uint64_t cookie, int error, const char *text) {

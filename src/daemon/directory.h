@@ -52,7 +52,9 @@ struct seat_maker {
     void (*release)(struct seat *seat, uint32_t id, uint64_t epoch);
     /* What the old host knew of it is known here. */
     void (*settled)(struct seat *seat, uint32_t id, uint64_t epoch);
-    void (*yielded)(struct seat *seat, uint32_t id, uint64_t epoch, int error, const char *text);
+    /* `knew`: nothing that there is to know of it was missing here. */
+    void (*yielded)(struct seat *seat, uint32_t id, uint64_t epoch, int error, bool knew,
+                    const char *text);
     int (*forget)(struct seat *seat, uint64_t cookie, const char *host);
     /* May this host announce that name? */
     bool (*may_name)(struct seat *seat, const char *name, const char *instance);

@@ -179,9 +179,10 @@ static void list_nothing(struct seat *seat, uint32_t id, uint64_t epoch) {
     (void) epoch;
 }
 
-static void list_yielded(struct seat *seat, uint32_t id, uint64_t epoch, int error,
+static void list_yielded(struct seat *seat, uint32_t id, uint64_t epoch, int error, bool knew,
                          const char *text) {
     (void) error;
+    (void) knew;
     (void) text;
     list_nothing(seat, id, epoch);
 }

@@ -292,9 +292,9 @@ static void server_settled(struct seat *seat, uint32_t id, uint64_t epoch) {
     member_settled(seat->member, id, epoch);
 }
 
-static void server_yielded(struct seat *seat, uint32_t id, uint64_t epoch, int error,
+static void server_yielded(struct seat *seat, uint32_t id, uint64_t epoch, int error, bool knew,
                            const char *text) {
-    member_yielded(seat->member, id, epoch, error, text);
+    member_yielded(seat->member, id, epoch, error, knew, text);
 }
 
 static int server_forget(struct seat *seat, uint64_t cookie, const char *host) {

@@ -260,7 +260,7 @@ static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t fro
     if (rc == 0) {
         log_line(LEVEL_DEBUG, "node %s is placed here, for the %" PRIu64 ". time",
                  tram_id_format(id, text), epoch);
-        if (from > 0)
+        if (from > 0 || taken)
             hosts->maker->settled(hosts->seat, id, epoch);
         if (from > 0 && !taken)
             say_give(hosts, from, id, epoch, true);
@@ -329,9 +329,10 @@ int placing_takeover(struct hosts *hosts, tram_id id, uint64_t cookie) {
 static void on_granted(struct hosts *hosts, uint64_t cookie, uint32_t id, uint64_t epoch,
                        uint32_t from, bool taken) {
     struct claim *claim = claim_find(hosts->placing, id);
+    struct known *known = known_find(hosts->placing, id);
 
     (void) cookie;
-    if (from == 0 || taken) {
+    if (from == 0 || taken || (known && known->epoch >= epoch)) { /* (it was here in that epoch) */
         settle(hosts, id, epoch, from, taken);
         return;
     }
@@ -382,9 +383,11 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     struct tram_error error = { 0 };
     struct stand *stand;
     char text[TRAM_ID_TEXT];
+    bool here = known && known->host == hosts->self.host;
+    bool knew = here || (known && known->epoch == epoch); /* … and was given up for it before */
     int rc = 0;
 
-    if (known && known->host == hosts->self.host) {
+    if (here) {
         rc = stands_hold(hosts, id, to, epoch, &stand, &error);
         if (rc == 0)
             rc = write_place(hosts, id, to, epoch);
@@ -396,7 +399,7 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
                  host_name(hosts, to));
     error.text[CONTROL_TEXT_MAX < sizeof(error.text) - 1 ? CONTROL_TEXT_MAX
                                                           : sizeof(error.text) - 1] = '\0';
-    hosts->maker->yielded(hosts->seat, id, epoch, rc, rc == 0 ? "" : error.text);
+    hosts->maker->yielded(hosts->seat, id, epoch, rc, knew, rc == 0 ? "" : error.text);
     if (rc == 0)
         stands_place(hosts, id, to, epoch);
 }

@@ -14,6 +14,8 @@
  *   - `take` (by command or lease) places it anew without asking.
  *   - A host that joins says what it holds. The higher epoch is right; the loser is told where the
  *     node is, and so fenced. A directory that lost its file knows all again when all have joined.
+ *   - A host that lost its memory holds nothing: what was placed on it is placed nowhere, one epoch
+ *     on, and whoever claims it gets it as taken over.
  *   - A host that is not heard of for `misses` beats is away: that is told, and frees nothing.
  *
  * Calls may call back (send, note) and nothing else; they never free the member that they are for.

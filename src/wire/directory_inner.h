@@ -43,7 +43,8 @@ struct dir_place {
     struct dir_place *all_next, **all_link;
     uint32_t id;
     uint32_t host;                   /* 0: nowhere */
-    uint32_t from;                   /* whose knowledge of it the host still lacks; 0: nobody's */
+    uint32_t from;                   /* whose knowledge of it the host still lacks; 0: nobody's;
+                                        the host itself: what is known of it is lost */
     uint64_t epoch;
     struct directory_member *asker;  /* who waits until it is yielded; NULL: nobody */
     uint64_t cookie;                 /* his */

@@ -109,6 +109,11 @@ refuse(struct directory *directory, const struct directory_member *member, uint6
     directory_send(directory, member, HOSTS_FRAME(REFUSED, refused, &refused));
 }
 
+/* What the last holder knew of it is lost, as the present one never got to know it. */
+static bool is_lost(const struct dir_place *place) {
+    return place->host > 0 && place->from == place->host;
+}
+
 static void grant(struct directory *directory, const struct directory_member *member,
                   uint64_t cookie, const struct dir_place *place, bool taken) {
     Tram__Hosts__Granted granted = HOSTS_NEW(Granted, granted);
@@ -116,8 +121,8 @@ static void grant(struct directory *directory, const struct directory_member *me
     granted.cookie = cookie;
     granted.id = place->id;
     granted.epoch = place->epoch;
-    granted.from = place->from;
-    granted.taken = taken;
+    granted.from = is_lost(place) ? 0 : place->from;
+    granted.taken = taken || is_lost(place);
     directory_send(directory, member, HOSTS_FRAME(GRANTED, granted, &granted));
 }
 
@@ -174,6 +179,8 @@ int dir_place_hold(struct directory *directory, struct directory_member *member,
     place = dir_place_get(directory, id);
     if (!place)
         return -ENOMEM;
+    if (place->host == host->number && place->epoch == epoch && place->from > 0)
+        return dir_place_set(directory, place, host->number, epoch, 0); /* it has settled */
     if (place->host == host->number && place->epoch >= epoch)
         return 0;
     if (place->epoch >= epoch) { /* it was placed elsewhere meanwhile */
@@ -201,7 +208,9 @@ static void dir_place_anew(struct directory *directory, struct dir_place *place,
     uint32_t from = place->from ? place->from : place->host;
     int rc;
 
-    if (from == member->host->number)
+    if (is_lost(place) || (from == 0 && place->epoch > 0)) /* nobody has it, who had it once */
+        from = member->host->number; /* is lost */
+    else if (from == member->host->number)
         from = 0;
     rc = dir_place_set(directory, place, member->host->number, place->epoch + 1, from);
     if (rc < 0) {
@@ -272,7 +281,7 @@ void dir_place_claim(struct directory *directory, struct directory_member *membe
         return;
     }
     if (place->host == host->number && !host->anew)
-        grant(directory, member, claim->cookie, place, false);
+        grant(directory, member, claim->cookie, place, claim->take && place->from > 0);
     else if (place->host == 0 || place->host == host->number || !host_at(directory, place->host))
         dir_place_anew(directory, place, member, claim->cookie, false);
     else
@@ -287,6 +296,8 @@ void dir_place_yielded(struct directory *directory, struct directory_member *mem
     if (!asker || place->host != member->host->number || yielded->epoch != place->epoch + 1)
         return; /* nobody waits for it any more */
     place->asker = NULL;
+    if (yielded->knew && yielded->error == 0)
+        place->from = 0; /* it is settled, whether we were told or not */
     if (yielded->error < 0)
         refuse(directory, asker, place->cookie, place->id, yielded->error, place->host, "%s",
                yielded->text);
@@ -318,8 +329,8 @@ int dir_place_forget(struct directory *directory, struct dir_host *host) {
         /* One more, so that it is fenced, should it come back. */
         if (place->host == host->number)
             rc = dir_place_set(directory, place, 0, place->epoch + 1, 0);
-        else if (place->from == host->number)
-            rc = dir_place_set(directory, place, place->host, place->epoch, 0);
+        else if (place->from == host->number) /* is lost */
+            rc = dir_place_set(directory, place, place->host, place->epoch, place->host);
         if (rc < 0)
             return rc;
     }

@@ -302,13 +302,14 @@ void member_settled(struct member *member, uint32_t id, uint64_t epoch) {
         put(member, HOSTS_FRAME(SETTLED, settled, &settled));
 }
 
-void member_yielded(struct member *member, uint32_t id, uint64_t epoch, int error,
+void member_yielded(struct member *member, uint32_t id, uint64_t epoch, int error, bool knew,
                     const char *text) {
     Tram__Hosts__Yielded yielded = HOSTS_NEW(Yielded, yielded);
 
     yielded.id = id;
     yielded.epoch = epoch;
     yielded.error = error;
+    yielded.knew = knew;
     yielded.text = (char *) (uintptr_t) text; /* it is only read */
     if (member->joined)
         put(member, HOSTS_FRAME(YIELDED, yielded, &yielded));

@@ -68,7 +68,8 @@ void member_unwatch(struct member *member, uint32_t id);
 /* What is lost if there is no connection: said again by holding it, or not, at the next join. */
 void member_release(struct member *member, uint32_t id, uint64_t epoch);
 void member_settled(struct member *member, uint32_t id, uint64_t epoch);
-void member_yielded(struct member *member, uint32_t id, uint64_t epoch, int error,
+/* `knew`: it was placed here, in the epoch before, and nothing of it was missing here. */
+void member_yielded(struct member *member, uint32_t id, uint64_t epoch, int error, bool knew,
                     const char *text);
 /* -EAGAIN: there is no directory. */
 int member_forget(struct member *member, uint64_t cookie, const char *host);
