@@ -235,6 +235,22 @@ TEST(what_is_settled_is_known_though_nobody_was_told) {
     world_end(&world);
 }
 
+/* The next epoch has to be a higher one. */
+TEST(an_epoch_without_a_next_one_is_nonsense) {
+    Tram__Hosts__Holding holding = HOSTS_NEW(Holding, holding), *list[1] = { &holding };
+    Tram__Hosts__Hold hold = HOSTS_NEW(Hold, hold);
+    hosts_frame frame = HOSTS_FRAME(HOLD, hold, &hold);
+    struct wrong wrong = { 0 };
+
+    hold.ids = list;
+    hold.n_ids = 1;
+    holding.id = NODE;
+    holding.epoch = HOSTS_EPOCH_MAX;
+    CHECK_OK(hosts_check(&frame, HOSTS_TO_DIRECTORY, &wrong));
+    holding.epoch = UINT64_MAX;
+    CHECK_EQ(hosts_check(&frame, HOSTS_TO_DIRECTORY, &wrong), -EBADMSG);
+}
+
 /* By command: though what the old host knows can't be had, and it was granted without `take`. */
 TEST(taken_over_after_it_was_granted) {
     struct world world;

@@ -82,7 +82,8 @@ static int hold_check(const Tram__Hosts__Hold *hold, struct wrong *wrong) {
     if (hold->n_ids > HOSTS_HOLD_MAX)
         return wrong_set(wrong, -EBADMSG, "%zu IDs in one frame", hold->n_ids);
     for (size_t i = 0; i < hold->n_ids; i++)
-        if (!id_good(hold->ids[i]->id) || hold->ids[i]->epoch == 0)
+        if (!id_good(hold->ids[i]->id) || hold->ids[i]->epoch == 0 ||
+            hold->ids[i]->epoch > HOSTS_EPOCH_MAX)
             return wrong_set(wrong, -EBADMSG, "an ID or an epoch that can be none");
     return 0;
 }

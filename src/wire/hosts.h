@@ -20,6 +20,7 @@
 #define HOSTS_INSTANCE 16u
 #define HOSTS_ADDRESSES_MAX 16u
 #define HOSTS_ADDRESS_MAX 63u      /* bytes of 1.2.3.4:61001 */
+#define HOSTS_EPOCH_MAX (UINT64_C(1) << 48) /* that a host may say of a node: it goes on from it */
 #define HOSTS_HOLD_MAX 4096u       /* IDs of one Hold */
 #define HOSTS_NAMES_MAX 256u       /* of one Names */
 #define HOSTS_CHANNELS_MAX 1024u   /* of one Given */
