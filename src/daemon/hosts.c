@@ -230,6 +230,8 @@ void hosts_on_told(struct hosts *hosts) {
 void hosts_on_away(struct hosts *hosts, const char *why) {
     (void) why; /* the seat has said it */
     hosts->joined = false;
+    if (hosts->placing)
+        placing_cut(hosts);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

@@ -148,6 +148,9 @@ uint32_t placing_of(struct hosts *hosts, tram_id id, uint64_t *ret_epoch);
 void placing_adopt(struct hosts *hosts, tram_id id);
 /* Is it being claimed here? */
 bool placing_claims(struct hosts *hosts, tram_id id);
+/* The connection to the directory ended: what it granted, and is not settled, may be placed
+ * elsewhere before we hear of it. */
+void placing_cut(struct hosts *hosts);
 /* The link to that host came up. */
 void placing_link(struct host *host);
 /* A frame about a node that was given up. */

@@ -365,9 +365,12 @@ static void on_refused(struct hosts *hosts, uint64_t cookie, uint32_t id, int er
 
 static void on_placed(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t host) {
     struct known *known = known_find(hosts->placing, id);
+    struct claim *claim = claim_find(hosts->placing, id);
     char text[TRAM_ID_TEXT];
 
     stands_known(hosts, id);
+    if (claim && claim->granted && claim->epoch < epoch)
+        claim_end(hosts, claim, -EAGAIN, "it was taken over meanwhile");
     if (host == hosts->self.host || (known && known->epoch > epoch))
         return; /* that it is placed here is said by on_granted */
     if (known && known->host == hosts->self.host)
@@ -380,6 +383,7 @@ static void on_placed(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t
 
 static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t to) {
     struct known *known = known_find(hosts->placing, id);
+    struct claim *claim = claim_find(hosts->placing, id);
     struct tram_error error = { 0 };
     struct stand *stand;
     char text[TRAM_ID_TEXT];
@@ -387,6 +391,8 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     bool knew = here || (known && known->epoch == epoch); /* … and was given up for it before */
     int rc = 0;
 
+    if (claim && claim->granted)
+        claim_end(hosts, claim, -EAGAIN, "another host asked for it meanwhile");
     if (here) {
         rc = stands_hold(hosts, id, to, epoch, &stand, &error);
         if (rc == 0)
@@ -504,7 +510,14 @@ static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
     journal.count = (uint32_t) channel->n_hands;
     if (rc == 0)
         rc = stands_hold(hosts, given->id, 0, given->epoch, &stand, &error);
-    return rc < 0 ? rc : stand_import(stand, &journal);
+    if (rc == 0)
+        rc = stand_import(stand, &journal);
+    if (rc == -EEXIST) { /* a mirror from before the node was taken away from here */
+        rc = stands_forget(hosts, given->id);
+        if (rc == 0)
+            rc = stand_import(stand, &journal);
+    }
+    return rc;
 }
 
 /* What the old host knows. */
@@ -535,6 +548,16 @@ int placing_take(struct host *host, const hosts_frame *frame) {
     else
         return take_given(host, frame->given);
     return 0;
+}
+
+void placing_cut(struct hosts *hosts) {
+    struct claim *after;
+
+    for (struct claim *claim = hosts->placing->claims; claim; claim = after) {
+        after = claim->next;
+        if (claim->granted)
+            claim_end(hosts, claim, -EAGAIN, "the connection to the directory ended");
+    }
 }
 
 void placing_link(struct host *host) {
