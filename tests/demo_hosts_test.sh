@@ -1,5 +1,5 @@
 #!/bin/bash
-# test: timeout=120 cpus=2 label=nomusl,notsan
+# test: timeout=120 label=nomusl,notsan
 # The third act of the demo, short: daemons are killed and cables pulled, and every copy is right.
 # Then with a byte of a copy changed, which has to be found.
 set -u

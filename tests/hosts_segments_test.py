@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=120 label=notsan cpus=2
+# test: timeout=120 label=notsan
 # (notsan: as hosts_test.py)
 """Hosts on several segments, IPv4 and IPv6: a is on both, b and c on one each. Links and direct
 connections take the address of the own segment first; loopback of another host is never used;

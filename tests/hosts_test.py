@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=300 label=notsan cpus=2
+# test: timeout=300 label=notsan
 # (notsan: three daemons and their faults take minutes there)
 """Several hosts, as network namespaces: they find each other; messages cross once and in order
 while daemons are killed and cables pulled; a node is open on one host at most; the host server

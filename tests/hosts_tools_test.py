@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=120 label=notsan cpus=2
+# test: timeout=120 label=notsan
 # (notsan: three daemons and their faults take minutes there)
 """The tools on several hosts: tram trace finds a message wherever it is, and says what it waits
 for; tram ping asks hosts; tram send and tram doctor know of the cluster."""

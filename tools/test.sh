@@ -8,9 +8,9 @@ set -u
 dir=$1
 shift
 
-# One more than there are processors: many tests mostly wait, for a process or for a moment.
+# Two more than there are processors: many tests mostly wait, for a process or for a moment.
 rm -f "$dir/results.xml"
-ctest --test-dir "$dir" -j "$(($(nproc) + 1))" --output-on-failure --no-tests=ignore \
+ctest --test-dir "$dir" -j "$(($(nproc) + 2))" --output-on-failure --no-tests=ignore \
     --output-junit results.xml --test-output-size-passed 1000000 \
     --test-output-size-failed 1000000 "$@" </dev/null >&2
 python3 "$(dirname "$0")/junit.py" "$dir/results.xml"
