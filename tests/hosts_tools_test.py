@@ -87,6 +87,23 @@ def a_message_is_found(hosts):
     assert "3 sent, 3 arrived on b, 1 consumed, 2 wait" in text and "(receiver-down)" in text, text
 
 
+def a_name_that_cannot_be_shown(hosts):
+    """A process calls itself what it likes: the link between those who tell of it stays."""
+    a, b = hosts["a"], hosts["b"]
+    before = {link["host"]: link["connections"] for link in a.json("links")["links"]}
+    odd = subprocess.Popen(b.inside("bash", "-c", 'exec -a "$0" "$@"', "od\x01d", cluster.TRAM,
+                                    "recv", "--id", "1.0.0.9"),
+                           env=b.environment(), stdout=subprocess.PIPE)
+    b.running.append(odd)
+    a.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.9", given=b"one\n", expect=None)
+    assert odd.stdout.readline() == b"one\n"
+    seen = a.tram("trace", "--from", "1.0.0.8", "--to", "1.0.0.9", "--json")[0]
+    assert "od?d" in seen, seen
+    odd.kill()
+    after = {link["host"]: link["connections"] for link in a.json("links")["links"]}
+    assert before == after, (before, after)
+
+
 def what_is_not_there_is_named(hosts):
     a, b = hosts["a"], hosts["b"]
     b.cut()
@@ -258,6 +275,7 @@ one_host_is_enough()
 with Cluster(["a", "b", "c"]) as three:
     until(all_meet(three))
     a_message_is_found(three)
+    a_name_that_cannot_be_shown(three)
     what_is_not_there_is_named(three)
     hosts_are_pinged(three)
     all_buses_are_shown(three)

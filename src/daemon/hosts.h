@@ -264,6 +264,8 @@ int trust_take(struct host *host, const Tram__Hosts__Revoked *revoked);
 void trust_turned_away(struct hosts *hosts, const char *why);
 /* What a transport says begins with its address: the rest. */
 const char *trust_bare(const char *address, const char *why);
+/* What a process wrote of itself becomes something that other daemons take, and tools may show. */
+char *trust_shown(char *text);
 /* Those of peers.c and host_server.c; seconds of the clock. */
 void peers_look(struct hosts *hosts, int64_t seconds);
 void host_server_look(struct hosts *hosts, int64_t seconds);

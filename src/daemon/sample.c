@@ -147,14 +147,6 @@ static size_t choose_nodes(const struct sampling *sampling, uint32_t rows, const
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
-/* What a process wrote becomes something that may be shown. */
-static char *clean(char *text) {
-    for (char *at = text; *at; at++)
-        if ((unsigned char) *at < 0x20 || *at == 0x7f)
-            *at = '?';
-    return text;
-}
-
 static channel_words words_of(struct observe_channel *channel) {
     channel_words words = CONTROL_NEW(Sample__Channel, sample__channel);
     uint64_t wall = sys_wall();
@@ -172,7 +164,7 @@ static channel_words words_of(struct observe_channel *channel) {
                                                                        : 0;
     words.aside = channel->aside;
     words.memory = channel->memory;
-    words.note = clean(channel->note);
+    words.note = trust_shown(channel->note);
     return words;
 }
 
@@ -182,9 +174,9 @@ static node_words words_of_node(struct observe_node *node) {
     words.id = node->id;
     words.up = node->up;
     words.pid = node->pid;
-    words.program = clean(node->program);
+    words.program = trust_shown(node->program);
     words.opens = node->opens;
-    words.note = clean(node->note);
+    words.note = trust_shown(node->note);
     return words;
 }
 

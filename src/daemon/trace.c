@@ -67,7 +67,7 @@ static void look_node(struct hosts *hosts, struct observe *observe, tram_id id,
     words->up = node->up;
     words->asleep = node->asleep;
     words->pid = node->pid;
-    words->program = node->program;
+    words->program = trust_shown(node->program);
     words->opens = node->opens;
     if (!node->up && node->closed_ns > 0 && sys_wall() > node->closed_ns)
         words->down_ns = sys_wall() - node->closed_ns;

@@ -145,6 +145,13 @@ const char *trust_bare(const char *address, const char *why) {
                                                                                  : why;
 }
 
+char *trust_shown(char *text) {
+    for (char *at = text; *at; at++)
+        if ((unsigned char) *at < 0x20 || *at == 0x7f)
+            *at = '?';
+    return text;
+}
+
 /* ---- the revoked ----------------------------------------------------------------------------- */
 
 /* Say the number of ours, or all of it. */
