@@ -202,6 +202,18 @@ def a_node_moves_with_what_waits_for_it():
 
 
 @test
+def a_node_moves_to_a_host_that_never_heard_of_it():
+    """Nobody stands in for it there yet: the opener is the first that has its directory."""
+    with Cluster(["a", "b"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b = hosts["a"], hosts["b"]
+        b.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")  # it is placed there
+        b.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"one\ntwo\n")
+        into = receive(a, "1.0.0.7", 2)
+        assert [m["text"] for m in texts(into)] == ["one", "two"]
+
+
+@test
 def what_runs_when_a_bus_becomes_a_host_is_placed_there():
     with Cluster(["a", "b"]) as hosts:
         until(all_know(hosts.hosts))

@@ -509,7 +509,7 @@ static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
     }
     journal.count = (uint32_t) channel->n_hands;
     if (rc == 0)
-        rc = stands_hold(hosts, given->id, 0, given->epoch, &stand, &error);
+        rc = stands_enter(hosts, given->id, &stand, &error);
     if (rc == 0)
         rc = stand_import(stand, &journal);
     if (rc == -EEXIST) { /* a mirror from before the node was taken away from here */

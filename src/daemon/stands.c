@@ -260,6 +260,19 @@ int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
     return 0;
 }
 
+int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
+                 struct tram_error *error) {
+    struct standin *standin;
+    int rc = standin_get(hosts, id, &standin);
+
+    if (rc < 0)
+        return rc;
+    stand_expect(standin->stand, true);
+    rc = stands_hold(hosts, id, 0, 0, ret_stand, error);
+    stand_expect(standin->stand, false);
+    return rc;
+}
+
 /* It is not here any more: what others' hosts send here for it has to go elsewhere. */
 static void refuse_all(struct hosts *hosts, tram_id id) {
     for (struct standin *sender = hosts->all_standins; sender; sender = sender->all_next)

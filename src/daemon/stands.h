@@ -21,6 +21,9 @@ int stands_let_go(struct hosts *hosts, tram_id id);
  * says. */
 int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
                 struct stand **ret_stand, struct tram_error *error);
+/* … of one that an opener here waits for, until what is known of it was entered. */
+int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
+                 struct tram_error *error);
 /* The stand of a node, taken or not; NULL: none. */
 struct stand *stands_of(struct hosts *hosts, tram_id id);
 /* What was known of a node that is placed elsewhere, and is known there now: mirrors of what others

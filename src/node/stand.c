@@ -190,12 +190,13 @@ static int busy(const tram_node *node, struct tram_error *error) {
 }
 
 /* Byte 1, while byte 0 is free. Not byte 2: who makes a channel would wait for us. */
-static int take_lock(tram_node *node, struct tram_error *error) {
+static int take_lock(struct stand *stand, struct tram_error *error) {
+    tram_node *node = &stand->node;
     OWNS_FD int lock = -1;
     struct sys_stat st;
     int rc;
 
-    if (files_held(node->dir))
+    if (!stand->expected && files_held(node->dir))
         return busy(node, error);
     if (files_door_version(node->dir) != LAYOUT_VERSION)
         return error_set(error, -EPROTO, "the node's files are of layout version %u",
@@ -204,7 +205,7 @@ static int take_lock(tram_node *node, struct tram_error *error) {
     rc = lock < 0 ? lock : sys_lock(lock, LOCK_CUSTODY);
     if (rc == -EAGAIN)
         return busy(node, error);
-    if (rc == 0)
+    if (rc == 0 && !stand->expected)
         rc = sys_lock_held(lock, LOCK_IDENTITY);
     if (rc == 1)
         return busy(node, error); /* an opener, who waits for the custody; closing gives it */
@@ -240,6 +241,10 @@ static int repair_one(void *context, const char *name, uint64_t inode) {
     return 0;
 }
 
+void stand_expect(struct stand *stand, bool opener) {
+    stand->expected = opener;
+}
+
 int stand_take(struct stand *stand, struct tram_error *ret_error) {
     tram_node *node = &stand->node;
     int rc = -ENOENT;
@@ -252,7 +257,7 @@ int stand_take(struct stand *stand, struct tram_error *ret_error) {
         if (node->dir < 0)
             return error_set(ret_error, node->dir, "cannot open the node's directory: %s",
                              strerror(-node->dir));
-        rc = take_lock(node, ret_error);
+        rc = take_lock(stand, ret_error);
         if (rc < 0) {
             cleanup_fd(&node->dir);
             node->dir = -1;

@@ -74,6 +74,10 @@ tram_id stand_id(const struct stand *stand);
  * who; -EPROTO: its files are of another layout version. Done already: 0. Then channels are told by
  * stand_next(). */
 int stand_take(struct stand *stand, struct tram_error *ret_error);
+/* From now on, or no longer: who opens the node here has its ID, and waits for us to have done
+ * before it takes the custody. So stand_take() may while byte 0 is locked: of a node that runs,
+ * byte 1 is, too. */
+void stand_expect(struct stand *stand, bool opener);
 /* No longer: what R consumed is given to its senders, the door is left as by a node that died, and
  * its opener has the custody when this returns. All struct stand_in are gone; mirrors stay, and
  * are written on. */

@@ -72,6 +72,7 @@ struct stand {
     uint32_t attached;     /* when it was last asked who opens the node */
     bool opener, trouble;  /* to be told */
     bool opener_told;
+    bool expected;         /* by an opener, who has byte 0 */
     uint32_t tries;        /* to sleep, in a row */
     char text[sizeof(((struct tram_error *) 0)->text)];
 };
