@@ -193,22 +193,27 @@ function(find_tests)
     set_target_properties(other_version PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-    # The simulator: the link with faults to order compiled in (src/wire/link_bug.h).
-    file(GLOB sim CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.c
-         ${CMAKE_SOURCE_DIR}/src/wire/link*.c)
-    list(FILTER sim EXCLUDE REGEX "_test\\.c$")
-    add_executable(sim ${sim} ${CMAKE_SOURCE_DIR}/src/wire/wrong.c)
-    target_compile_definitions(sim PRIVATE TRAM_BUGS)
-    set_target_properties(sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-    set(worlds 1000)
-    if(TRAM_SANITIZE OR CMAKE_CROSSCOMPILING OR NOT CMAKE_BUILD_TYPE STREQUAL Release)
-        set(worlds 200)
-    endif()
-    add_test(NAME sim COMMAND sim --count ${worlds})
-    set_tests_properties(sim PROPERTIES TIMEOUT 120 LABELS multi)
-    if(NOT TRAM_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
-        add_test(NAME sim-bugs COMMAND sim --bugs --first --count 2000)
-        set_tests_properties(sim-bugs PROPERTIES TIMEOUT 240 LABELS multi)
+    # The simulator: the link and the directory with faults to order compiled in
+    # (src/wire/link_bug.h).
+    if(TRAM_SERVICE)
+        file(GLOB sim CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.c
+             ${CMAKE_SOURCE_DIR}/src/wire/*.c)
+        list(FILTER sim EXCLUDE REGEX "_test\\.c$")
+        add_executable(sim ${sim} $<TARGET_OBJECTS:tram_generated_objects>)
+        service_code(sim)
+        target_link_libraries(sim PRIVATE ${PROTOBUF_C_LIBRARY})
+        target_compile_definitions(sim PRIVATE TRAM_BUGS)
+        set_target_properties(sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+        set(worlds 1000)
+        if(TRAM_SANITIZE OR CMAKE_CROSSCOMPILING OR NOT CMAKE_BUILD_TYPE STREQUAL Release)
+            set(worlds 200)
+        endif()
+        add_test(NAME sim COMMAND sim --count ${worlds})
+        set_tests_properties(sim PROPERTIES TIMEOUT 120 LABELS multi)
+        if(NOT TRAM_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+            add_test(NAME sim-bugs COMMAND sim --bugs --first --count 2000)
+            set_tests_properties(sim-bugs PROPERTIES TIMEOUT 240 LABELS multi)
+        endif()
     endif()
 
     file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.sh

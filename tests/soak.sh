@@ -3,7 +3,8 @@
 #
 #   first   the models in their large worlds (6 GB of memory at most), every stepping test with
 #           every state checked, 10,000 killed ephemeral nodes, 2,000 restarts of the machine on a
-#           disk, 1,000 processes, 10,000 channels, 100,000 clusters in virtual time (SIM_WORLDS),
+#           disk, 1,000 processes, 10,000 channels, 100,000 clusters in virtual time (SIM_WORLDS
+#           of them, from SIM_SEED on),
 #           and wake-ups by the hundred thousand
 #   then    kill storms of ever new worlds in one process group and wake-ups in another, until the
 #           time is over
@@ -103,7 +104,7 @@ if [ -x "$tests/service_events_death_test" ]; then
     TRAM_FLOOD_SECONDS=10 run events_flood "$tests/service_events_flood_test" || failed=1
 fi
 SIM=${SIM_WORLDS:-100000}
-run sim "$tests/sim" --seed "$seed" --count "$SIM" || failed=1
+run sim "$tests/sim" --seed "${SIM_SEED:-$seed}" --count "$SIM" || failed=1
 run sim_bugs "$tests/sim" --bugs --count 300 || failed=1
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run scale scale || failed=1

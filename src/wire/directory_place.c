@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "wire/directory_inner.h"
+#include "wire/link_bug.h"
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -179,11 +180,12 @@ int dir_place_hold(struct directory *directory, struct directory_member *member,
     place = dir_place_get(directory, id);
     if (!place)
         return -ENOMEM;
-    if (place->host == host->number && place->epoch == epoch && place->from > 0)
+    if (place->host == host->number && place->epoch == epoch && place->from > 0 &&
+        !BUG(SETTLED_LOST))
         return dir_place_set(directory, place, host->number, epoch, 0); /* it has settled */
     if (place->host == host->number && place->epoch >= epoch)
         return 0;
-    if (place->epoch >= epoch) { /* it was placed elsewhere meanwhile */
+    if (place->epoch >= epoch && !BUG(HOLD_LOWER)) { /* it was placed elsewhere meanwhile */
         tell_place(directory, member, place);
         return 0;
     }
@@ -210,16 +212,17 @@ static void dir_place_anew(struct directory *directory, struct dir_place *place,
 
     if (is_lost(place) || (from == 0 && place->epoch > 0)) /* nobody has it, who had it once */
         from = member->host->number; /* is lost */
-    else if (from == member->host->number)
+    else if (from == member->host->number || BUG(FORGET_FROM))
         from = 0;
-    rc = dir_place_set(directory, place, member->host->number, place->epoch + 1, from);
+    rc = dir_place_set(directory, place, member->host->number,
+                       place->epoch + !(BUG(EPOCH_KEPT) && place->epoch > 0), from);
     if (rc < 0) {
         refuse(directory, member, cookie, place->id, rc, 0, "it can't be noted: error %d", -rc);
         dir_place_put(directory, place);
         return;
     }
     grant(directory, member, cookie, place, taken);
-    if (taken && old && old->member && old->member->joined)
+    if (taken && old && old->member && old->member->joined && !BUG(NO_FENCE))
         tell_place(directory, old->member, place);
 }
 
@@ -242,7 +245,9 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
                "host %s asks for it at this moment", place->asker->host->name);
         return;
     }
-    if (old->member && old->member->joined) {
+    if (BUG(NO_YIELD)) {
+        dir_place_anew(directory, place, member, claim->cookie, false);
+    } else if (old->member && old->member->joined) {
         place->asker = member;
         place->cookie = claim->cookie;
         yield.id = place->id;

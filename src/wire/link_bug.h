@@ -32,6 +32,20 @@ enum bug {
     BUG_FREE_UNCONSUMED,    /* space is what was handed out, not what was released */
     BUG_NO_EPOCH,           /* who was fenced may send */
     BUG_NO_JOURNAL,         /* a node moves without what was consumed and handed out */
+    BUG_NO_WINDOW,          /* … without what was released out of turn */
+    BUG_HANDED_STAYS,       /* what left for a host that the node left in order comes marked */
+    BUG_KEEP_REMOVED,       /* an origin stays though its receiver was removed */
+    BUG_LATE_GIVEN,         /* a node that was taken over before it was opened is opened */
+    /* … of the directory (directory*.c, member.c), and of its file. */
+    BUG_NO_YIELD,           /* who asks gets a node without the old host being asked */
+    BUG_FORGET_FROM,        /* whose knowledge of a node is missing is not said */
+    BUG_NOTE_LATE,          /* what was granted is answered, and not in the file */
+    BUG_NO_FENCE,           /* a holder is not told that its node was taken over */
+    BUG_HOLD_LOWER,         /* a host that joins is right with any epoch */
+    BUG_EPOCH_KEPT,         /* a node is placed anew in its old epoch */
+    BUG_ANEW_KEEPS,         /* the nodes of a host that lost its memory stay with it */
+    BUG_SETTLED_LOST,       /* who holds a node, or yields it, may not have settled it */
+    BUG_FORGET_WATCH,       /* what is watched is not said again on a new connection */
     BUGS,
 };
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/link_bug.h"
+
 #define HOLD_EACH 1024u /* IDs of one frame that we send */
 #define BEAT_NS INT64_C(2000000000)
 #define MISSES 5u
@@ -120,7 +122,7 @@ static int take_welcome(struct member *member, const Tram__Hosts__Welcome *welco
     }
     member->joined = true;
     say_held(member);
-    for (uint32_t i = 0; i < BUCKETS; i++)
+    for (uint32_t i = 0; i < BUCKETS && !BUG(FORGET_WATCH); i++)
         for (struct watched *watched = member->watched[i]; watched; watched = watched->next)
             say_where(member, watched->id, false);
     for (struct claim *claim = member->claims; claim; claim = claim->next)
@@ -309,7 +311,7 @@ void member_yielded(struct member *member, uint32_t id, uint64_t epoch, int erro
     yielded.id = id;
     yielded.epoch = epoch;
     yielded.error = error;
-    yielded.knew = knew;
+    yielded.knew = knew && !BUG(SETTLED_LOST);
     yielded.text = (char *) (uintptr_t) text; /* it is only read */
     if (member->joined)
         put(member, HOSTS_FRAME(YIELDED, yielded, &yielded));

@@ -18,12 +18,13 @@
 int tram_bug;
 
 static const char *const bug_names[BUGS] = {
-    "none",         "ack-on-arrival", "commit-accepted", "hand-late",    "resume-at-sent",
-    "stale-turn",   "stale-serial",   "keep-rest",       "credit-twice", "credit-uncounted",
-    "forget-kick",  "lose-last-ack",  "stall-for-ever",  "wait-for-ever", "two-connections",
-    "follower-decides", "no-unsure",     "no-past",      "no-stream",
-    "no-wait",      "no-tail-check",  "publish-part",    "free-unconsumed", "no-epoch",
-    "no-journal",
+    "none", "ack-on-arrival", "commit-accepted", "hand-late", "resume-at-sent", "stale-turn",
+    "stale-serial", "keep-rest", "credit-twice", "credit-uncounted", "forget-kick",
+    "lose-last-ack", "stall-for-ever", "wait-for-ever", "two-connections", "follower-decides",
+    "no-unsure", "no-past", "no-stream", "no-wait", "no-tail-check", "publish-part",
+    "free-unconsumed", "no-epoch", "no-journal", "no-window", "handed-stays", "keep-removed",
+    "late-given", "no-yield", "forget-from", "note-late", "no-fence", "hold-lower", "epoch-kept",
+    "anew-keeps", "settled-lost", "forget-watch",
 };
 
 /* ---- chance, and words ----------------------------------------------------------------------- */
@@ -85,10 +86,14 @@ static void world_init(struct sim *sim) {
         (void) snprintf(host->self.host, sizeof(host->self.host), "h%d", h);
         (void) snprintf(host->self.cluster, sizeof(host->self.cluster), "sim");
     }
+    sim->server = (int) sim_random(sim, (uint64_t) sim->hosts);
+    sim->lease = sim_chance(sim, 20) ? 100 * MS + sim_random(sim, 500 * MS) : 0;
     net_init(sim);
+    gone_init(sim);
     place_init(sim);
+    gone_begin(sim);
     for (int h = 0; h < sim->hosts; h++)
-        fault_daemon_back(&sim->host[h]);
+        fault_daemon_back(&sim->host[(sim->server + h) % sim->hosts]);
     fault_init(sim);
 }
 
@@ -112,6 +117,8 @@ static uint64_t world_next(const struct sim *sim) {
     uint64_t next = net_next(sim), at = place_next(sim);
 
     next = at < next ? at : next;
+    at = dir_next(sim);
+    next = at < next ? at : next;
     next = sim->fault_at < next ? sim->fault_at : next;
     if (!sim->calm && sim->calm_at < next)
         next = sim->calm_at;
@@ -132,13 +139,12 @@ static uint64_t world_next(const struct sim *sim) {
 
 static void world_step(struct sim *sim) {
     net_step(sim);
+    dir_step(sim);
     for (int h = 0; h < sim->hosts; h++) {
         struct host *host = &sim->host[h];
 
-        if (host->cut_off && host->cut_off_until <= sim->now) {
+        if (host->cut_off && host->cut_off_until <= sim->now)
             host->cut_off = false;
-            place_ask(host);
-        }
         if (!host->daemon && host->daemon_at <= sim->now)
             fault_daemon_back(host);
         else if (host->daemon && net_host_next(host) <= sim->now)
@@ -154,7 +160,7 @@ static void world_step(struct sim *sim) {
     if (!sim->calm && sim->calm_at <= sim->now)
         fault_repair(sim);
     for (int h = 0; h < sim->hosts && sim->now >= sim->left_at; h++)
-        place_left(&sim->host[h]);
+        move_left(&sim->host[h]);
     if (sim->now >= sim->left_at)
         sim->left_at = sim->now + 500 * MS;
     for (int h = 0; h < sim->hosts; h++)
@@ -200,6 +206,9 @@ static void run(uint64_t seed, bool trace, struct result *ret_result) {
     *ret_result = (struct result){sim->failed,  "",          sim->delivered, sim->repeated,
                                   sim->marked,  sim->faults, sim->steps};
     memcpy(ret_result->why, sim->why, sizeof(sim->why));
+    for (int h = 0; h < sim->hosts; h++)
+        place_end(&sim->host[h], true);
+    dir_free(sim);
     net_free(sim);
     for (int h = 0; h < sim->hosts; h++) {
         while (sim->host[h].journals)

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * The simulator: whole clusters in virtual time, in one process, from one number (the seed). Real
- * is the link machine (src/wire/link.h), one for each pair of hosts, with faults compiled in to
- * order (link_bug.h). Models are what it stands on:
+ * are the link machine (src/wire/link.h), one for each pair of hosts, and the directory and its
+ * members (src/wire/directory.h, member.h), with faults compiled in to order (link_bug.h). Models
+ * are what they stand on:
  *
  *   sim_net.c     connections that are cut, half open, slow, stalled, late; who dials when
  *   sim_ring.c    rings and what a death leaves of them, as docs/SEGMENT.md has it
  *   sim_store.c   the store of the link: stand-ins, mirrors, past and waiting streams
- *   sim_place.c   where nodes are placed: a directory that knows all, told late; moves, take-overs
+ *   sim_dir.c     the host server: connections to the directory, and its file
+ *   sim_place.c   where nodes are placed: claims, yielding, take-overs, as a daemon does it
+ *   sim_move.c    what becomes of rings when a node moves; journals, given and entered
+ *   sim_gone.c    channels that are removed; ephemeral nodes, whose lives end
  *   sim_node.c    processes that send, receive, keep messages in hand, and die
  *   sim_fault.c   what goes wrong
  *   sim_oracle.c  what may be lost, may come again, must be marked, must come
@@ -24,12 +28,15 @@
 #include "wire/link.h"
 #include "wire/link_bug.h"
 #include "wire/link_frame.h"
+#include "wire/directory.h"
+#include "wire/member.h"
 
 #define HOSTS 5
 #define NODES 24
 #define STREAMS 512
 #define MESSAGES 400u /* of a stream */
 #define CONNS 64
+#define LINES 32
 #define RECORD 16u    /* head: number, size, sum */
 #define MS UINT64_C(1000000)
 #define NEVER UINT64_MAX
@@ -49,6 +56,7 @@ struct stream {
     bool released[MESSAGES + 1], again[MESSAGES + 1], lost[MESSAGES + 1];
     bool stale[MESSAGES + 1];     /* nor after what the next holder sent */
     uint16_t epoch[MESSAGES + 1]; /* of its sender */
+    uint64_t doubt;               /* up to here a mark may be needless */
 };
 
 /* ---- rings ----------------------------------------------------------------------------------- */
@@ -72,6 +80,7 @@ struct ring {
     uint64_t base, accepted, consumed, handed, unsure;
     uint64_t end[MESSAGES + 1];   /* position behind each message, by number */
     uint8_t attempts[MESSAGES + 1];
+    bool released[MESSAGES + 1];  /* above consumed */
     uint64_t capacity;
     uint8_t *data;                /* 2 × capacity, twice the same, as the real one is mapped */
     uint8_t *old[24];             /* smaller ones: a batch may still point there */
@@ -106,6 +115,7 @@ struct journal {
     bool past;                    /* only consumed is known */
     bool retired;                 /* the mirror was drained, and gave way to another stream's */
     uint8_t attempts[MESSAGES + 1];
+    bool released[MESSAGES + 1];
 };
 
 /* ---- nodes, hosts, connections --------------------------------------------------------------- */
@@ -116,17 +126,17 @@ struct node {
     uint64_t life;
     uint64_t next;                /* when it does something */
     int hold;                     /* messages that it keeps in hand, at most */
-    bool slow;
+    bool slow, disorder;
+    bool over;                    /* its life: it is ephemeral, and was killed */
     int wish;                     /* host on which it is to be started, -1: none */
     bool wish_take;
     uint64_t wish_at;
-    uint64_t doubts;              /* moves and losses so far: a mark may be needless */
     struct { struct ring *ring; uint64_t id, seq; } hand[32];
     int hands;
 };
 
 struct place {
-    bool here, known;
+    bool here;
     uint64_t epoch;
     bool yielded;                 /* it was here, and was given up in order */
     uint64_t was;                 /* the epoch in which it was here */
@@ -140,6 +150,20 @@ struct peer {
     bool settle_due;
     uint32_t control_out, control_in;
     uint8_t instance;             /* of that host, on this connection */
+};
+
+/* Where a node is, as the directory said; `told`: in this life of the daemon. */
+struct where {
+    int host; /* -1: nowhere */
+    uint64_t epoch;
+    bool known, told;
+};
+
+/* Of an opener, on its way. */
+struct claim {
+    bool on, granted, began;      /* what the old host knows is missing, or comes */
+    uint64_t since, epoch;
+    int from;
 };
 
 struct host {
@@ -158,8 +182,13 @@ struct host {
     struct journal *journals;
     struct chan *chans;
     struct place place[NODES];
-    struct { int host; uint64_t epoch; bool known; } where[NODES]; /* as told by the directory */
-    uint64_t told_at;             /* when it is told next; NEVER: knows all */
+    struct where where[NODES];
+    struct claim claims[NODES];
+    bool watched[NODES];
+    uint64_t ask_at[NODES];
+    struct member *member;
+    struct line *line;            /* to the host server */
+    uint64_t line_at;             /* when it is looked at, or dialled */
     bool cut_off;                 /* from the directory */
     uint64_t cut_off_until;
     bool look;                    /* something changed: who waits may not have to any more */
@@ -191,6 +220,15 @@ struct conn {
     size_t window, chunk;
 };
 
+/* A connection to the host server. Of two: [0] the server's side, and what goes to it. */
+struct line {
+    int host;
+    bool open[2];
+    uint64_t latency;
+    struct directory_member *there;
+    struct way { struct letter *first, *last; struct control_in in; } way[2];
+};
+
 struct wall { bool blocked; uint64_t until; };
 
 struct sim {
@@ -198,16 +236,21 @@ struct sim {
     bool calm;                    /* no more faults, all is repaired */
     bool trace, failed;
     char why[300];
-    int hosts, nodes;
+    int hosts, nodes, lasting;    /* nodes from the latter on are ephemeral */
     struct host host[HOSTS];
     struct node node[2 * NODES];  /* at NODES + n: a process of n that was fenced and lives on */
-    struct { int host; uint64_t epoch; } truth[NODES];
+    struct { int host; uint64_t epoch, taken; } truth[NODES];
     struct conn conns[CONNS];
     int conns_top;                /* none from here on was ever used */
     struct wall walls[HOSTS][HOSTS]; /* from, to */
     struct stream *streams[STREAMS];
     int streams_count;
     uint64_t newest[NODES][NODES]; /* epoch of the youngest sender whose message was handed out */
+    int server;                   /* host of the host server */
+    struct directory *directory;  /* NULL: it does not run */
+    struct control_out file;      /* … and its file, which can't be written until then: */
+    uint64_t notes_fail, dir_at, lease;
+    struct line lines[LINES];
     struct ring *dead;
     uint64_t fault_at, left_at;
     unsigned odds[16];            /* of faults */
@@ -263,18 +306,52 @@ void journal_enter(struct host *host, const struct ring *ring); /* all that its 
 void journal_remove(struct host *host, struct journal *journal);
 bool store_may_retire(const struct host *host, const struct ring *ring);
 void store_retire(struct host *host, struct ring *ring);
+void store_close(struct host *host, struct ring *ring, enum link_end end); /* an origin */
+
+/* sim_dir.c */
+void dir_start(struct sim *sim);
+void dir_stop(struct sim *sim, bool quietly);
+void dir_free(struct sim *sim);
+void dir_leave(struct host *host, bool quietly);
+void dir_line_send(struct host *host, const hosts_frame *frame);
+uint64_t dir_next(const struct sim *sim);
+void dir_step(struct sim *sim);
 
 /* sim_place.c */
+void place_init(struct sim *sim);
+void place_begin(struct host *host);          /* a daemon does */
+void place_end(struct host *host, bool quietly);
 void place_start(struct sim *sim, int node, int host, bool take); /* wish */
 void place_step(struct sim *sim);
 uint64_t place_next(const struct sim *sim);
 void place_host_lost(struct host *host);
-void place_changed(struct sim *sim, int node);
-void place_ask(struct host *host);            /* of the directory, soon */
-void place_init(struct sim *sim);
-void place_drop(struct host *host, struct ring *ring);
-void place_left(struct host *host);           /* mirrors of which the origin is there */
-void place_source_back(struct host *host, int peer);
+void place_noted(struct sim *sim, int node, int holder, uint64_t epoch);
+void place_watch(struct host *host, int node);
+void place_ask(struct host *host, int node);  /* of the directory, soon */
+void place_say(struct host *host, int peer, const hosts_frame *frame);
+void place_take(struct host *host, int peer, const hosts_frame *frame);
+void place_cut(struct host *host);            /* from the directory */
+void place_link(struct host *host, int peer);
+
+/* sim_move.c */
+void move_give_up(struct host *host, int node);
+void move_give(struct host *host, int peer, int node, uint64_t epoch);
+void move_given(struct host *host, int node);
+void move_import(struct host *host, int node, const Tram__Hosts__Channel *channel);
+void move_enter(struct host *host, int node, bool exact);
+void move_forget(struct host *host, int node); /* what may have been handed out meanwhile */
+void move_drop_mirrors(struct host *host, int node);
+void move_drop(struct host *host, struct ring *ring);
+void move_left(struct host *host);           /* mirrors of which the origin is there */
+void move_source_back(struct host *host, int peer);
+
+/* sim_gone.c */
+void gone_init(struct sim *sim);
+void gone_begin(struct sim *sim);
+bool gone_is_ephemeral(const struct sim *sim, int node);
+void gone_ended(struct sim *sim, int node);
+void gone_remove(struct host *host, int node);
+void gone_origin(struct host *host, struct ring *ring);
 
 /* sim_node.c */
 void node_open(struct sim *sim, int node, int host, uint64_t epoch);
@@ -295,6 +372,9 @@ void oracle_handed(struct sim *sim, int node, const struct ring *ring, uint64_t 
 void oracle_released(struct sim *sim, int node, const struct ring *ring, uint64_t seq);
 void oracle_died(struct sim *sim, int node);        /* a process, with what it has in hand */
 void oracle_doubt(struct sim *sim, int node);       /* what it had may come again */
+void oracle_learned(struct sim *sim, int node, int host);
+void oracle_gone(struct sim *sim, struct stream *stream);    /* what was not released is lost */
+void oracle_removed(struct sim *sim, struct stream *stream); /* … or comes again */
 void oracle_fence(struct sim *sim, struct stream *stream, uint64_t epoch);
 void oracle_before_loss(struct sim *sim, int host); /* of its memory */
 bool oracle_done(struct sim *sim, char *why, size_t size);

@@ -22,11 +22,13 @@ enum fault {
     FAULT_PAUSE,     /* a daemon is stopped for a while */
     FAULT_DIRECTORY, /* a host is cut off from it */
     FAULT_CONTROL,   /* no fault: something is said beside the channels */
+    FAULT_REMOVE,    /* tram rm: all that waits for a node */
+    FAULT_NOTE,      /* the host server can write nothing for a while */
     FAULTS,
 };
 
 void fault_init(struct sim *sim) {
-    static const unsigned most[FAULTS] = {10, 6, 6, 5, 4, 2, 8, 5, 3, 3, 2, 3, 2, 3};
+    static const unsigned most[FAULTS] = {10, 6, 6, 5, 4, 2, 8, 5, 3, 3, 2, 3, 2, 3, 1, 1};
 
     for (int i = 0; i < FAULTS; i++) {
         sim->odds[i] = sim_chance(sim, 55) ? 1 + (unsigned) sim_random(sim, most[i]) : 0;
@@ -74,8 +76,10 @@ static void daemon_dies(struct host *host, bool host_died) {
 
     host->daemon = false;
     host->paused = 0;
+    place_end(host, host_died && sim_chance(sim, 50));
+    if (host->index == sim->server)
+        dir_stop(sim, host_died && sim_chance(sim, 50));
     net_daemon_died(host, host_died);
-    memset(host->where, 0, sizeof(host->where));
     for (int from = 0; from < sim->nodes; from++) {
         for (int to = 0; to < sim->nodes; to++) {
             struct ring *ring = host->rings[from][to];
@@ -89,7 +93,6 @@ static void daemon_dies(struct host *host, bool host_died) {
             ring->away = ring->again = false;
         }
     }
-    host->told_at = NEVER;
     host->daemon_at = sim->now + a_while(sim);
 }
 
@@ -116,7 +119,9 @@ void fault_daemon_back(struct host *host) {
                      &host->peers[p].link) < 0)
             sim_fail(sim, "no memory");
     }
-    place_ask(host);
+    if (host->index == sim->server)
+        dir_start(sim);
+    place_begin(host);
     host->dirty = host->look = true;
 }
 
@@ -147,6 +152,8 @@ static void of_node(struct sim *sim, enum fault fault) {
     int to = (int) sim_random(sim, (uint64_t) sim->hosts);
     bool runs = sim->node[node].home >= 0;
 
+    if (gone_is_ephemeral(sim, node) && (fault != FAULT_NODE || !runs))
+        return;
     if (fault == FAULT_TAKE && to == sim->truth[node].host)
         return;
     if (fault != FAULT_TAKE && runs)
@@ -190,7 +197,7 @@ static void of_host(struct sim *sim, enum fault fault) {
         if (host->paused > sim->now || !peer->link)
             return;
         put32(bytes, peer->control_out);
-        if (link_control(peer->link, bytes, 4 + sim_random(sim, 290)) == 0)
+        if (link_control(peer->link, bytes, 5 + sim_random(sim, 290)) == 0)
             peer->control_out++;
         break;
     default:
@@ -203,6 +210,7 @@ void fault_step(struct sim *sim) {
     unsigned dice = (unsigned) sim_random(sim, sim->odds_sum);
     struct conn *conn = some_conn(sim);
     enum fault fault = 0;
+    int node;
 
     while (dice >= sim->odds[fault])
         dice -= sim->odds[fault++];
@@ -222,6 +230,13 @@ void fault_step(struct sim *sim) {
     case FAULT_MOVE:
     case FAULT_TAKE:
         of_node(sim, fault);
+        break;
+    case FAULT_REMOVE:
+        node = (int) sim_random(sim, (uint64_t) sim->nodes);
+        gone_remove(&sim->host[sim->truth[node].host], node);
+        break;
+    case FAULT_NOTE:
+        sim->notes_fail = sim->now + a_while(sim);
         break;
     default:
         of_host(sim, fault);
@@ -243,7 +258,6 @@ void fault_repair(struct sim *sim) {
         host->dirty = host->look = true;
         if (!host->daemon)
             fault_daemon_back(host);
-        place_ask(host);
     }
     for (int n = 0; n < sim->nodes; n++) {
         if (sim->node[n].home < 0 || sim->node[n].wish >= 0)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Processes: they send, have messages in hand for a while, release them in order, and die.
+ * Processes: they send, have messages in hand for a while, release them, in order or not, and
+ * die.
  */
+#include <string.h>
+
 #include "sim/sim.h"
 
 void node_open(struct sim *sim, int node, int host, uint64_t epoch) {
@@ -13,6 +16,7 @@ void node_open(struct sim *sim, int node, int host, uint64_t epoch) {
     who->hands = 0;
     who->hold = 1 + (int) sim_random(sim, 16);
     who->slow = sim_chance(sim, 15);
+    who->disorder = sim_chance(sim, 30);
     who->wish = -1;
     who->next = sim->now + sim_random(sim, 10 * MS);
     sim_trace(sim, "node %d opens on host %d", node % NODES, host);
@@ -35,7 +39,9 @@ void node_die(struct sim *sim, int node) {
     who->hands = 0;
     who->home = -1;
     who->next = NEVER;
-    if (node < NODES)
+    if (gone_is_ephemeral(sim, node))
+        gone_ended(sim, node);
+    else if (node < NODES)
         place_start(sim, node, sim->truth[node].host, false);
 }
 
@@ -51,7 +57,7 @@ static void send_some(struct sim *sim, int node) {
     struct ring *ring = host->rings[from][to];
     uint64_t count = 1 + sim_random(sim, 8);
 
-    if (to == from)
+    if (to == from || (sim->node[to].over && host->index == sim->truth[to].host))
         return;
     if (ring && (ring->mirror || ring->promoted)) {
         if (ring->mirror && store_may_retire(host, ring))
@@ -85,14 +91,12 @@ static void send_some(struct sim *sim, int node) {
 
 /* ---- receives -------------------------------------------------------------------------------- */
 
-static uint64_t last_in_hand(const struct node *who, const struct ring *ring) {
-    uint64_t last = ring->consumed;
-
+static bool is_in_hand(const struct node *who, const struct ring *ring, uint64_t seq) {
     for (int i = 0; i < who->hands; i++) {
-        if (who->hand[i].ring == ring && who->hand[i].seq > last)
-            last = who->hand[i].seq;
+        if (who->hand[i].ring == ring && who->hand[i].seq == seq)
+            return true;
     }
-    return last;
+    return false;
 }
 
 static void receive_some(struct sim *sim, int node) {
@@ -105,9 +109,11 @@ static void receive_some(struct sim *sim, int node) {
 
         if (!ring || ring->promoted || ring->left)
             continue;
-        for (uint64_t seq = last_in_hand(who, ring) + 1; seq <= ring->accepted; seq++) {
+        for (uint64_t seq = ring->consumed + 1; seq <= ring->accepted; seq++) {
             bool marked = ring->attempts[seq] > 0 || seq <= ring->unsure;
 
+            if (ring->released[seq] || is_in_hand(who, ring, seq))
+                continue;
             if (who->hands == who->hold)
                 return;
             if (seq > ring->handed)
@@ -120,31 +126,45 @@ static void receive_some(struct sim *sim, int node) {
     }
 }
 
-static void release_some(struct sim *sim, int node) {
+/* One of those in hand, in any order; what is freed is free in order. */
+static void release_one(struct sim *sim, int node, int which) {
     struct node *who = &sim->node[node];
     struct host *host = &sim->host[who->home];
-    int count = who->hands ? 1 + (int) sim_random(sim, (uint64_t) who->hands) : 0, left = 0;
+    struct ring *ring = who->hand[which].ring;
+    uint64_t seq = who->hand[which].seq, consumed;
+
+    who->hands--;
+    memmove(&who->hand[which], &who->hand[which + 1],
+            (size_t) (who->hands - which) * sizeof(who->hand[0]));
+    if (!ring || seq <= ring->consumed)
+        return;
+    oracle_released(sim, node, ring, seq);
+    ring->released[seq] = true;
+    consumed = ring->consumed;
+    while (consumed < ring->accepted && ring->released[consumed + 1])
+        consumed++;
+    if (consumed == ring->consumed)
+        return;
+    ring_consume(ring, consumed);
+    if (ring_drained(ring))
+        host->look = host->dirty = true;
+    if (ring->wanted && ring->chan && host->daemon && host->paused <= sim->now) {
+        ring->wanted = false;
+        link_kick_in(host->peers[ring->chan->peer].link, ring->chan->in);
+    }
+}
+
+static void release_some(struct sim *sim, int node) {
+    struct node *who = &sim->node[node];
+    int count = who->hands ? 1 + (int) sim_random(sim, (uint64_t) who->hands) : 0;
 
     if (sim->calm)
         count = who->hands;
     for (int i = 0; i < count; i++) {
-        struct ring *ring = who->hand[i].ring;
-        uint64_t seq = who->hand[i].seq;
+        bool turn = !who->disorder || sim->calm || sim_chance(sim, 50);
 
-        if (!ring || seq <= ring->consumed)
-            continue;
-        oracle_released(sim, node, ring, seq);
-        ring_consume(ring, seq);
-        if (ring_drained(ring))
-            host->look = host->dirty = true;
-        if (ring->wanted && ring->chan && host->daemon && host->paused <= sim->now) {
-            ring->wanted = false;
-            link_kick_in(host->peers[ring->chan->peer].link, ring->chan->in);
-        }
+        release_one(sim, node, turn ? 0 : (int) sim_random(sim, (uint64_t) who->hands));
     }
-    for (int i = count; i < who->hands; i++)
-        who->hand[left++] = who->hand[i];
-    who->hands = left;
 }
 
 void node_step(struct sim *sim, int node) {

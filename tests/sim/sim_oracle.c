@@ -6,7 +6,7 @@
  *   - a message is handed out whole, and behind all of its stream with lower numbers
  *   - once; again only if the one who had it died with it in hand, or its host's memory was lost,
  *     or it was taken over; and then marked
- *   - marked for nothing only where there was a move or a loss
+ *   - marked for nothing only where a take-over or a loss left it open; never after an exact move
  *   - what was accepted is released in the end, unless the memory that alone had it was lost, or
  *     its sender was taken over
  *   - and then all origins are free again
@@ -93,7 +93,7 @@ void oracle_handed(struct sim *sim, int node, const struct ring *ring, uint64_t 
     else if (stream->handed[seq] > 0 && !marked && !fenced)
         sim_fail(sim, "node %d got %d>%d #%u again, not marked", node, ring->from, node,
                  (unsigned) seq);
-    else if (stream->handed[seq] == 0 && marked && sim->node[node].doubts == 0)
+    else if (stream->handed[seq] == 0 && marked && seq > stream->doubt && !fenced)
         sim_fail(sim, "node %d got %d>%d #%u marked, the first time", node, ring->from, node,
                  (unsigned) seq);
     if (ring->mirror && ring->from_epoch != LINK_YIELDED && stream->stale[seq] &&
@@ -127,13 +127,13 @@ void oracle_died(struct sim *sim, int node) {
 }
 
 void oracle_doubt(struct sim *sim, int node) {
-    sim->node[node].doubts++;
     for (int i = 0; i < sim->streams_count; i++) {
         struct stream *stream = sim->streams[i];
         uint64_t freed = 0; /* at its origin, if that is there: never comes again */
 
         if (stream->to != node)
             continue;
+        stream->doubt = stream->sent;
         for (int h = 0; h < sim->hosts; h++) {
             const struct ring *ring = sim->host[h].rings[stream->from][stream->to];
 
@@ -148,13 +148,48 @@ void oracle_doubt(struct sim *sim, int node) {
     }
 }
 
+/* That host knows of it from now on: what left it before went to a holder that nobody asks. */
+void oracle_learned(struct sim *sim, int node, int host) {
+    for (int from = 0; from < sim->nodes; from++) {
+        const struct ring *ring = sim->host[host].rings[from][node];
+
+        if (ring && !ring->mirror && ring->stream->doubt < ring->accepted)
+            ring->stream->doubt = ring->accepted;
+    }
+}
+
+void oracle_gone(struct sim *sim, struct stream *stream) {
+    (void) sim;
+    for (uint64_t seq = 1; seq <= stream->sent; seq++)
+        stream->lost[seq] |= !stream->released[seq];
+    oracle_removed(sim, stream);
+}
+
+void oracle_removed(struct sim *sim, struct stream *stream) {
+    bool origin = false;
+
+    for (int h = 0; h < sim->hosts; h++) {
+        const struct ring *ring = sim->host[h].rings[stream->from][stream->to];
+
+        origin |= ring && ring->id == stream->id && !ring->mirror;
+    }
+    stream->doubt = stream->sent;
+    for (uint64_t seq = 1; seq <= stream->sent; seq++) {
+        stream->lost[seq] |= !origin && !stream->released[seq];
+        stream->again[seq] |= stream->handed[seq] > 0;
+    }
+}
+
 /* The memory of a host is about to go: what is in no other may be lost. */
 void oracle_before_loss(struct sim *sim, int host) {
     for (int i = 0; i < sim->streams_count; i++) {
         struct stream *stream = sim->streams[i];
         uint64_t best = 0;
         bool origin = false;
+        const struct ring *here = sim->host[host].rings[stream->from][stream->to];
 
+        if (here && here->id == stream->id)
+            stream->doubt = stream->sent;
         for (int h = 0; h < sim->hosts; h++) {
             const struct ring *ring = sim->host[h].rings[stream->from][stream->to];
 
@@ -169,7 +204,7 @@ void oracle_before_loss(struct sim *sim, int host) {
             stream->lost[seq] = true;
         /* What was freed was known here alone: a mirror that was left behind may not know. */
         for (uint64_t seq = 1; !origin && seq <= stream->sent; seq++)
-            stream->again[seq] |= stream->handed[seq] > 0 && sim->node[stream->to].doubts > 0;
+            stream->again[seq] |= stream->handed[seq] > 0;
     }
 }
 

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where nodes are placed. The directory knows all and decides at once; hosts are told late, or, cut
- * off from it, not at all. An exact move goes in one step here, between two hosts that both answer;
- * its messages, and deaths between them, are the directory's tests.
+ * Where nodes are placed, as one host's daemon sees it (src/daemon/placing.c): what its openers
+ * claim, what it gives up for other hosts, what it asks of the old host, and being fenced. Who
+ * decides is the directory (sim_dir.c).
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim/sim.h"
 
+#define GRACE (100 * MS)    /* for a directory that is not there at this moment */
+#define PATIENCE (500 * MS) /* for what the old host knows */
+
 static bool answers(const struct host *host) {
-    return host->up && host->daemon && !host->cut_off && host->paused <= host->sim->now;
+    return host->up && host->daemon && host->paused <= host->sim->now;
 }
 
 void place_init(struct sim *sim) {
@@ -18,135 +22,190 @@ void place_init(struct sim *sim) {
         int home = (int) sim_random(sim, (uint64_t) sim->hosts);
 
         sim->truth[n].host = home;
-        sim->truth[n].epoch = 1;
-        sim->host[home].place[n] = (struct place){.here = true, .known = true, .epoch = 1};
-        sim->node[n] = (struct node){.home = -1, .wish = home, .next = NEVER};
+        sim->node[n] = (struct node){.home = -1, .wish = n < sim->lasting ? home : -1,
+                                       .next = NEVER};
         sim->node[NODES + n] = (struct node){.home = -1, .wish = -1, .next = NEVER};
     }
-    for (int h = 0; h < sim->hosts; h++)
-        sim->host[h].told_at = 0;
-}
-
-void place_ask(struct host *host) {
-    uint64_t at = host->sim->now + MS + sim_random(host->sim, 50 * MS);
-
-    if (at < host->told_at)
-        host->told_at = at;
-}
-
-void place_changed(struct sim *sim, int node) {
-    for (int h = 0; h < sim->hosts; h++)
-        place_ask(&sim->host[h]);
-    sim_trace(sim, "node %d placed on host %d, epoch %u", node, sim->truth[node].host,
-              (unsigned) sim->truth[node].epoch);
 }
 
 void place_start(struct sim *sim, int node, int host, bool take) {
+    if (gone_is_ephemeral(sim, node))
+        return;
     sim->node[node].wish = host;
     sim->node[node].wish_take = take;
     sim->node[node].wish_at = sim->now + sim_random(sim, 60 * MS);
 }
 
-/* ---- a node leaves --------------------------------------------------------------------------- */
+void place_watch(struct host *host, int node) {
+    if (gone_is_ephemeral(host->sim, node))
+        return;
+    if (!host->watched[node])
+        (void) member_watch(host->member, (uint32_t) node + 1);
+    host->watched[node] = true;
+}
 
-static void past_add(struct host *host, const struct ring *ring) {
-    struct journal *past = journal_add(host, ring->from, ring->to, ring->id);
+/* Somebody says that the node is not there: what does the directory say? */
+void place_ask(struct host *host, int node) {
+    uint64_t at = host->sim->now + MS + sim_random(host->sim, 50 * MS);
 
-    past->past = true;
-    if (ring->consumed > past->consumed)
-        past->consumed = ring->consumed;
+    if (gone_is_ephemeral(host->sim, node))
+        return;
+    if (at < host->ask_at[node])
+        host->ask_at[node] = at;
+}
+
+static void kill_one(struct sim *sim, int node, const struct host *host) {
+    if (sim->node[node].home == host->index)
+        node_die(sim, node);
 }
 
 static void kill_here(struct host *host, int node) {
-    if (host->sim->node[node].home == host->index)
-        node_die(host->sim, node);
-    if (host->sim->node[NODES + node].home == host->index)
-        node_die(host->sim, NODES + node);
+    kill_one(host->sim, node, host);
+    kill_one(host->sim, NODES + node, host);
 }
 
-static void refuse(struct host *host, struct ring *ring) {
-    if (ring->chan)
-        link_refuse(host->peers[ring->chan->peer].link, ring->chan->in, LINK_AWAY);
-}
+/* The directory noted that: what is so from now on, whoever knows it. */
+void place_noted(struct sim *sim, int node, int holder, uint64_t epoch) {
+    struct node *who = &sim->node[node];
+    bool taken = false;
 
-void place_drop(struct host *host, struct ring *ring) {
-    past_add(host, ring);
-    ring_remove(host, ring);
-    host->look = true;
-}
+    if (epoch <= sim->truth[node].epoch)
+        return;
+    for (int h = 0; h < sim->hosts; h++) {
+        struct host *old = &sim->host[h];
 
-/* What becomes of the mirrors into a node that is not here any more. The only copy of a message may
- * lie in one: so each stays until the origin's host says that it goes another way. If that lost its
- * memory, the mirror is the origin from now on. */
-static void drop_mirrors(struct host *host, int node) {
-    for (int from = 0; from < host->sim->nodes; from++) {
-        struct ring *ring = host->rings[from][node];
-
-        if (!ring || !ring->mirror)
+        if (h == holder || !old->place[node].here)
             continue;
-        if (ring_drained(ring)) {
-            refuse(host, ring);
-            place_drop(host, ring);
-        } else if (ring->orphan) {
-            refuse(host, ring);
-            ring->mirror = false;
-            ring->promoted = true;
-        } else {
-            ring->left = true;
-            ring->left_at = host->sim->now;
+        taken = true;
+        for (int to = 0; to < sim->nodes; to++) {
+            struct ring *ring = old->rings[node][to];
+
+            if (ring && !ring->mirror)
+                oracle_fence(sim, ring->stream, epoch);
         }
     }
+    sim_trace(sim, "node %d is placed on host %d, epoch %u%s", node, holder, (unsigned) epoch,
+              taken ? ", taken over" : "");
+    if (holder >= 0)
+        sim->truth[node].host = holder;
+    sim->truth[node].epoch = epoch;
+    if (taken) {
+        sim->truth[node].taken = epoch;
+        oracle_doubt(sim, node);
+    }
+    if (who->home < 0 || who->home == holder)
+        return;
+    if (sim->node[NODES + node].home >= 0) /* its process lives on, and doesn't know yet */
+        node_die(sim, NODES + node);
+    sim->node[NODES + node] = *who;
+    sim->node[NODES + node].wish = -1;
+    who->home = -1;
+    who->hands = 0;
+    who->next = NEVER;
+    if (who->wish < 0)
+        place_start(sim, node, sim->truth[node].host, false);
+}
+
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+static void claim_end(struct host *host, int node) {
+    if (!host->claims[node].on)
+        return;
+    host->claims[node].on = false;
+    member_claim_end(host->member, (uint64_t) node + 1);
+}
+
+static void claim_begin(struct host *host, int node, bool take) {
+    if (host->claims[node].on)
+        return;
+    host->claims[node] = (struct claim){.on = true, .since = host->sim->now, .from = -1};
+    (void) member_claim(host->member, (uint64_t) node + 1, (uint32_t) node + 1, take);
+}
+
+void place_say(struct host *host, int peer, const hosts_frame *frame) {
+    struct peer *to = &host->peers[peer];
+    uint8_t bytes[5 + 16384];
+
+    put32(bytes, to->control_out);
+    bytes[4] = 1;
+    if (5 + tram__hosts__frame__get_packed_size(frame) > sizeof(bytes))
+        sim_fail(host->sim, "a frame that is too large");
+    else if (link_control(to->link, bytes, 5 + tram__hosts__frame__pack(frame, bytes + 5)) == 0)
+        to->control_out++;
+}
+
+static void say_give(struct host *host, int old, int node, uint64_t epoch, bool entered) {
+    Tram__Hosts__Give give = HOSTS_NEW(Give, give);
+    hosts_frame frame = HOSTS_FRAME(GIVE, give, &give);
+
+    give.id = (uint32_t) node + 1;
+    give.epoch = epoch;
+    give.entered = entered;
+    place_say(host, old, &frame);
+}
+
+/* All is known that there is to know: it is placed here. */
+static void settle(struct host *host, int node, uint64_t epoch, int from, bool taken) {
+    struct sim *sim = host->sim;
+    struct place *place = &host->place[node];
+
+    claim_end(host, node);
+    if (place->here && place->epoch >= epoch)
+        return;
+    sim_trace(sim, "host %d: node %d is placed here, epoch %u%s", host->index, node,
+              (unsigned) epoch, taken ? ", taken" : "");
+    kill_here(host, node);
+    if (taken) {
+        sim->truth[node].taken = epoch;
+        oracle_doubt(sim, node);
+    }
+    move_enter(host, node, !taken);
+    *place = (struct place){.here = true, .epoch = epoch};
+    host->where[node] = (struct where){host->index, epoch, true, true};
+    for (int to = 0; to < sim->nodes; to++) { /* what it left here is its own again */
+        if (host->rings[node][to] && !host->rings[node][to]->mirror)
+            memset(host->rings[node][to]->stream->stale, 0,
+                   sizeof(host->rings[node][to]->stream->stale));
+    }
+    store_reopen(host, node);
     host->dirty = host->look = true;
+    if (from >= 0 || taken)
+        member_settled(host->member, (uint32_t) node + 1, epoch);
+    if (from >= 0 && !taken)
+        say_give(host, from, node, epoch, true);
 }
 
-/* The channel of a mirror that was left was closed before: then it is enough that its host
- * speaks. */
-void place_left(struct host *host) {
-    for (int i = 0; i < host->sim->nodes * host->sim->nodes; i++) {
-        struct ring *ring = host->rings[i / host->sim->nodes][i % host->sim->nodes];
-        struct link_stats stats;
+static void on_granted(void *arg, uint64_t cookie, uint32_t id, uint64_t epoch, uint32_t from,
+                       bool taken) {
+    struct host *host = arg;
+    int node = (int) id - 1;
+    struct claim *claim = &host->claims[node];
 
-        if (!ring || !ring->left || ring->chan || !host->daemon ||
-            !link_is_up(host->peers[ring->source].link) ||
-            host->peers[ring->source].instance != ring->instance)
-            continue;
-        link_stats(host->peers[ring->source].link, &stats);
-        if (stats.heard > ring->left_at + 3000 * MS)
-            place_drop(host, ring);
+    (void) cookie;
+    if (from == 0 || taken || host->where[node].epoch >= epoch) {
+        settle(host, node, epoch, (int) from - 1, taken);
+        return;
     }
+    if (!claim->on)
+        return; /* nobody waits any more */
+    claim->granted = true;
+    claim->epoch = epoch;
+    claim->from = (int) from - 1;
+    claim->since = host->sim->now;
+    if (link_is_up(host->peers[claim->from].link))
+        say_give(host, claim->from, node, epoch, false);
 }
 
-void place_source_back(struct host *host, int peer) {
-    for (int from = 0; from < host->sim->nodes; from++) {
-        for (int to = 0; to < host->sim->nodes; to++) {
-            struct ring *ring = host->rings[from][to];
-            bool same = ring && ring->instance == host->peers[peer].instance;
+static void on_refused(void *arg, uint64_t cookie, uint32_t id, int error, uint32_t holder,
+                       const char *text) {
+    struct host *host = arg;
 
-            if (!ring || !ring->mirror || ring->source != peer)
-                continue;
-            if (!same)
-                ring->orphan = true;
-            if (ring->left && same) {
-                place_drop(host, ring);
-            } else if (ring->left && host->place[to].here) {
-                ring->left = false;
-                ring->unsure = ring->accepted;
-            } else if (ring->left) {
-                ring->mirror = ring->left = false;
-                ring->promoted = true;
-            }
-        }
-    }
-    host->dirty = host->look = true;
+    (void) cookie, (void) error, (void) holder;
+    sim_trace(host->sim, "host %d: node %d is refused: %s", host->index, (int) id - 1, text);
+    host->claims[id - 1].on = false;
 }
 
-/* Somebody else goes on: of what is noted here only what was consumed holds still. */
-static void forget_doubtful(struct host *host, int node) {
-    for (struct journal *known = host->journals; known; known = known->next) {
-        if (known->to == node)
-            known->past = true;
-    }
-}
+/* ---- what the directory says ----------------------------------------------------------------- */
 
 static void fence(struct host *host, int node) {
     struct place *place = &host->place[node];
@@ -155,153 +214,166 @@ static void fence(struct host *host, int node) {
     kill_here(host, node);
     place->was = place->epoch;
     place->here = place->yielded = false;
-    drop_mirrors(host, node);
-    forget_doubtful(host, node);
+    move_drop_mirrors(host, node);
+    move_forget(host, node);
 }
 
-/* ---- a node comes ---------------------------------------------------------------------------- */
+static void on_placed(void *arg, uint32_t id, uint64_t epoch, uint32_t holder) {
+    struct host *host = arg;
+    int node = (int) id - 1;
+    struct where *where = &host->where[node];
+    bool doubt = host->place[node].here;
 
-static void export(struct host *old, struct host *new, int node) {
-    struct journal *next;
-
-    for (struct journal *known = old->journals; known; known = next) {
-        struct journal *copy, *link;
-
-        next = known->next;
-        if (known->to != node)
-            continue;
-        copy = journal_add(new, known->from, node, known->id);
-        link = copy->next;
-        if (copy->consumed <= known->consumed) {
-            *copy = *known;
-            copy->next = link;
-        }
-        journal_remove(old, known);
-    }
-    for (int from = 0; from < old->sim->nodes; from++) {
-        struct ring *ring = old->rings[from][node];
-
-        if (ring && ring->left)
-            past_add(new, ring);
-        else if (ring)
-            journal_enter(new, ring);
-    }
-}
-
-/* What the old host knew goes into the rings that are here. `exact`: it said so. */
-static void enter(struct host *host, int node, bool exact) {
-    for (int from = 0; from < host->sim->nodes; from++) {
-        struct ring *ring = host->rings[from][node];
-        struct journal *known = ring ? journal_of(host, from, node, ring->id) : NULL;
-
-        if (!ring)
-            continue;
-        refuse(host, ring); /* its origin's host has not noticed that the node was away */
-        if (ring->left && !(exact && known && !known->past))
-            continue; /* of what is in it nobody knows what was consumed since: its origin does */
-        ring->left = false;
-        if (ring->promoted) { /* its receiver is back */
-            ring->promoted = false;
-            ring->mirror = ring->orphan = true;
-        }
-        if (!exact || ((!known || known->past) && !ring->mirror)) { /* all that left may be seen */
-            for (uint64_t seq = ring->consumed + 1; seq <= ring->handed; seq++)
-                ring->attempts[seq] = ring->attempts[seq] ? ring->attempts[seq] : 1;
-            if (ring->mirror)
-                ring->unsure = ring->accepted;
-        } else if (known && !known->past) {
-            ring->unsure = known->unsure;
-            memcpy(ring->attempts, known->attempts, sizeof(ring->attempts));
-            /* What left this host has, even if nobody saw it; so it comes marked. */
-            for (uint64_t seq = known->handed + 1; seq <= ring->handed && !ring->mirror; seq++)
-                ring->attempts[seq] = ring->attempts[seq] ? ring->attempts[seq] : 1;
-            if (ring->mirror || ring->handed < known->handed)
-                ring->handed = known->handed;
-        }
-        if (known && known->consumed > ring->accepted)
-            ring_remove(host, ring);
-        else if (known && known->consumed > ring->consumed)
-            ring_consume(ring, known->consumed);
-        if (known)
-            journal_remove(host, known);
-        if (ring->handed < ring->consumed)
-            ring->handed = ring->consumed;
-    }
-    if (!exact)
-        forget_doubtful(host, node);
-}
-
-static void settle_here(struct sim *sim, int node, struct host *host) {
-    struct place *place = &host->place[node];
-
-    sim->truth[node].host = host->index;
-    sim->truth[node].epoch++;
-    *place = (struct place){.here = true, .known = true, .epoch = sim->truth[node].epoch};
-    for (int to = 0; to < sim->nodes; to++) { /* what it left here is its own again */
-        if (host->rings[node][to] && !host->rings[node][to]->mirror)
-            memset(host->rings[node][to]->stream->stale, 0,
-                   sizeof(host->rings[node][to]->stream->stale));
-    }
-    store_reopen(host, node);
+    where->told = true;
     host->dirty = host->look = true;
-    place_changed(sim, node);
-    node_open(sim, node, host->index, place->epoch);
+    if ((int) holder - 1 == host->index || where->epoch > epoch)
+        return;
+    if (host->claims[node].on && host->claims[node].granted &&
+        host->claims[node].epoch < epoch && !BUG(LATE_GIVEN))
+        claim_end(host, node); /* it was taken over meanwhile */
+    if (where->epoch < host->sim->truth[node].taken)
+        oracle_learned(host->sim, node, host->index);
+    *where = (struct where){(int) holder - 1, epoch, true, true};
+    if (doubt)
+        fence(host, node);
+    for (int from = 0; from < host->sim->nodes; from++) {
+        if (host->rings[from][node] && host->rings[from][node]->away)
+            host->rings[from][node]->again = true;
+    }
 }
 
-/* Can the two speak to each other? */
-static bool may_yield(const struct sim *sim, int node, const struct host *old,
-                      const struct host *new) {
-    return answers(old) && answers(new) && sim->node[node].home != old->index &&
-           link_is_up(old->peers[new->index].link) && link_is_up(new->peers[old->index].link);
+static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
+    struct host *host = arg;
+    struct sim *sim = host->sim;
+    int node = (int) id - 1;
+    struct place *place = &host->place[node];
+    bool knew = place->here || (place->yielded && place->epoch == epoch);
+    bool runs = sim->node[node].home == host->index ||
+                sim->node[NODES + node].home == host->index;
+
+    if (host->claims[node].on && host->claims[node].granted && !BUG(LATE_GIVEN))
+        claim_end(host, node); /* somebody else has it before we had */
+    if (place->here && runs) {
+        member_yielded(host->member, id, epoch, -EADDRINUSE, true, "it runs");
+        return;
+    }
+    if (place->here) {
+        sim_trace(sim, "host %d: node %d is given up for host %d", host->index, node, (int) to - 1);
+        *place = (struct place){.yielded = true, .was = place->epoch, .epoch = epoch};
+        host->where[node] = (struct where){(int) to - 1, epoch, true, true};
+        move_give_up(host, node);
+    }
+    member_yielded(host->member, id, epoch, 0, knew, "");
 }
 
-static void move(struct sim *sim, int node, struct host *old, struct host *new) {
-    struct place *place = &old->place[node];
+static bool on_held(void *arg, uint32_t after, uint32_t *ret_id, uint64_t *ret_epoch) {
+    const struct host *host = arg;
 
-    sim_trace(sim, "node %d moves from host %d to %d", node, old->index, new->index);
-    kill_here(old, node);
-    if (!BUG(NO_JOURNAL))
-        export(old, new, node);
-    if (place->here)
-        place->was = place->epoch;
-    place->here = false;
-    place->yielded = true;
-    place->epoch = sim->truth[node].epoch + 1;
-    drop_mirrors(old, node);
-    store_reopen(old, node);
-    sim->node[node].doubts++;
-    enter(new, node, true);
-    settle_here(sim, node, new);
-}
-
-static void take(struct sim *sim, int node, struct host *new) {
-    struct host *old = &sim->host[sim->truth[node].host];
-    struct node *here = &sim->node[node];
-
-    sim_trace(sim, "node %d is taken over by host %d", node, new->index);
-    oracle_doubt(sim, node);
-    for (int to = 0; to < sim->nodes && old != new; to++) {
-        struct ring *ring = old->rings[node][to];
-
-        if (!ring || ring->mirror || !old->place[node].here)
+    for (int node = (int) after; node < host->sim->lasting; node++) {
+        if (!host->place[node].here)
             continue;
-        oracle_fence(sim, ring->stream, sim->truth[node].epoch + 1);
+        *ret_id = (uint32_t) node + 1;
+        *ret_epoch = host->place[node].epoch;
+        return true;
     }
-    if (here->home >= 0) { /* its process lives on, and doesn't know yet */
-        if (sim->node[NODES + node].home >= 0)
-            node_die(sim, NODES + node);
-        sim->node[NODES + node] = *here;
-        sim->node[NODES + node].wish = -1;
-        here->home = -1;
-        here->hands = 0;
-    }
-    enter(new, node, false);
-    settle_here(sim, node, new);
+    return false;
 }
+
+static void on_send(void *arg, const hosts_frame *frame) {
+    dir_line_send(arg, frame);
+}
+
+static void on_joined(void *arg, uint32_t number) {
+    const struct host *host = arg;
+
+    if ((int) number - 1 != host->index)
+        sim_fail(host->sim, "host %d got the number %u", host->index, number);
+}
+
+static void on_host(void *arg, const hosts_host *words, bool gone) {
+    (void) arg, (void) words, (void) gone;
+}
+
+static void on_told(void *arg) {
+    ((struct host *) arg)->dirty = true;
+}
+
+static void on_done(void *arg, uint64_t cookie, int error, const char *text) {
+    (void) arg, (void) cookie, (void) error, (void) text;
+}
+
+static const struct member_calls calls = {
+    .send = on_send, .held = on_held, .on_joined = on_joined, .on_host = on_host,
+    .on_told = on_told, .on_granted = on_granted, .on_refused = on_refused,
+    .on_placed = on_placed, .on_yield = on_yield, .on_done = on_done,
+};
+
+/* ---- what other hosts ask and say ------------------------------------------------------------ */
+
+static void take_give(struct host *host, int peer, const Tram__Hosts__Give *give) {
+    int node = (int) give->id - 1;
+    Tram__Hosts__Given given = HOSTS_NEW(Given, given);
+    hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
+
+    if (host->place[node].here || host->where[node].epoch == 0 ||
+        host->where[node].epoch > give->epoch) {
+        given.id = give->id;
+        given.epoch = give->epoch;
+        given.error = -ESTALE; /* it is here, or went on */
+        if (!give->entered)
+            place_say(host, peer, &frame);
+    } else if (give->entered) {
+        move_given(host, node);
+    } else {
+        move_give(host, peer, node, give->epoch);
+    }
+}
+
+static void take_given(struct host *host, int peer, const Tram__Hosts__Given *given) {
+    int node = (int) given->id - 1;
+    struct claim *claim = &host->claims[node];
+
+    if (!claim->on || !claim->granted || claim->from != peer || claim->epoch != given->epoch)
+        return;
+    if (given->error < 0) {
+        sim_trace(host->sim, "host %d: node %d: host %d says error %d", host->index, node, peer,
+                  given->error);
+        claim_end(host, node);
+        return;
+    }
+    if (!claim->began)
+        move_forget(host, node);
+    claim->began = true;
+    for (size_t i = 0; i < given->n_channels; i++)
+        move_import(host, node, given->channels[i]);
+    if (!given->more)
+        settle(host, node, given->epoch, peer, false);
+}
+
+void place_take(struct host *host, int peer, const hosts_frame *frame) {
+    if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_GIVE)
+        take_give(host, peer, frame->give);
+    else if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_GIVEN)
+        take_given(host, peer, frame->given);
+}
+
+/* The link to that host came up. */
+void place_link(struct host *host, int peer) {
+    for (int n = 0; n < host->sim->nodes; n++) {
+        struct claim *claim = &host->claims[n];
+
+        if (!claim->on || !claim->granted || claim->from != peer)
+            continue;
+        claim->began = false;
+        say_give(host, peer, n, claim->epoch, false);
+    }
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void try_start(struct sim *sim, int node) {
     struct node *who = &sim->node[node];
-    struct host *new = &sim->host[who->wish], *old = &sim->host[sim->truth[node].host];
+    struct host *new = &sim->host[who->wish];
 
     who->wish_at = sim->now + 20 * MS + sim_random(sim, 60 * MS);
     if (!new->up || (who->home >= 0 && !who->wish_take))
@@ -310,47 +382,53 @@ static void try_start(struct sim *sim, int node) {
         if (who->home < 0)
             node_open(sim, node, new->index, new->place[node].epoch);
         who->wish = -1;
-        return;
+    } else if (answers(new)) {
+        claim_begin(new, node, who->wish_take);
     }
-    if (!answers(new))
-        return;
-    if (old != new && old->place[node].here && may_yield(sim, node, old, new))
-        move(sim, node, old, new);
-    else if (old == new || who->wish_take)
-        take(sim, node, new);
-    else
-        return;
-    who->wish = -1;
 }
 
-/* ---- time ------------------------------------------------------------------------------------ */
+static uint64_t claim_due(const struct claim *claim) {
+    return claim->on ? claim->since + (claim->granted ? PATIENCE : GRACE) : NEVER;
+}
 
-static void tell(struct host *host) {
-    struct sim *sim = host->sim;
+static uint64_t host_next(const struct host *host) {
+    uint64_t next = NEVER;
 
-    host->told_at = NEVER;
-    for (int from = 0; from < sim->nodes; from++) {
-        for (int to = 0; to < sim->nodes; to++) {
-            if (host->rings[from][to] && host->rings[from][to]->away)
-                host->rings[from][to]->again = true;
-        }
+    for (int n = 0; n < host->sim->nodes; n++) {
+        uint64_t at = claim_due(&host->claims[n]);
+
+        next = at < next ? at : next;
+        next = host->ask_at[n] < next ? host->ask_at[n] : next;
     }
-    for (int n = 0; n < sim->nodes; n++) {
-        host->where[n].known = true;
-        host->where[n].host = sim->truth[n].host;
-        host->where[n].epoch = sim->truth[n].epoch;
-        if (host->place[n].here && sim->truth[n].epoch > host->place[n].epoch)
-            fence(host, n);
+    return next;
+}
+
+static void host_time(struct host *host) {
+    uint64_t now = host->sim->now;
+
+    for (int n = 0; n < host->sim->nodes; n++) {
+        struct claim *claim = &host->claims[n];
+
+        if (claim_due(claim) <= now && (claim->granted || !member_joined(host->member)))
+            claim_end(host, n);
+        else if (claim_due(claim) <= now)
+            claim->since = now; /* it has been asked, and answers */
+        if (host->ask_at[n] > now)
+            continue;
+        host->ask_at[n] = NEVER;
+        host->watched[n] = false;
+        member_unwatch(host->member, (uint32_t) n + 1);
+        place_watch(host, n);
     }
-    host->dirty = host->look = true;
 }
 
 uint64_t place_next(const struct sim *sim) {
     uint64_t next = NEVER;
 
     for (int h = 0; h < sim->hosts; h++) {
-        if (answers(&sim->host[h]) && sim->host[h].told_at < next)
-            next = sim->host[h].told_at;
+        uint64_t at = answers(&sim->host[h]) ? host_next(&sim->host[h]) : NEVER;
+
+        next = at < next ? at : next;
     }
     for (int n = 0; n < sim->nodes; n++) {
         if (sim->node[n].wish >= 0 && sim->node[n].wish_at < next)
@@ -361,13 +439,47 @@ uint64_t place_next(const struct sim *sim) {
 
 void place_step(struct sim *sim) {
     for (int h = 0; h < sim->hosts; h++) {
-        if (answers(&sim->host[h]) && sim->host[h].told_at <= sim->now)
-            tell(&sim->host[h]);
+        if (answers(&sim->host[h]))
+            host_time(&sim->host[h]);
     }
     for (int n = 0; n < sim->nodes; n++) {
         if (sim->node[n].wish >= 0 && sim->node[n].wish_at <= sim->now)
             try_start(sim, n);
     }
+}
+
+/* The connection to the directory ended: what it granted may not hold any more. */
+void place_cut(struct host *host) {
+    for (int n = 0; n < host->sim->nodes; n++) {
+        if (host->claims[n].on && host->claims[n].granted && !BUG(LATE_GIVEN))
+            claim_end(host, n);
+    }
+}
+
+/* ---- start, end, loss ------------------------------------------------------------------------ */
+
+/* The daemon is there: what the files say it knows. */
+void place_begin(struct host *host) {
+    struct member_who who = {.cluster = "sim", .host = host->self.host, .program = "1",
+                             .number = (uint32_t) host->index + 1};
+
+    memcpy(who.instance, host->self.instance, sizeof(who.instance));
+    if (member_new(&who, &calls, host, &host->member) < 0)
+        sim_fail(host->sim, "no memory");
+    host->line_at = host->sim->now + sim_random(host->sim, 5 * MS);
+    for (int n = 0; n < NODES; n++) {
+        host->ask_at[n] = NEVER;
+        host->where[n].told = gone_is_ephemeral(host->sim, n);
+        host->watched[n] = false;
+    }
+}
+
+void place_end(struct host *host, bool quietly) {
+    dir_leave(host, quietly);
+    host->member = member_free(host->member);
+    memset(host->claims, 0, sizeof(host->claims));
+    for (int n = 0; n < NODES; n++)
+        host->ask_at[n] = NEVER;
 }
 
 void place_host_lost(struct host *host) {
@@ -376,7 +488,7 @@ void place_host_lost(struct host *host) {
     oracle_before_loss(sim, host->index);
     for (int n = 0; n < sim->nodes; n++) {
         kill_here(host, n);
-        if (sim->truth[n].host == host->index)
+        if (host->place[n].here || sim->truth[n].host == host->index)
             oracle_doubt(sim, n);
         for (int to = 0; to < sim->nodes; to++) {
             if (host->rings[n][to])
@@ -386,4 +498,5 @@ void place_host_lost(struct host *host) {
     while (host->journals)
         journal_remove(host, host->journals);
     memset(host->place, 0, sizeof(host->place));
+    memset(host->where, 0, (size_t) sim->lasting * sizeof(host->where[0]));
 }

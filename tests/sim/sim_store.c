@@ -46,6 +46,7 @@ void journal_enter(struct host *host, const struct ring *ring) {
     journal->handed = ring->handed;
     journal->unsure = ring->unsure;
     memcpy(journal->attempts, ring->attempts, sizeof(ring->attempts));
+    memcpy(journal->released, ring->released, sizeof(ring->released));
 }
 
 void journal_remove(struct host *host, struct journal *journal) {
@@ -162,9 +163,11 @@ static void origin_answered(void *store, void *channel, enum link_answer answer,
                  ring->to, ps->host->index, ps->peer,
                  link_wrong(ps->host->peers[ps->peer].link)[0] ? ": " : "",
                  link_wrong(ps->host->peers[ps->peer].link));
+    if (answer == LINK_REMOVED)
+        gone_origin(ps->host, ring);
     if (answer == LINK_AWAY) {
         ring->away = true;
-        place_ask(ps->host);
+        place_ask(ps->host, ring->to);
     }
 }
 
@@ -199,6 +202,7 @@ static struct ring *mirror_new(struct host *host, int from, int to, uint64_t id,
         ring->handed = known->handed > consumed ? known->handed : consumed;
         ring->unsure = known->unsure;
         memcpy(ring->attempts, known->attempts, sizeof(ring->attempts));
+        memcpy(ring->released, known->released, sizeof(ring->released));
     } else if (!BUG(NO_UNSURE)) {
         ring->unsure = offer->handed;
     }
@@ -207,7 +211,7 @@ static struct ring *mirror_new(struct host *host, int from, int to, uint64_t id,
     return ring;
 }
 
-static void close_out(struct host *host, struct ring *ring, enum link_end end) {
+void store_close(struct host *host, struct ring *ring, enum link_end end) {
     ring->out = link_close(host->peers[ring->out_host].link, ring->out, end);
     ring->out_host = -1;
     ring->away = ring->again = false;
@@ -218,7 +222,7 @@ void store_retire(struct host *host, struct ring *ring) {
     journal_enter(host, ring);
     journal_of(host, ring->from, ring->to, ring->id)->retired = true;
     if (ring->out)
-        close_out(host, ring, LINK_MOVED);
+        store_close(host, ring, LINK_MOVED);
     if (ring->chan) {
         struct chan *chan = ring->chan;
 
@@ -226,6 +230,8 @@ void store_retire(struct host *host, struct ring *ring) {
         ring->chan = NULL;
         link_refuse(host->peers[chan->peer].link, chan->in, LINK_WAIT);
     }
+    for (int i = 0; i < host->sim->hosts && !ring->mirror; i++)
+        host->peers[i].settle_due = host->dirty = true; /* a mirror of it may stand anywhere */
     sim_trace(host->sim, "host %d: %d>%d %08x retired at %u of %u", host->index, ring->from,
               ring->to, (unsigned) ring->id, (unsigned) ring->consumed,
               (unsigned) ring->accepted);
@@ -256,6 +262,8 @@ static enum link_answer mirror_answer(struct host *host, int peer, const struct 
     struct ring *ring = host->rings[from][to];
     const struct journal *known = journal_of(host, from, to, chan->id);
 
+    if (host->sim->node[to].over)
+        return LINK_REMOVED;
     if (!host->place[to].here)
         return LINK_AWAY;
     if (!BUG(NO_EPOCH) && offer->from_epoch != YIELDED && host->where[from].known &&
@@ -320,6 +328,7 @@ static int mirror_open(void *store, struct link_in *in, const struct link_name *
         chan->in = in;
     }
     *ret_channel = chan;
+    place_watch(host, chan->from);
     chan->later = sim_chance(host->sim, 2) || !host->where[chan->from].known;
     if (chan->later) /* who has not been told where its sender is can fence nobody */
         return LINK_LATER;
@@ -425,7 +434,7 @@ static void mirror_closed(void *store, void *channel, enum link_end end, bool mo
     }
     chan_free(chan);
     if (ring && ring->left && (end == LINK_MOVED || end == LINK_ENDED))
-        place_drop(host, ring); /* the origin is there, and goes elsewhere */
+        move_drop(host, ring); /* the origin is there, and goes elsewhere */
 }
 
 static void mirror_settled(void *store) {
@@ -454,19 +463,22 @@ static void mirror_settled(void *store) {
 
 /* The origin has done its duty, and nobody here will write it. */
 static bool is_over(const struct host *host, const struct ring *ring) {
-    return ring_drained(ring) && (ring->promoted || !host->place[ring->from].here);
+    return ring_drained(ring) && (ring->promoted || !host->place[ring->from].here ||
+                                  host->sim->node[ring->from].over);
 }
 
 static void refresh_one(struct host *host, struct ring *ring) {
     int to = ring->to, target = host->where[to].known ? host->where[to].host : -1;
 
+    if (!host->place[to].here)
+        place_watch(host, to);
     if (host->place[to].here || target == host->index)
         target = -1;
     bool over = is_over(host, ring) || ring->past;
     bool said = ring->out != NULL;
 
     if (ring->out && (target != ring->out_host || over || ring->again))
-        close_out(host, ring, over ? LINK_ENDED : LINK_MOVED);
+        store_close(host, ring, over ? LINK_ENDED : LINK_MOVED);
     if (over && !host->place[to].here) {
         ring_remove(host, ring);
         for (int i = 0; i < host->sim->hosts && !said; i++)
@@ -489,7 +501,7 @@ static bool knows_all(const struct host *host) {
         for (int to = 0; to < host->sim->nodes; to++) {
             const struct ring *ring = host->rings[from][to];
 
-            if (ring && !ring->mirror && !host->place[to].here && !host->where[to].known)
+            if (ring && !ring->mirror && !host->place[to].here && !host->where[to].told)
                 return false;
         }
     }
@@ -523,7 +535,7 @@ void store_reopen(struct host *host, int from) {
         struct ring *ring = host->rings[from][to];
 
         if (ring && !ring->mirror && ring->out)
-            close_out(host, ring, LINK_MOVED);
+            store_close(host, ring, LINK_MOVED);
     }
     host->dirty = true;
 }
@@ -557,9 +569,21 @@ static int on_control(void *store, const void *bytes, size_t size) {
     struct peer_store *ps = store;
     struct peer *peer = &ps->host->peers[ps->peer];
 
-    if (size < 4 || get32(bytes) != peer->control_in)
+    const uint8_t *at = bytes;
+    struct wrong wrong = {0};
+    hosts_frame *frame;
+
+    if (size < 5 || get32(bytes) != peer->control_in)
         sim_fail(ps->host->sim, "host %d: CONTROL out of order", ps->host->index);
     peer->control_in++;
+    if (size < 5 || at[4] == 0)
+        return 0;
+    if (hosts_unpack(at + 5, size - 5, HOSTS_TO_PEER, &frame, &wrong) < 0) {
+        sim_fail(ps->host->sim, "host %d: nonsense: %s", ps->host->index, wrong.text);
+        return 0;
+    }
+    place_take(ps->host, ps->peer, frame);
+    (void) hosts_free(frame);
     return 0;
 }
 
@@ -568,11 +592,14 @@ static void on_up(void *store, const struct link_peer *said) {
     struct host *host = ps->host;
     struct peer *peer = &host->peers[ps->peer];
 
+    for (int n = 0; n < host->sim->nodes && peer->instance != said->identity.instance[1]; n++)
+        oracle_learned(host->sim, n, host->index); /* it lost its memory, and so what left here */
     peer->instance = said->identity.instance[1];
     peer->control_in = peer->control_out = 0;
     peer->settle_due = true;
     host->dirty = true;
-    place_source_back(host, ps->peer);
+    move_source_back(host, ps->peer);
+    place_link(host, ps->peer);
 }
 
 static void on_down(void *store) {
