@@ -283,6 +283,36 @@ TEST(opener_waits_for_nobody) {
 
 /* ---- moves ----------------------------------------------------------------------------------- */
 
+/* The other host has what was not read in this life: it counts as having left, if there is such. */
+TEST(what_is_there_from_before_was_handed) {
+    struct cable cable;
+    struct stand_news news;
+    struct stand_in_state state;
+    struct stand_in *in = NULL;
+    struct stand_run run;
+    tram_node *s;
+
+    begin(&cable);
+    s = open_on(&cable, 0, S, 65536);
+    cable_plug(&cable);
+    for (uint64_t n = 1; n <= 5; n++)
+        send_number(s, R, n, 100);
+    while (stand_next(cable_stand(&cable, R, 0), &news) > 0)
+        if (news.what == STAND_NEW)
+            in = news.in;
+    CHECK(in != NULL);
+    CHECK_OK(stand_in_handed(in, 3));
+    CHECK_ERR(stand_in_handed(in, 6), -EINVAL);
+    stand_in_state(in, &state);
+    CHECK_EQ(state.handed, 3);
+    CHECK_OK(stand_in_commit(in, 2));
+    CHECK_EQ(stand_in_run(in, 4, 0, 1 << 20, &run), 1);
+    CHECK_EQ(run.first, 4);
+    CHECK_EQ(run.last, 5);
+    (void) tram_close(s);
+    cable_close(&cable);
+}
+
 /* Takes some, releases the second of three out of turn, and dies. */
 static void die_out_of_turn(void *arg) {
     const struct cable *cable = arg;

@@ -424,13 +424,17 @@ int stand_in_run(struct stand_in *in, uint64_t number, uint64_t offset, uint64_t
 
 int stand_in_handed(struct stand_in *in, uint64_t number) {
     struct head *head;
+    int rc;
 
     if (!in->in || in->in->broken)
         return -EBADMSG;
     if (number <= in->handed)
         return 0;
-    if (number > in->at.seq)
-        return -EINVAL;
+    if (number > in->at.seq) { /* the other host has it from before: is there such a one? */
+        rc = seek(in, number);
+        if (rc < 0)
+            return rc;
+    }
     head = in->in->head_map.base;
     journal_order();
     store_relaxed(&head->unsure, number);

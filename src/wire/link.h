@@ -17,6 +17,8 @@
  *
  *     A: committed ≤ handed ≤ accepted        B: consumed ≤ accepted ≤ A's handed
  *
+ * (but for a mirror of before the receiver was on A, which A hears of by its STATE, or REFUSED).
+ *
  * USE
  *
  *     link_new                      for a host that is known, once
@@ -77,7 +79,7 @@ struct link_name {
 /* What the origin says (OPEN). */
 struct link_offer {
     uint64_t consumed;    /* it has committed up to here: these never come again */
-    uint64_t handed;      /* up to here may have left this host, ever */
+    uint64_t handed;      /* up to here may have left this host, since the receiver was here */
     uint64_t accepted;    /* up to here is there. Grows later */
     uint64_t from_epoch;  /* of the sender's placement on this host: the last one that it had here;
                              LINK_YIELDED: it was given up in order, so nothing here is fenced */
@@ -148,7 +150,9 @@ struct link_store {
 
     /* The records up to `seq` are about to leave. To be stored before it returns (the origin's
      * `handed`): after a crash these may have been seen. < 0: they don't leave, the channel rests
-     * until the next kick. */
+     * until the next kick. Also when a mirror says that it has them, from before; `seq` is no more
+     * than `offer` had, but was perhaps never asked for by `run`. -EINVAL, -EBADMSG: it can't have
+     * them: LINK_BROKEN; else < 0: the connection ends. */
     int (*handed)(void *store, void *channel, uint64_t seq);
 
     /* The receiver is done with all up to `consumed`: free them. Only rises, never above what was

@@ -10,6 +10,7 @@ enum bug {
     BUG_ACK_ON_ARRIVAL,     /* what arrived is said to be consumed */
     BUG_COMMIT_ACCEPTED,    /* the origin frees what has arrived, not what was consumed */
     BUG_HAND_LATE,          /* `handed` is not stored before bytes leave */
+    BUG_HANDED_FELL,        /* a mirror of before has more than left since: taken for nonsense */
     BUG_RESUME_AT_SENT,     /* after a cut it goes on where it was, not where the mirror is */
     BUG_STALE_TURN,         /* DATA from before a stall is taken */
     BUG_STALE_SERIAL,       /* frames of a channel that was closed are taken for the next one's */

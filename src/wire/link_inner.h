@@ -76,6 +76,7 @@ struct link_out {
     uint16_t turn;
     uint64_t accepted, consumed; /* as the peer said last */
     uint64_t handed;             /* as the store has it */
+    uint64_t offered;            /* what there was in the origin, as its OPEN said */
     uint64_t sent;               /* whole records */
     uint64_t seq, offset;        /* what is sent next */
     uint64_t top_seq, top_offset; /* highest that ever was */

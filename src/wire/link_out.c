@@ -137,6 +137,23 @@ struct link_out *out_find(const struct link *link, const struct link_head *head)
     return out;
 }
 
+/* What the mirror has, up to `number`, has left, though the origin may not know of it any more:
+ * `handed` fell when the receiver was at home in between, and came back to a mirror that was left
+ * over. So it counts again, from before anything is made of it; but no more than there was.
+ * -EBADMSG: that can't be. */
+static int has_left(struct link *link, struct link_out *out, uint64_t number) {
+    int rc;
+
+    if (number <= out->handed)
+        return 0;
+    if (number > out->offered || BUG(HANDED_FELL))
+        return -EBADMSG;
+    rc = link->vtable->handed(link->store, out->channel, number);
+    if (rc == 0)
+        out->handed = number;
+    return rc == -EINVAL ? -EBADMSG : rc;
+}
+
 /* Has consumed up to there. Checked. */
 static void consumed(struct link *link, struct link_out *out, uint64_t accepted,
                      uint64_t consumed) {
@@ -153,16 +170,21 @@ int out_state(struct link *link, const struct link_head *head, const uint8_t *bo
     uint64_t accepted = get64(body), has_consumed = get64(body + 8), credit = get64(body + 16);
     struct link_out *out = out_find(link, head);
     uint64_t resume;
+    int rc;
 
     if (!out)
         return 0;
     out_asked(link, out, false);
     if (out->step != OUT_ASKED && out->step != OUT_STALLED)
         return link_nonsense(link, "a STATE that nobody waited for");
-    if (has_consumed > accepted || has_consumed < out->consumed || accepted > out->handed) {
+    rc = has_consumed > accepted || has_consumed < out->consumed ? -EBADMSG
+                                                                 : has_left(link, out, accepted);
+    if (rc == -EBADMSG) {
         out_broken(link, out, "its mirror has counts that can't be");
         return 0;
     }
+    if (rc < 0) /* the next connection asks again */
+        return link_wrong_set(link, rc, "what left can't be noted: error %d", -rc);
     resume = BUG(RESUME_AT_SENT) && out->sent > accepted ? out->sent : accepted;
     if (BUG(NO_TAIL_CHECK))
         resume = has_consumed;
@@ -183,6 +205,7 @@ int out_refusal(struct link *link, const struct link_head *head, const uint8_t *
     uint32_t answer = get32(body);
     uint64_t has_consumed = get64(body + 8);
     struct link_out *out = out_find(link, head);
+    int rc;
 
     if (answer == LINK_TAKEN || answer >= LINK_ANSWERS || get32(body + 4) != 0)
         return link_nonsense(link, "a REFUSED with the answer %u", answer);
@@ -191,10 +214,13 @@ int out_refusal(struct link *link, const struct link_head *head, const uint8_t *
     out_asked(link, out, false);
     if (out->step == OUT_REFUSED)
         return 0; /* we had enough of it before */
-    if (has_consumed > out->handed) {
+    rc = has_left(link, out, has_consumed);
+    if (rc == -EBADMSG) {
         out_broken(link, out, "more was consumed than left");
         return 0;
     }
+    if (rc < 0)
+        return link_wrong_set(link, rc, "what left can't be noted: error %d", -rc);
     out->answer = (enum link_answer) answer;
     if (answer == LINK_WAIT || answer == LINK_LATER) {
         out->step = OUT_ASKED;

@@ -83,6 +83,65 @@ TEST(after_a_cut_it_goes_on_behind_what_is_there) {
     world_free(&w);
 }
 
+/* `handed` fell, as the receiver was at home in between: ten are over there from before. */
+static struct origin *begin_fallen(struct world *w) {
+    struct origin *o;
+
+    world_init(w);
+    o = world_channel(w, 1, WIRE);
+    world_connect(w);
+    for (unsigned i = 0; i < 10; i++)
+        world_send(o, 100);
+    CHECK_OK(world_settle(w));
+    CHECK_EQ(w->b.mirrors[1].accepted, 10);
+    world_cut(w);
+    o->handed = 3;
+    w->b.mirrors[1].consumed = 5;
+    return o;
+}
+
+TEST(what_a_mirror_has_from_before_has_left) {
+    struct world w;
+    struct origin *o = begin_fallen(&w);
+
+    world_send(o, 100);
+    world_connect(&w);
+    CHECK_OK(world_pass(&w, 10 * MS));
+    CHECK_EQ(o->answer, LINK_TAKEN);
+    CHECK_EQ(o->handed, 11);
+    CHECK_EQ(o->committed, 5);
+    world_check_same(&w, 1);
+    world_free(&w);
+}
+
+TEST(what_was_consumed_before_it_was_refused_has_left) {
+    struct world w;
+    struct origin *o = begin_fallen(&w);
+
+    w.b.answer = LINK_AWAY;
+    world_connect(&w);
+    CHECK_OK(world_settle(&w));
+    CHECK_EQ(o->answer, LINK_AWAY);
+    CHECK_EQ(o->handed, 5);
+    CHECK_EQ(o->committed, 5);
+    world_free(&w);
+}
+
+TEST(a_mirror_has_no_more_than_there_was) {
+    struct world w;
+    struct origin *o = begin_fallen(&w);
+    struct mirror *m = &w.b.mirrors[1];
+
+    m->accepted = 11;
+    m->at[11] = m->at[10];
+    world_connect(&w);
+    CHECK_OK(world_settle(&w));
+    CHECK_EQ(o->answer, LINK_BROKEN);
+    CHECK_EQ(o->handed, 3);
+    CHECK_EQ(o->committed, 0);
+    world_free(&w);
+}
+
 TEST(a_full_mirror_holds_up_itself_only) {
     struct world w;
     struct origin *full, *other;

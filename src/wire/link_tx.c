@@ -156,6 +156,7 @@ static void make_open(struct link *link, struct link_out *out) {
     out_asked(link, out, true);
     out->consumed = out->accepted = offer.consumed;
     out->handed = offer.handed;
+    out->offered = offer.accepted;
     if (!BUG(RESUME_AT_SENT))
         out->sent = offer.consumed;
     body = frame(link, LINK_OPEN, out->number, out->serial, 0, OPEN_SIZE);

@@ -18,8 +18,8 @@
 int tram_bug;
 
 static const char *const bug_names[BUGS] = {
-    "none", "ack-on-arrival", "commit-accepted", "hand-late", "resume-at-sent", "stale-turn",
-    "stale-serial", "keep-rest", "credit-twice", "credit-uncounted", "forget-kick",
+    "none", "ack-on-arrival", "commit-accepted", "hand-late", "handed-fell", "resume-at-sent",
+    "stale-turn", "stale-serial", "keep-rest", "credit-twice", "credit-uncounted", "forget-kick",
     "lose-last-ack", "stall-for-ever", "wait-for-ever", "two-connections", "follower-decides",
     "no-unsure", "no-past", "no-stream", "no-wait", "no-tail-check", "publish-part",
     "free-unconsumed", "no-epoch", "no-journal", "no-window", "handed-stays", "keep-removed",
