@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -118,6 +119,28 @@ def who_asks_for_what_is_known_diverts_nothing():
         for source in ("1.0.0.2", "1.0.0.3"):  # the latter anew
             b.tram("send", "--from", source, "--to", "1.0.0.7", given=b"y\n")
         assert texts(into) == ["x", "y", "y"]
+
+
+@test
+def senders_that_nobody_knows_are_forgotten():
+    """The directory is asked for each, up to ids-each; what is closed leaves nothing."""
+    with Cluster(["a", "b", "c"], extra="ids-each = 50") as hosts:
+        until(all_know(hosts.hosts))
+        b, c = hosts["b"], hosts["c"]
+        b.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")
+        taken = Taken(c, b)
+        for n in range(200):
+            taken.say(stranger.OPEN, n, n + 1,
+                      struct.pack("<IIQQQQQQ", 0x02000001 + n, NODE, 99, 0, 0, 0, 1, 1))
+        for n in range(200):
+            answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
+            assert answer == stranger.LATER, answer
+        b.tram("recv", "--id", "1.0.0.8", "--idle-exit", "1")
+        for n in range(200):
+            taken.say(stranger.CLOSE, n, n + 1, struct.pack("<II", stranger.ENDED, 0))
+        until(lambda: sum(map(int, re.findall(r"(\d+) senders that nobody", b.said()))) == 200)
+        assert b.said().count("joined the directory") == 1
+        assert hosts["a"].said().count("asks for more IDs than ids-each") == 1
 
 
 def main():

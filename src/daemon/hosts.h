@@ -94,6 +94,7 @@ struct hosts {
     struct standin **standins;     /* by hash of the ID */
     struct standin *all_standins;
     int64_t stands_due;            /* when one of them has something to do */
+    int64_t stands_sweep;          /* when some may not be needed any more; 0: all are */
     int dir_fd;                    /* tells of new directories of nodes */
     tram_io *dir_io;
     int net_fd;                    /* tells of network interfaces; -1: nothing does */

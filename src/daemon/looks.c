@@ -95,6 +95,7 @@ static void find(struct hosts *hosts, tram_id node) {
 
     if (is_ephemeral(node) || !hosts->seat || standin_get(hosts, node, &standin) < 0)
         return;
+    standin->passing = false;
     if (!standin->watched)
         standin->watched = hosts->maker->watch(hosts->seat, node) == 0;
 }

@@ -20,6 +20,7 @@
 #define AGAIN INT64_C(100000000) /* until a node that could not be taken is tried again */
 #define PUMPS_MAX 256            /* of one node in a turn */
 #define LOOKS INT64_C(5000000)   /* between two looks at all that may have something to do */
+#define PASS INT64_C(1000000000) /* one that a host named, and names no more, is kept so long */
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -344,6 +345,55 @@ int stands_forget(struct hosts *hosts, tram_id id) {
     return stand_mirrors(&hosts->daemon->bus, forget_mirror, &forgetting);
 }
 
+/* ---- no longer ------------------------------------------------------------------------------- */
+
+void standins_passed(struct hosts *hosts) {
+    if (hosts->stands_sweep > 0)
+        return;
+    hosts->stands_sweep = hosts_now(hosts) + PASS;
+    standins_wake(hosts, hosts->stands_sweep);
+}
+
+/* Nothing of that node is here, and nobody here asks for it: it was only the name of a sender, said
+ * by another host, which can say any number of them. */
+static bool is_over(struct standin *standin) {
+    OWNS_FD int dir = -1;
+
+    if (!standin->passing || standin->mirrors || standin->origins || standin->retry > 0 ||
+        standin->ask > 0 || stand_is_held(standin->stand))
+        return false;
+    dir = files_node_dir(&standin->hosts->daemon->bus, standin->id, false);
+    return dir == -ENOENT;
+}
+
+static void sweep(struct hosts *hosts) {
+    struct standin **all = &hosts->all_standins;
+    struct standin *standin;
+    unsigned count = 0;
+
+    hosts->stands_sweep = 0;
+    while ((standin = *all)) {
+        struct standin **link = bucket_of(hosts, standin->id);
+
+        if (!is_over(standin)) {
+            all = &standin->all_next;
+            continue;
+        }
+        *all = standin->all_next;
+        while (*link != standin)
+            link = &(*link)->next;
+        *link = standin->next;
+        if (standin->watched && hosts->seat)
+            hosts->maker->unwatch(hosts->seat, standin->id);
+        let_go(standin);
+        standin->stand = stand_free(standin->stand);
+        free(standin);
+        count++;
+    }
+    if (count > 0)
+        log_line(LEVEL_DEBUG, "%u senders that nobody knows are forgotten", count);
+}
+
 /* ---- which ----------------------------------------------------------------------------------- */
 
 void stands_known(struct hosts *hosts, tram_id id) {
@@ -370,6 +420,7 @@ static void consider(struct hosts *hosts, tram_id id) {
         return;
     if (standin_get(hosts, id, &standin) < 0)
         return;
+    standin->passing = false;
     if (!is_ephemeral(id) && !standin->watched && hosts->seat)
         standin->watched = hosts->maker->watch(hosts->seat, id) == 0;
     if (host > 0 && !stand_is_held(standin->stand))
@@ -492,6 +543,9 @@ int64_t stands_time(struct hosts *hosts, int64_t now) {
     if (now < hosts->stands_due)
         return hosts->stands_due;
     hosts->stands_due = INT64_MAX;
+    if (hosts->stands_sweep > 0 && hosts->stands_sweep <= now)
+        sweep(hosts);
+    next = hosts->stands_sweep > 0 ? hosts->stands_sweep : next;
     for (struct standin *standin = hosts->all_standins; standin; standin = standin->all_next) {
         int64_t its = standin_time(standin, now);
 
@@ -523,6 +577,7 @@ int stands_start(struct hosts *hosts) {
 void stands_stop(struct hosts *hosts) {
     hosts->dir_io = tram_io_free(hosts->dir_io);
     cleanup_fd(&hosts->dir_fd);
+    hosts->stands_sweep = INT64_MAX; /* all go */
     while (hosts->all_standins) {
         struct standin *standin = hosts->all_standins;
 

@@ -50,6 +50,7 @@ struct standin {
     bool watched;              /* the directory was asked where it is */
     bool known;                /* … and answered, if only that it is nowhere */
     bool scanned;              /* all channels were told since it was taken */
+    bool passing;              /* another host named it, and nothing else did */
     struct task task;
     struct origin *origins;
     struct mirror *mirrors;
@@ -73,6 +74,8 @@ void mirrors_drop(struct standin *standin, const struct host *host);
 void mirrors_sweep(struct host *host);
 /* One has something to do then. */
 void standins_wake(struct hosts *hosts, int64_t due);
+/* One is perhaps not needed any more. */
+void standins_passed(struct hosts *hosts);
 /* Its receiver is not here any more: the link is told, and it is freed. */
 void mirrors_away(struct standin *standin, tram_id to);
 /* A mirror that waits may be tried again; one that is polled, too. When to look next. */

@@ -137,6 +137,8 @@ static void store_answered(void *store, void *channel, enum link_answer answer, 
 /* ---- mirrors --------------------------------------------------------------------------------- */
 
 void mirror_free(struct mirror *mirror) {
+    if (mirror->standin->passing)
+        standins_passed(mirror->standin->hosts);
     *mirror->link = mirror->next;
     if (mirror->next)
         mirror->next->link = mirror->link;
@@ -200,6 +202,11 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
     if (placed > 0 && epoch > offer->from_epoch)
         return LINK_STALE;
     return LINK_LATER; /* nobody told us yet */
+}
+
+/* Nothing more comes of the channel. */
+static bool is_final(enum link_answer answer) {
+    return answer != LINK_TAKEN && answer != LINK_WAIT && answer != LINK_LATER;
 }
 
 /* Does another link write that one, or another stream of the two? What is only kept gives way. */
@@ -301,6 +308,19 @@ static struct mirror *mirror_new(struct standin *standin, struct host *host,
     return mirror;
 }
 
+/* The stand-in of a sender. NULL in *ret_standin: nothing of it is here, nor needs to be. */
+static int sender_get(struct host *host, tram_id from, enum link_answer answer,
+                      struct standin **ret_standin) {
+    bool had = (*ret_standin = standin_find(host->hosts, from)) != NULL;
+
+    if (had || is_final(answer))
+        return 0;
+    if (standin_get(host->hosts, from, ret_standin) < 0)
+        return -ENOMEM;
+    (*ret_standin)->passing = true;
+    return 0;
+}
+
 static int store_open(void *store, struct link_in *in, const struct link_name *name,
                       const struct link_offer *offer, void **ret_channel,
                       struct link_state *ret_state) {
@@ -309,8 +329,10 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     struct mirror *mirror = *ret_channel;
     struct standin *standin;
 
-    if (standin_get(host->hosts, name->from, &standin) < 0)
+    if (sender_get(host, name->from, answer, &standin) < 0)
         return -ENOMEM;
+    if (!standin)
+        return (int) answer;
     if (answer == LINK_LATER && host->hosts->seat && !standin->watched)
         standin->watched = host->hosts->maker->watch(host->hosts->seat, name->from) == 0;
     if (!mirror)
@@ -328,7 +350,7 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     }
     if (answer == LINK_TAKEN)
         answer = try_open(mirror, offer, ret_state);
-    if (answer != LINK_TAKEN && answer != LINK_WAIT && answer != LINK_LATER) {
+    if (is_final(answer)) {
         mirror_free(mirror);
         return (int) answer;
     }

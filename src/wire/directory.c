@@ -13,8 +13,7 @@
 
 /* ---- saying ---------------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 3))) static void say(struct directory *directory,
-                                                      const char *format, ...) {
+void directory_say(struct directory *directory, const char *format, ...) {
     char text[CONTROL_TEXT_MAX + 1];
     va_list arguments;
 
@@ -221,7 +220,7 @@ static int take_join(struct directory *directory, struct directory_member *membe
     host->member = member;
     member->host = host;
     if (anew)
-        say(directory, "host %s lost its memory", host->name);
+        directory_say(directory, "host %s lost its memory", host->name);
     welcome(directory, member);
     return 0;
 }
@@ -237,7 +236,7 @@ static void joined(struct directory *directory, struct directory_member *member)
             tell_host(directory, member, directory->hosts[i], false);
     tell_all(directory, member->host, false);
     directory_send(directory, member, HOSTS_FRAME(TOLD, told, &told));
-    say(directory, "host %s joined, number %u", member->host->name, member->host->number);
+    directory_say(directory, "host %s joined, number %u", member->host->name, member->host->number);
 }
 
 static int take_hold(struct directory *directory, struct directory_member *member,
@@ -280,7 +279,7 @@ static void take_forget(struct directory *directory, struct directory_member *me
         tell_all(directory, host, true);
         directory->hosts[host->number] = NULL;
         directory->host_count--;
-        say(directory, "host %s is forgotten", host->name);
+        directory_say(directory, "host %s is forgotten", host->name);
         (void) host_free(host);
     }
     directory_send(directory, member, HOSTS_FRAME(DONE, done, &done));
@@ -388,7 +387,7 @@ void directory_time(struct directory *directory, int64_t now) {
         if (!host || host->away || host->member || now - host->since <= patience(directory))
             continue;
         host->away = true;
-        say(directory, "host %s is unreachable", host->name);
+        directory_say(directory, "host %s is unreachable", host->name);
         tell_all(directory, host, false);
     }
 }

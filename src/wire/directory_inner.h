@@ -29,6 +29,7 @@ struct directory_member {
     bool joined;
     int64_t heard;
     uint64_t watches;
+    bool crowded;                    /* it asked for more than it may have */
     char certified[HOSTS_NAME_MAX + 1];
 };
 
@@ -66,6 +67,9 @@ struct directory {
 
 void directory_send(struct directory *directory, const struct directory_member *member,
                     hosts_frame frame);
+/* For the log. */
+__attribute__((format(printf, 2, 3))) void directory_say(struct directory *directory,
+                                                         const char *format, ...);
 
 int dir_place_hold(struct directory *directory, struct directory_member *member, uint32_t id,
                uint64_t epoch);

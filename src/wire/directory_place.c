@@ -376,19 +376,23 @@ int dir_place_where(struct directory *directory, struct directory_member *member
     }
     if (!place)
         return wrong_set(wrong, -ENOMEM, "no memory");
-    if (!*link) {
-        struct dir_watch *watch = member->watches < directory->rules.ids_each
-                                      ? calloc(1, sizeof(*watch)) : NULL;
+    if (!*link && member->watches < directory->rules.ids_each) {
+        struct dir_watch *watch = calloc(1, sizeof(*watch));
 
         if (!watch) {
             dir_place_put(directory, place);
-            return wrong_set(wrong, -EDQUOT, "it asks for too many IDs");
+            return wrong_set(wrong, -ENOMEM, "no memory");
         }
         watch->member = member;
         member->watches++;
         *link = watch;
+    } else if (!*link && !member->crowded) {
+        member->crowded = true;
+        directory_say(directory, "host %s asks for more IDs than ids-each: it is not told when "
+                      "those beyond move", member->host->name);
     }
     tell_place(directory, member, place);
+    dir_place_put(directory, place); /* if nobody is told of it */
     return 0;
 }
 

@@ -271,6 +271,43 @@ TEST(taken_over_after_it_was_granted) {
     world_end(&world);
 }
 
+/* Beyond ids-each (8) a host is told where nodes are when it asks, and not when they move. */
+TEST(who_asks_for_too_much_is_answered_once) {
+    struct world world;
+    struct side *a, *b;
+
+    world_begin(&world);
+    join(&world, 0);
+    join(&world, 1);
+    a = &world.sides[0];
+    b = &world.sides[1];
+    for (uint32_t i = 0; i < 8; i++)
+        CHECK_OK(member_watch(b->member, NODE + 1 + i));
+    CHECK_OK(member_watch(b->member, NODE));
+    settle(&world);
+    CHECK(b->seat != NULL);
+    CHECK_EQ(b->placed, 9);
+    claim(&world, 0, NODE + 8, false);
+    CHECK_EQ(b->placed, 10);
+    claim(&world, 0, NODE, false);
+    CHECK_EQ(b->placed, 10);
+    member_unwatch(b->member, NODE + 1); /* there is room again */
+    member_unwatch(b->member, NODE);
+    CHECK_OK(member_watch(b->member, NODE));
+    settle(&world);
+    CHECK_EQ(b->placed, 11);
+    CHECK_EQ(b->placed_host, a->number);
+    member_release(a->member, NODE, 1);
+    settle(&world);
+    CHECK_EQ(b->placed, 12);
+    cut(b); /* and says all of it again */
+    CHECK_OK(member_watch(b->member, NODE + 1));
+    join(&world, 1);
+    CHECK(b->seat != NULL);
+    CHECK_EQ(b->placed, 12 + 9);
+    world_end(&world);
+}
+
 TEST(forgotten_hosts_leave_nothing) {
     struct world world;
     struct side *a, *b;
