@@ -229,6 +229,26 @@ struct line {
     struct way { struct letter *first, *last; struct control_in in; } way[2];
 };
 
+enum fault {
+    FAULT_CUT,       /* a connection, both ends know */
+    FAULT_HALF,      /* … only one does */
+    FAULT_STALL,     /* a connection, one way, for a while */
+    FAULT_WALL,      /* between two hosts, one way or both */
+    FAULT_DAEMON,    /* is killed, and comes back */
+    FAULT_HOST,      /* loses its memory */
+    FAULT_NODE,      /* is killed */
+    FAULT_MOVE,
+    FAULT_TAKE,
+    FAULT_MEMORY,    /* none, for a while */
+    FAULT_CLOCK,
+    FAULT_PAUSE,     /* a daemon is stopped for a while */
+    FAULT_DIRECTORY, /* a host is cut off from it */
+    FAULT_CONTROL,   /* no fault: something is said beside the channels */
+    FAULT_REMOVE,    /* tram rm: all that waits for a node */
+    FAULT_NOTE,      /* the host server can write nothing for a while */
+    FAULTS,
+};
+
 struct wall { bool blocked; uint64_t until; };
 
 struct sim {
@@ -253,7 +273,7 @@ struct sim {
     struct line lines[LINES];
     struct ring *dead;
     uint64_t fault_at, left_at;
-    unsigned odds[16];            /* of faults */
+    unsigned odds[FAULTS];        /* of faults */
     unsigned odds_sum;
     int messages_left;
     uint64_t capacity;
@@ -313,6 +333,7 @@ void dir_start(struct sim *sim);
 void dir_stop(struct sim *sim, bool quietly);
 void dir_free(struct sim *sim);
 void dir_leave(struct host *host, bool quietly);
+void dir_cut(struct host *host);
 void dir_line_send(struct host *host, const hosts_frame *frame);
 uint64_t dir_next(const struct sim *sim);
 void dir_step(struct sim *sim);

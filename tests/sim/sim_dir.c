@@ -272,6 +272,15 @@ void dir_leave(struct host *host, bool quietly) {
         line_close(host->sim, host->line, 1, quietly);
 }
 
+/* The connection ends, and what was just said on it is lost. */
+void dir_cut(struct host *host) {
+    if (!host->line)
+        return;
+    sim_trace(host->sim, "host %d: the connection to the host server is cut", host->index);
+    letters_free(&host->line->way[0]);
+    line_close(host->sim, host->line, 1, false);
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 uint64_t dir_next(const struct sim *sim) {

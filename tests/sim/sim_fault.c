@@ -7,26 +7,6 @@
 
 #include "sim/sim.h"
 
-enum fault {
-    FAULT_CUT,       /* a connection, both ends know */
-    FAULT_HALF,      /* … only one does */
-    FAULT_STALL,     /* a connection, one way, for a while */
-    FAULT_WALL,      /* between two hosts, one way or both */
-    FAULT_DAEMON,    /* is killed, and comes back */
-    FAULT_HOST,      /* loses its memory */
-    FAULT_NODE,      /* is killed */
-    FAULT_MOVE,
-    FAULT_TAKE,
-    FAULT_MEMORY,    /* none, for a while */
-    FAULT_CLOCK,
-    FAULT_PAUSE,     /* a daemon is stopped for a while */
-    FAULT_DIRECTORY, /* a host is cut off from it */
-    FAULT_CONTROL,   /* no fault: something is said beside the channels */
-    FAULT_REMOVE,    /* tram rm: all that waits for a node */
-    FAULT_NOTE,      /* the host server can write nothing for a while */
-    FAULTS,
-};
-
 void fault_init(struct sim *sim) {
     static const unsigned most[FAULTS] = {10, 6, 6, 5, 4, 2, 8, 5, 3, 3, 2, 3, 2, 3, 1, 1};
 

@@ -169,10 +169,13 @@ static void settle(struct host *host, int node, uint64_t epoch, int from, bool t
     }
     store_reopen(host, node);
     host->dirty = host->look = true;
-    if (from >= 0 || taken)
-        member_settled(host->member, (uint32_t) node + 1, epoch);
     if (from >= 0 && !taken)
         say_give(host, from, node, epoch, true);
+    if (from < 0 && !taken)
+        return;
+    member_settled(host->member, (uint32_t) node + 1, epoch);
+    if (!sim->calm && sim->odds[FAULT_DIRECTORY] > 0 && sim_chance(sim, 10))
+        dir_cut(host); /* before that is heard */
 }
 
 static void on_granted(void *arg, uint64_t cookie, uint32_t id, uint64_t epoch, uint32_t from,
