@@ -81,6 +81,60 @@ TEST_TIMEOUT(calls_go_on_while_the_daemon_is_killed, 40) {
     (void) tram_worker_free(worker);
 }
 
+static int over, over_status;
+
+static void ended(const struct tram_result *result, void *arg) {
+    (void) arg;
+    over_status = result->status;
+    over++;
+}
+
+/* With a daemon that listens and says nothing. */
+static pid_t ask_while_it_is_silent(tram_worker *worker, tram_client *client) {
+    pid_t daemon = tramd_start(NULL);
+    int rc;
+
+    CHECK_OK(kill(daemon, SIGSTOP));
+    over = 0;
+    while ((rc = tram_client_ask(client, 1, "x", 1, NULL, ended, NULL, NULL)) == -ENOTCONN) {
+        CHECK(strstr(tram_worker_error(worker)->text, "no tramd runs"));
+        CHECK(tram_worker_dispatch(worker) >= 0);
+    }
+    CHECK_OK(rc);
+    return daemon;
+}
+
+/* Who comes while tramd is away is told so, and not that nobody serves; one that is there and has
+ * not answered yet is waited for. Who came before hears nothing of either. */
+TEST(without_a_daemon_nobody_says_that_nobody_serves) {
+    char address[] = "svc://echo:2";
+    tram_worker *worker = worker_make(0), *other = worker_make(0);
+    tram_client *before, *client;
+    pid_t daemon = tramd_start(NULL);
+    tram_reply *reply;
+
+    (void) test_fork(serve_echo, address);
+    CHECK_OK(tram_client_new(other, address, NULL, &before));
+    CHECK_OK(tram_client_wait(before, SECONDS(10)));
+    test_kill(daemon);
+    CHECK_OK(tram_client_new(worker, address, NULL, &client));
+    CHECK_ERR(tram_client_call(client, 1, "x", 1, NULL, &reply), -ENOTCONN);
+    CHECK(strstr(tram_worker_error(worker)->text, "no tramd runs"));
+    call(before, "as if it were there");
+    daemon = ask_while_it_is_silent(worker, client);
+    call(before, "as if it spoke");
+    test_kill(daemon); /* it waits no longer than for that */
+    worker_until(worker, &over, 1);
+    CHECK_ERR(over_status, -ENOTCONN);
+    daemon = ask_while_it_is_silent(worker, client);
+    CHECK_OK(kill(daemon, SIGCONT));
+    worker_until(worker, &over, 1);
+    CHECK_OK(over_status);
+    call(before, "as if it had never gone");
+    (void) tram_worker_free(worker);
+    (void) tram_worker_free(other);
+}
+
 /* ---- tram_name_watch ------------------------------------------------------------------------- */
 
 struct news {

@@ -28,7 +28,8 @@
  *     -ECANCELED     tram_call_free(), or its client or worker was freed; likewise
  *     -ECONNRESET    unknown: the server, or the connection, went with the request in hand; it may
  *                    have been executed or not. A one-way message over a socket ends so, too
- *     -ENOTCONN, -ECONNREFUSED   nobody serves the name; it was not executed
+ *     -ENOTCONN, -ECONNREFUSED   nobody serves the name, or the daemon, which was never heard, is
+ *                    away: the text says which; it was not executed
  *     -ENOBUFS       the other end has 4,096 requests of this node in hand, or 64 MiB of them; it
  *                    was not executed
  * Through shared memory a request that lies in the ring of a server with an ID of its own is kept

@@ -62,7 +62,8 @@ int call_ask(tram_session *session, struct sending *sending, tram_result_fn *fn,
 
 /* What to tell who waited in vain. */
 static const char *why(const struct endpoint *endpoint, int status) {
-    if (status == -ETIMEDOUT && !endpoint->server && !endpoint->sessions)
+    if (!endpoint->server &&
+        (status == -ENOTCONN || (status == -ETIMEDOUT && !endpoint->sessions)))
         return client_nobody((const tram_client *) (const void *) endpoint);
     return status == -ETIMEDOUT ? "no answer in time" : strerror(-status);
 }

@@ -343,6 +343,12 @@ void names_unwatch(struct names_watch *watch) {
     names_sweep(inner->names);
 }
 
+bool names_asks(const struct names_watch *watch) {
+    const struct names_watch_inner *inner = watch->inner;
+
+    return inner && !inner->told && inner->names->state != NAMES_AWAY;
+}
+
 const struct names_party *names_next(const struct names_watch *watch,
                                      const struct names_party *party) {
     const struct known *known = (const struct known *) party; /* its first member */
@@ -594,6 +600,7 @@ void names_register(struct names *names) {
             continue;
         for (struct known *known = inner->known; known; known = known->next)
             known->confirmed = false;
+        inner->away &= inner->told; /* who never heard what there is, waits for that again */
         send_watch(inner);
     }
     names_nodes_register(names);

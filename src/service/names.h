@@ -81,7 +81,8 @@ struct names_watch {
     void (*on_distance)(struct names_watch *watch, const struct names_party *party);
     /* All that was there has been told; once. */
     void (*on_told)(struct names_watch *watch);
-    /* May be NULL: the daemon could not be reached; the next try is made by itself. */
+    /* May be NULL: the daemon could not be reached, or went; the next try is made by itself. Again
+     * for each that went before it had told all. */
     void (*on_away)(struct names_watch *watch);
 
     struct names_watch_inner *inner; /* ours */
@@ -91,6 +92,8 @@ struct names_watch {
  * "media:" only the one without an instance. -EINVAL: it is none. */
 int names_watch(tram_worker *worker, struct names_watch *watch, const char *pattern);
 void names_unwatch(struct names_watch *watch);
+/* Is the daemon there, and has it not said yet what there is, nor any before it? */
+bool names_asks(const struct names_watch *watch);
 
 /* Parties that this watch knows now, one after the other: NULL gives the first, NULL is the end. */
 const struct names_party *names_next(const struct names_watch *watch,

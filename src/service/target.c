@@ -222,7 +222,7 @@ static void elect(tram_client *client) {
 }
 
 static bool undecided(const tram_client *client) {
-    if (!client->settled)
+    if (!client->settled || names_asks(&client->watch))
         return true;
     for (const struct target *target = client->targets; target; target = target->next)
         if (target->session && target->session->fresh)

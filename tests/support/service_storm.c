@@ -74,6 +74,7 @@ static void start_daemon(struct supervisor *sup) {
     const char *path = test_program("../bin/tramd");
     sigset_t none;
 
+    sup->world->tramd = kit_now();
     sup->daemon = fork_child(sup);
     if (sup->daemon != 0)
         return;
@@ -231,6 +232,7 @@ static void strike(struct supervisor *sup) {
     unsigned dice = (unsigned) rng_below(&sup->rng, 100);
 
     if (dice < 12 && sup->daemon) {
+        world->tramd = kit_now();
         (void) kill(sup->daemon, dice < 9 ? SIGKILL : SIGTERM);
         sup->tally->daemons++;
     } else if (dice < 35 || world->gentle) {

@@ -59,6 +59,7 @@ struct siege_ask {
     uint32_t life;             /* of the client; its number in the world */
     uint8_t service, kind;
     bool waits, accepted;      /* accepted: of a one-way message */
+    bool unheard;              /* its client has had no server yet */
     _Atomic uint8_t end;       /* enum siege_end */
     _Atomic uint16_t executed; /* how often a handler saw it */
     uint16_t parts;
@@ -103,6 +104,7 @@ struct siege_world {
     struct siege_client clients[SIEGE_CLIENTS];
     int n_servers, n_clients;
     _Atomic int64_t disturbed[SIEGE_SERVICES]; /* when one of its servers was killed or started */
+    _Atomic int64_t tramd;   /* when that was killed or started */
     _Atomic int64_t stalled; /* while the machine did nothing, in all, as the supervisor saw */
     _Atomic int64_t dozes;   /* since when that sleeps its millisecond; 0: doesn't */
     _Atomic int ending, failed;

@@ -29,6 +29,7 @@ struct asking {
     bool calm; /* gentle, and one who blocks: who waits without end for a server must not be who
                   its predecessor waits for, with a part of a stream or a request */
     tram_client *clients[SIEGE_SERVICES];
+    bool heard[SIEGE_SERVICES]; /* had a server */
     struct open open[SIEGE_OPEN];
     int under_way;
     char buffer[SIEGE_PAYLOAD];
@@ -101,14 +102,25 @@ static void on_request(tram_client *client, tram_request **request, void *arg) {
         (void) tram_reply_error(request, 1, "no room");
 }
 
+static void on_state(tram_client *client, enum tram_state state, const struct tram_party *who,
+                     void *arg) {
+    (void) state;
+    (void) who;
+    (void) arg;
+    for (int i = 0; i < SIEGE_SERVICES; i++)
+        me.heard[i] |= me.clients[i] == client;
+}
+
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 static void make_client(int service) {
-    static const struct tram_client_handlers handlers = {.on_request = on_request};
+    static const struct tram_client_handlers handlers = {.on_state = on_state,
+                                                         .on_request = on_request};
     struct tram_client_options options = TRAM_CLIENT_OPTIONS_INIT;
     char address[64];
     int rc;
 
+    me.heard[service] = false;
     options.handlers = &handlers;
     options.flags = me.self->waits ? TRAM_CLIENT_WAIT : 0;
     if (service == WORK)
@@ -162,6 +174,7 @@ static bool draw(struct open *open, struct tram_how *how) {
     ask->service = (uint8_t) service;
     ask->kind = (uint8_t) kind;
     ask->waits = me.self->waits;
+    ask->unheard = !me.heard[service];
     ask->parts = kind == ASK_STREAM ? (uint16_t) rng_below(&me.rng, 60) : 0;
     ask->deadline = kind == ASK_ONEWAY ? TRAM_FOREVER : draw_timeout(how);
     how->key = rng_next(&me.rng);

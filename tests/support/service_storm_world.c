@@ -162,10 +162,17 @@ void siege_executed(struct siege_world *world, const struct siege_payload *paylo
 
 /* May what happened to the servers be the reason? A client hears of it with the kernel's lock, or
  * within a second from the daemon. */
-static bool disturbed(const struct siege_world *world, const struct siege_ask *ask) {
-    int64_t at = world->disturbed[ask->service];
-
+static bool is_recent(const struct siege_world *world, const struct siege_ask *ask, int64_t at) {
     return at > 0 && at > ask->asked - siege_patience(world, 2);
+}
+
+static bool disturbed(const struct siege_world *world, const struct siege_ask *ask) {
+    return is_recent(world, ask, world->disturbed[ask->service]);
+}
+
+/* … or that nobody could tell its client where they are? */
+static bool no_tramd(const struct siege_world *world, const struct siege_ask *ask) {
+    return ask->unheard && is_recent(world, ask, world->tramd);
 }
 
 static void check_error(struct siege_world *world, uint32_t index,
@@ -196,9 +203,9 @@ static const char *why_not(const struct siege_world *world, uint32_t index,
     case -ECANCELED: /* a server that did not get its name was freed */
         return ask->service == DELTA || ask->service == BETA ? NULL : "nobody cancelled it";
     case -ENOTCONN:
-        return !disturbed(world, ask) || world->gentle ? "its server is well"
-               : ask->waits                            ? "it waits"
-                                                       : NULL;
+        return ask->waits                                     ? "it waits"
+               : disturbed(world, ask) || no_tramd(world, ask) ? NULL
+                                                               : "its server is well";
     case -ECONNREFUSED: /* given back by one that hands over */
         return ask->waits ? "it waits" : ask->executed > 0 ? "it was executed" : NULL;
     default:
