@@ -600,6 +600,72 @@ TEST(plain_messages_do_not_fill_their_ring_for_ever) {
     end(evil);
 }
 
+/* ---- behind a deferred request --------------------------------------------------------------- */
+
+static void say_raw(tram_node *evil, const struct frame *frame, const void *data, size_t size) {
+    struct tram_meta meta = { 0 };
+    struct iovec piece;
+
+    memcpy(&piece.iov_base, &data, sizeof(data));
+    piece.iov_len = size;
+    memcpy(meta.layer, frame, sizeof(*frame));
+    while (tram_sendv(evil, PAIR_SERVER, &meta, &piece, 1, TRAM_NOWAIT, 0) == -EAGAIN)
+        turns(100000);
+}
+
+/* It stays with its owner; 1,000 others of its node pass, that no session gets. */
+static void goes_on_behind(const struct frame *frame, size_t size) {
+    static const char block[500];
+    struct tram_options options = TRAM_OPTIONS_INIT;
+    tram_node *evil = begin(), *small;
+    int64_t start = pair_now();
+
+    options.ring_size = 65536;
+    CHECK_OK(tram_open(NULL, TRAM_ID(1, 1, 5, 8), &options, &small));
+    if (!frame->kind)
+        CHECK_OK(tram_worker_on_message(w.worker, on_plain, NULL));
+    CHECK_OK(say(small, FRAME_REQUEST, pair_port(), of(1, 1), 1, "kept", 4));
+    TURN_UNTIL(small, w.kept_count == 1);
+    for (int i = 0; i < 1000; i++)
+        say_raw(small, frame, block, size);
+    while (say(small, FRAME_ONEWAY, pair_port(), of(1, 0), 0, "x", 1) != 0)
+        turns(100000);
+    TURN_UNTIL(small, w.messages == 1);
+    CHECK(pair_now() - start < PARK_NS); /* not because it was time */
+    CHECK_MEM(tram_request_view(w.kept[0])->data, "kept", 4);
+    CHECK_OK(tram_reply_send(&w.kept[0], "done", 4));
+    TURN_UNTIL(small, heard(FRAME_REPLY, 1) + heard(FRAME_REPLY, 0) == 1);
+    (void) tram_close(small);
+    end(evil);
+}
+
+TEST(deferred_request_does_not_stop_what_is_for_nobody) {
+    struct frame frame = { .kind = FRAME_ONEWAY, .port = 77, .correlation = of(1, 0) };
+
+    goes_on_behind(&frame, 4);
+}
+
+TEST(deferred_request_does_not_stop_answers_to_nobody) {
+    struct frame frame = { .kind = FRAME_REPLY, .port = 77, .correlation = of(77, 1) };
+
+    goes_on_behind(&frame, 500);
+}
+
+TEST(deferred_request_does_not_stop_nonsense) {
+    struct frame frame = { .kind = 200, .port = pair_port(), .correlation = of(9, 1) };
+
+    goes_on_behind(&frame, 500);
+    frame = (struct frame){ .kind = FRAME_REPLY, .port = pair_port(), .correlation = of(9, 1) };
+    goes_on_behind(&frame, 500);
+}
+
+TEST(deferred_request_does_not_stop_plain_messages) {
+    struct frame frame = { 0 };
+
+    goes_on_behind(&frame, 4);
+    goes_on_behind(&frame, 500);
+}
+
 /* ---- time to live ---------------------------------------------------------------------------- */
 
 static void say_until(tram_node *evil, int64_t deadline) {

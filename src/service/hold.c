@@ -5,7 +5,7 @@
  *
  * The core lets 512 messages of a sender be in hand, and what is in hand fills its ring. So one
  * that is kept while others pass behind it would stop the channel in the end: it is copied out and
- * released when half of the 512, or PASSED_BYTES, have come behind it.
+ * released when half of the 512, or PASSED_BYTES, have come behind it, whoever they are for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,11 +19,17 @@
 #define WAITING_MAX  (16u << 20) /* bytes that wait for the end of a blocking call; what is more
                                     stays in its ring, and holds up who sends it */
 
-struct neighbour *neighbour_get(struct service *service, tram_id id) {
+static struct neighbour *neighbour_find(const struct service *service, tram_id id) {
     struct neighbour *neighbour = service->neighbours;
 
     while (neighbour && neighbour->id != id)
         neighbour = neighbour->next;
+    return neighbour;
+}
+
+struct neighbour *neighbour_get(struct service *service, tram_id id) {
+    struct neighbour *neighbour = neighbour_find(service, id);
+
     if (!neighbour) {
         neighbour = calloc(1, sizeof(*neighbour));
         if (!neighbour)
@@ -49,14 +55,18 @@ void neighbour_put(struct service *service, struct neighbour *neighbour) {
 }
 
 static void unlist(struct held *held) {
+    struct service *service;
+
     if (!held->neighbour)
         return;
+    service = worker_shared(held->worker);
     *held->link = held->next;
     if (held->next)
         held->next->link = held->link;
     else
         held->neighbour->end = held->link;
-    neighbour_put(worker_shared(held->worker), held->neighbour);
+    service->holds--;
+    neighbour_put(service, held->neighbour);
     held->neighbour = NULL;
 }
 
@@ -89,6 +99,7 @@ int hold_take(struct held *held, tram_session *session, struct inbound *in, cons
         return 0;
     held->neighbour = session->neighbour;
     held->neighbour->users++;
+    session->endpoint->service->holds++;
     held->seq = in->seq;
     held->bytes = held->neighbour->bytes;
     held->link = held->neighbour->end;
@@ -146,6 +157,16 @@ void hold_look(struct service *service, struct neighbour *neighbour, uint64_t se
             break;
     if (service->orphans)
         drain_passed(service, neighbour, seq);
+}
+
+void hold_other_passed(tram_worker *worker, const struct tram_msg *msg) {
+    struct service *service = worker_shared(worker);
+    struct neighbour *neighbour = NULL;
+
+    if (service->holds > 0 || service->orphans)
+        neighbour = neighbour_find(service, msg->from);
+    if (neighbour)
+        hold_passed(service, neighbour, msg->seq, msg->size);
 }
 
 void hold_forget(struct service *service) {

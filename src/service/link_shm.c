@@ -282,6 +282,7 @@ void link_shm_message(struct worker_port *port, struct worker_message *message) 
         copy_extra(extra, msg->data, in.frame.extra);
     if (frame_read(&in.frame, extra, msg->size, &in.extra) < 0) {
         endpoint->nonsense++;
+        hold_other_passed(endpoint->worker, msg);
         return;
     }
     in.code = msg->tag;
@@ -301,8 +302,10 @@ void link_shm_message(struct worker_port *port, struct worker_message *message) 
     } else {
         session = session_find(endpoint, msg->from, (uint32_t) (in.frame.correlation >> 32));
     }
-    if (!session && !(session = endpoint_stranger(endpoint, &in)))
-        return; /* of a call or a session that is over */
+    if (!session && !(session = endpoint_stranger(endpoint, &in))) {
+        hold_other_passed(endpoint->worker, msg); /* of a call or a session that is over */
+        return;
+    }
     if (session->link->far)
         deadline_from_wire(&in);
     endpoint_frame(endpoint, session, &in);

@@ -281,6 +281,7 @@ struct service *service_get(tram_worker *worker) {
     service->ending.fn = ending;
     worker_ending_add(worker, &service->ending);
     worker_set_stranger(worker, service_refuse, hopeless);
+    worker_set_passed(worker, hold_other_passed);
     worker_set_shared(worker, service);
     return service;
 }

@@ -57,6 +57,7 @@ struct service {
     struct tram_request *cancelled; /* likewise */
     struct tram_request *abandoned; /* of endpoints that went; the application has them */
     struct neighbour *neighbours;   /* hold.c */
+    uint32_t holds;                 /* messages in the lists of all neighbours */
     uint64_t waiting;               /* bytes in inboxes */
     struct farewell *farewells;     /* control.c */
     tram_timer *again;              /* of what failed for a reason that passes */
@@ -146,6 +147,8 @@ static inline void hold_passed(struct service *service, struct neighbour *neighb
     if (__builtin_expect(neighbour->first || service->orphans, 0))
         hold_look(service, neighbour, seq);
 }
+/* … that is of no session: as long as nothing is kept, none of these is counted. */
+void hold_other_passed(tram_worker *worker, const struct tram_msg *msg);
 /* Is one that came as number `seq`, behind `bytes`, too old when number `now` comes? */
 bool hold_is_old(const struct neighbour *neighbour, uint64_t seq, uint64_t bytes, uint64_t now);
 

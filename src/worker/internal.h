@@ -169,6 +169,7 @@ struct tram_worker {
     void *on_message_arg;
     void (*stranger)(tram_worker *worker, const struct tram_msg *msg);
     bool (*hopeless)(const struct tram_msg *msg);
+    void (*passed)(tram_worker *worker, const struct tram_msg *msg);
     struct held_list parked, plain;
     struct held_list outlived;   /* plain ones that were copied out, older than those */
     uint64_t copies;             /* bytes of messages that were copied out */

@@ -198,6 +198,17 @@ void worker_set_stranger(tram_worker *worker,
     worker->hopeless = hopeless;
 }
 
+void worker_set_passed(tram_worker *worker,
+                       void (*fn)(tram_worker *worker, const struct tram_msg *msg)) {
+    worker->passed = fn;
+}
+
+/* No port gets it now; `held`: it was told of when it came. */
+static void pass(tram_worker *worker, const struct held *held, const struct tram_msg *msg) {
+    if (worker->passed && !held)
+        worker->passed(worker, msg);
+}
+
 int tram_worker_on_message(tram_worker *worker, tram_message_fn *fn, void *arg) {
     struct held *held;
     int rc = worker_check(worker);
@@ -310,6 +321,7 @@ static void keep(tram_worker *worker, struct held_list *list, struct held *held,
 }
 
 void worker_put_off(tram_worker *worker, const struct tram_msg *msg) {
+    pass(worker, NULL, msg);
     keep(worker, &worker->later, NULL, msg);
 }
 
@@ -372,13 +384,17 @@ static inline void hand_on(tram_worker *worker, struct held *held, const struct 
     struct worker_port *port;
 
     if (unlikely(number == 0)) {
+        pass(worker, held, msg);
         hand_on_plain(worker, held, msg);
         return;
     }
     port = worker_port_find(worker, number);
-    if (likely(port))
+    if (likely(port)) {
         worker_hand_on(worker, port, held, msg);
-    else if (worker->hopeless && worker->hopeless(msg))
+        return;
+    }
+    pass(worker, held, msg);
+    if (worker->hopeless && worker->hopeless(msg))
         refuse(worker, held, msg);
     else
         keep(worker, &worker->parked, held, msg);

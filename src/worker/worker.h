@@ -48,6 +48,12 @@ void worker_set_stranger(tram_worker *worker,
                          void (*fn)(tram_worker *worker, const struct tram_msg *msg),
                          bool (*hopeless)(const struct tram_msg *msg));
 
+/* `fn` is called for each message that comes and is not handed to a port now: plain, parked, or put
+ * off while a blocking call is on the way. Who has others of that sender in hand holds up what
+ * follows. */
+void worker_set_passed(tram_worker *worker,
+                       void (*fn)(tram_worker *worker, const struct tram_msg *msg));
+
 /* Keep the message: a copy of *message that is the caller's, to be given to worker_release(). NULL:
  * no memory, and it is released as if it had not been taken. */
 struct worker_message *worker_take(struct worker_message *message);
