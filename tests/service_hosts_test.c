@@ -5,6 +5,7 @@
  */
 // test: timeout=300
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -248,6 +249,29 @@ TEST_TIMEOUT(client_killed, 60) {
     test_kill(pid);
     UNTIL(at.worker, counts_of(&at).online == 1);
     UNTIL(at.worker, counts_of(&at).cancelled == 1);
+    (void) close(fds[0]);
+    (void) close(fds[1]);
+    finish(&at);
+}
+
+/* Nothing of it is left when its daemon is asked for it: that is the end of it, not of the link. */
+TEST_TIMEOUT(client_dies_with_its_daemon, 60) {
+    int fds[2];
+    struct at at;
+    pid_t pid;
+    char byte, command[400];
+
+    begin(&at, TRAM_CLIENT_WAIT);
+    CHECK_OK(pipe(fds));
+    pid = test_fork(other_client, &fds[1]);
+    CHECK_EQ(read(fds[0], &byte, 1), 1);
+    UNTIL(at.worker, counts_of(&at).online == 2);
+    twin_kill(&at.twin, 0);
+    test_kill(pid);
+    twin_run(&at.twin, 0);
+    UNTIL(at.worker, counts_of(&at).online == 1);
+    (void) snprintf(command, sizeof(command), "grep -q nonsense %s.log", at.twin.dir[0]);
+    CHECK(system(command) != 0);
     (void) close(fds[0]);
     (void) close(fds[1]);
     finish(&at);

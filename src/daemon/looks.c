@@ -230,6 +230,16 @@ static void shown_remove(struct shown **link) {
     free(shown);
 }
 
+/* There is no such node: an ephemeral one, of which nothing is left. If it can't be said the link
+ * is full, and with the next one it is asked again. */
+static void say_over(struct host *host, tram_id node) {
+    Tram__Hosts__Life words = HOSTS_NEW(Life, life);
+    hosts_frame frame = HOSTS_FRAME(LIFE, life, &words);
+
+    words.id = node;
+    (void) peer_say(host, &frame);
+}
+
 static int take_look(struct host *host, const Tram__Hosts__Look *look) {
     struct shown **link = &host->shown;
     struct shown *shown;
@@ -255,7 +265,9 @@ static int take_look(struct host *host, const Tram__Hosts__Look *look) {
         rc = worker_peer_add(host->hosts->daemon->worker, &shown->peer, look->id);
         if (rc < 0) {
             free(shown);
-            return rc;
+            if (rc == -ENOENT)
+                say_over(host, look->id);
+            return 0; /* that host did nothing wrong: its link goes on */
         }
         shown->next = host->shown;
         host->shown = shown;
