@@ -246,6 +246,28 @@ TEST(ephemeral_ids_are_of_the_hosts_block) {
     bus_close(&bus);
 }
 
+/* What other hosts still have of one that ended is not for the next one: an ID comes again after
+ * all others, whoever gives it. */
+TEST(ephemeral_ids_come_again_last) {
+    static uint8_t seen[HOST_IDS];
+    struct claims claims;
+    struct bus bus;
+
+    begin(&bus);
+    CHECK_OK(claims_open(&bus, &claims));
+    for (int i = 0; i < 1000; i++) {
+        tram_node *node;
+        uint32_t number;
+
+        CHECK_OK(tram_open(NULL, TRAM_EPHEMERAL, NULL, &node));
+        number = tram_node_id(node) & 0xffff;
+        CHECK(number < sizeof(seen) && !seen[number]++);
+        (void) tram_close(node);
+    }
+    claims_close(&claims);
+    bus_close(&bus);
+}
+
 /* ---- fencing --------------------------------------------------------------------------------- */
 
 TEST(fenced_at_every_call) {

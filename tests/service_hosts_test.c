@@ -4,6 +4,7 @@
  * hangs, each request ends once. (What both do for each other: tests/service_conformance_test.c.)
  */
 // test: timeout=300
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "support/kit.h"
 #include "support/pair.h"
 #include "support/twin.h"
 #include "tram/service.h"
@@ -275,6 +277,63 @@ TEST_TIMEOUT(client_dies_with_its_daemon, 60) {
     (void) close(fds[0]);
     (void) close(fds[1]);
     finish(&at);
+}
+
+/* Is anything left of ephemeral nodes of host a on b? */
+static bool is_stray(const char *path) {
+    DIR *dir = opendir(path);
+    bool found = false;
+
+    CHECK(dir);
+    for (struct dirent *entry; (entry = readdir(dir));)
+        found |= strstr(entry->d_name, "240.1.") != NULL;
+    (void) closedir(dir);
+    return found;
+}
+
+static bool has_strays(const struct at *at) {
+    char bus[300], server[300];
+
+    (void) snprintf(bus, sizeof(bus), "%s/default", at->twin.dir[1]);
+    (void) snprintf(server, sizeof(server), "%s/default/1.1.5.1", at->twin.dir[1]);
+    return is_stray(bus) || is_stray(server);
+}
+
+/* What a dead client sent, and what it was sent, is cleared on the server's host, also if its end
+ * is seen by a daemon that knew nothing of its life. */
+TEST_TIMEOUT(nothing_is_left_of_a_client, 60) {
+    int rounds = getenv("SERVICE_HOSTS_KILLS") ? 3 : 1;
+    struct at at = {.online = 0};
+
+    twin_start(&at.twin);
+    serve(&at);
+    for (int round = 0; round < rounds; round++) {
+        int64_t until;
+        int fds[2];
+        pid_t pid;
+        char byte;
+
+        CHECK_OK(pipe(fds));
+        pid = test_fork(other_client, &fds[1]);
+        CHECK_EQ(read(fds[0], &byte, 1), 1);
+        (void) close(fds[0]);
+        (void) close(fds[1]);
+        CHECK(has_strays(&at));
+        if (round < 2)
+            twin_kill(&at.twin, 1 - round);
+        test_kill(pid);
+        if (round < 2)
+            twin_run(&at.twin, 1 - round);
+        until = kit_now() + kit_patience(30);
+        while (has_strays(&at)) {
+            if (kit_now() > until)
+                FAIL("round %d: something is left", round);
+            kit_pause();
+        }
+    }
+    test_kill(at.server);
+    twin_kill(&at.twin, 0);
+    twin_kill(&at.twin, 1);
 }
 
 /* The other host is not heard of for longer than the heartbeat allows, and comes back. */

@@ -274,6 +274,7 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     next = lesser(next, far_time(hosts, now));
     next = lesser(next, trust_time(hosts, now));
     next = lesser(next, looks_time(hosts, now));
+    next = lesser(next, strays_time(hosts, now));
     if (next < hosts->due)
         set(hosts, next);
 }
@@ -416,7 +417,7 @@ int hosts_start(struct daemon *daemon) {
     if (!hosts)
         return -ENOMEM;
     hosts->daemon = daemon;
-    hosts->due = INT64_MAX;
+    hosts->due = hosts->strays_due = INT64_MAX;
     hosts->dir_fd = hosts->net_fd = -1;
     hosts->claims = (struct claims) NO_CLAIMS;
     tasks_init(&hosts->tasks, daemon->worker);

@@ -11,6 +11,7 @@
  *   stands.c            stand-ins: rings ↔ link
  *   far.c               names of other hosts
  *   looks.c             lives of nodes of other hosts
+ *   strays.c            what is left here of ephemeral ones that are over
  *   line.c              connections to the host server; tasks
  *   trust.c             keys, and who is revoked
  *   report.c, trace.c, sample.c
@@ -54,7 +55,8 @@ struct host {
     char addresses[HOSTS_ADDRESSES_TEXT];
     bool away;              /* as the directory says */
     bool told;              /* … since this connection to it began */
-    bool settled;           /* all channels out were named on this link */
+    bool settled;           /* all channels out were named on this link … */
+    bool named;             /* … and all that come from there */
     int64_t sweep_at;       /* it has named all of its own: look for mirrors that it did not; 0 */
     int64_t drop_at;        /* its mirrors are kept open till then, for its next connection; 0 */
     bool heard;             /* it has said all its names since this daemon began */
@@ -104,6 +106,7 @@ struct hosts {
     int64_t near_until;            /* … as they were until then */
     tram_timer *timer;
     int64_t due;                   /* for which that is set */
+    int64_t strays_due;            /* when strays.c looks */
     int64_t names_until;           /* the names of all hosts are waited for; 0: no more */
     bool told;                     /* all hosts that the directory knows */
     bool joined;
@@ -325,4 +328,17 @@ bool far_pending(const struct hosts *hosts);
 void looks_up(struct host *host);
 void looks_down(struct host *host);
 int looks_take(struct host *host, const hosts_frame *frame);
+/* Ask that host of a node's life; `stop`: no longer, unless somebody here looks at it. */
+int looks_ask(struct host *host, tram_id node, bool stop);
 int64_t looks_time(struct hosts *hosts, int64_t now);
+
+/* ---- strays.c -------------------------------------------------------------------------------- */
+
+/* There is a stand-in for an ephemeral node of another host, from now on. */
+void strays_add(struct hosts *hosts);
+/* That host says whether it lives; the link to it came up; is gone; it has named all it sends. */
+void strays_life(struct host *host, tram_id id, bool lives);
+void strays_up(struct host *host);
+void strays_down(struct host *host);
+bool strays_has(struct hosts *hosts, tram_id id);
+int64_t strays_time(struct hosts *hosts, int64_t now);

@@ -17,7 +17,8 @@
 #include "daemon/hosts.h"
 #include "daemon/log.h"
 #include "daemon/stands_inner.h"
-#include "node/custody.h"
+#include "node/files.h"
+#include "sys/cleanup.h"
 
 #define LOOKS_MAX 65536u             /* of a connection; nodes that one host looks at */
 #define AGAIN INT64_C(100000000)     /* what could not be said, or is not known yet */
@@ -80,10 +81,14 @@ static void wake(struct hosts *hosts, struct look *look, int64_t after) {
     hosts_wake(hosts, look->due);
 }
 
-static int ask(struct host *host, tram_id node, bool stop) {
+static bool is_seen(struct daemon *daemon, tram_id node);
+
+int looks_ask(struct host *host, tram_id node, bool stop) {
     Tram__Hosts__Look words = HOSTS_NEW(Look, look);
     hosts_frame frame = HOSTS_FRAME(LOOK, look, &words);
 
+    if (stop && (is_seen(host->hosts->daemon, node) || strays_has(host->hosts, node)))
+        return 0;
     words.id = node;
     words.stop = stop;
     return peer_say(host, &frame);
@@ -122,7 +127,7 @@ static void begin(struct conn *conn, struct look *look) {
         return;
     if (!peer_is_up(host))
         wake(hosts, look, bound(hosts)); /* looks_up(), before that */
-    else if (ask(host, look->node, false) < 0 || !look->told)
+    else if (looks_ask(host, look->node, false) < 0 || !look->told)
         wake(hosts, look, AGAIN); /* a connection may end with the question on its way */
 }
 
@@ -161,8 +166,8 @@ static void drop(struct conn *conn, struct look **link) {
 
     *link = look->next;
     conn->looks_count--;
-    if (host && !is_seen(conn->daemon, look->node))
-        (void) ask(host, look->node, true); /* if it can't be said: it goes with the link */
+    if (host)
+        (void) looks_ask(host, look->node, true); /* if it can't be said: it goes with the link */
     free(look);
 }
 
@@ -196,19 +201,24 @@ static void look_again(struct conn *conn, struct look *look) {
 
 /* ---- for other hosts ------------------------------------------------------------------------- */
 
-static void show(struct shown *shown) {
-    struct hosts *hosts = shown->host->hosts;
+static int say(struct host *host, tram_id node, uint64_t life) {
     Tram__Hosts__Life words = HOSTS_NEW(Life, life);
     hosts_frame frame = HOSTS_FRAME(LIFE, life, &words);
+
+    words.id = node;
+    words.life = life;
+    return peer_say(host, &frame);
+}
+
+static void show(struct shown *shown) {
+    struct hosts *hosts = shown->host->hosts;
     uint64_t life;
     int rc = life_look(hosts->daemon, shown->peer.id, &life);
 
     if (rc == 0 && shown->said && shown->life == life)
         return;
-    words.id = shown->peer.id;
-    words.life = life;
     if (rc == 0)
-        rc = peer_say(shown->host, &frame);
+        rc = say(shown->host, shown->peer.id, life);
     shown->said = rc == 0;
     shown->life = life;
     if (rc < 0)
@@ -230,19 +240,39 @@ static void shown_remove(struct shown **link) {
     free(shown);
 }
 
-/* There is no such node: an ephemeral one, of which nothing is left. If it can't be said the link
- * is full, and with the next one it is asked again. */
-static void say_over(struct host *host, tram_id node) {
-    Tram__Hosts__Life words = HOSTS_NEW(Life, life);
-    hosts_frame frame = HOSTS_FRAME(LIFE, life, &words);
+/* Of a node that isn't there, as one that has just ended, nothing will be
+ * told: -ENOENT; nor is it made, because another host names it. */
+static int shown_add(struct host *host, tram_id node, struct shown **ret_shown) {
+    struct daemon *daemon = host->hosts->daemon;
+    OWNS_FD int dir = files_node_dir(&daemon->bus, node, false);
+    struct shown *shown;
+    int rc;
 
-    words.id = node;
-    (void) peer_say(host, &frame);
+    if (dir < 0)
+        return dir;
+    if (host->shown_count >= LOOKS_MAX)
+        return -ENOBUFS;
+    shown = calloc(1, sizeof(*shown));
+    if (!shown)
+        return -ENOMEM;
+    shown->host = host;
+    shown->peer.on_state = on_state;
+    rc = worker_peer_add(daemon->worker, &shown->peer, node);
+    if (rc < 0) {
+        free(shown);
+        return rc;
+    }
+    shown->next = host->shown;
+    host->shown = shown;
+    host->shown_count++;
+    *ret_shown = shown;
+    return 0;
 }
 
-static int take_look(struct host *host, const Tram__Hosts__Look *look) {
+static void take_look(struct host *host, const Tram__Hosts__Look *look) {
     struct shown **link = &host->shown;
     struct shown *shown;
+    int rc = 0;
 
     while (*link && (*link)->peer.id != look->id)
         link = &(*link)->next;
@@ -250,55 +280,31 @@ static int take_look(struct host *host, const Tram__Hosts__Look *look) {
     if (look->stop) {
         if (shown)
             shown_remove(link);
-        return 0;
+        return;
     }
-    if (!shown) {
-        int rc;
-
-        if (host->shown_count >= LOOKS_MAX)
-            return 0; /* not answered: for its clients this host is lost */
-        shown = calloc(1, sizeof(*shown));
-        if (!shown)
-            return -ENOMEM;
-        shown->host = host;
-        shown->peer.on_state = on_state;
-        rc = worker_peer_add(host->hosts->daemon->worker, &shown->peer, look->id);
-        if (rc < 0) {
-            free(shown);
-            if (rc == -ENOENT)
-                say_over(host, look->id);
-            return 0; /* that host did nothing wrong: its link goes on */
-        }
-        shown->next = host->shown;
-        host->shown = shown;
-        host->shown_count++;
-    }
+    if (!shown)
+        rc = shown_add(host, look->id, &shown);
+    if (rc == -ENOENT)
+        (void) say(host, look->id, 0);
+    if (rc < 0)
+        return; /* not answered: for its clients this host is lost */
     shown->said = false;
     show(shown);
-    return 0;
-}
-
-/* An ephemeral node of that host begins, for us, or ends. Who sends to it must find its directory,
- * which only its stand-in makes; and nobody else ever says that it is over. */
-static void stand_in(struct host *host, tram_id node, bool lives) {
-    const struct standin *standin = standin_find(host->hosts, node);
-
-    if (lives) {
-        stands_place(host->hosts, node, host->number, 0);
-    } else if (standin && !standin->mirrors) { /* else when its messages were read, with us */
-        (void) stands_let_go(host->hosts, node);
-        (void) custody_remove_far(&host->hosts->daemon->bus, node); /* nobody else does */
-    }
 }
 
 int looks_take(struct host *host, const hosts_frame *frame) {
     struct daemon *daemon = host->hosts->daemon;
 
-    if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_LOOK)
-        return take_look(host, frame->look);
-    if (is_ephemeral(frame->life->id) && host_of(host->hosts, frame->life->id) == host->number &&
-        is_seen(daemon, frame->life->id))
-        stand_in(host, frame->life->id, frame->life->life != 0);
+    if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_LOOK) {
+        take_look(host, frame->look);
+        return 0;
+    }
+    if (is_ephemeral(frame->life->id) && host_of(host->hosts, frame->life->id) == host->number) {
+        /* Who sends to it must find its directory, which only its stand-in makes. */
+        if (frame->life->life != 0 && is_seen(daemon, frame->life->id))
+            stands_place(host->hosts, frame->life->id, host->number, 0);
+        strays_life(host, frame->life->id, frame->life->life != 0);
+    }
     for (struct conn *conn = daemon->conns; conn; conn = conn->next)
         for (struct look *look = conn->looks; look; look = look->next) {
             if (look->node != frame->life->id || look->host != host->number)

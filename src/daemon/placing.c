@@ -285,8 +285,10 @@ static int each_claim(void *context, tram_id id) {
     struct claim *claim;
     int rc;
 
-    if (known && known->host == hosts->self.host) {
-        rc = stands_let_go(hosts, id);
+    if (known && known->host == hosts->self.host) { /* `tram rm` has removed what said so */
+        rc = write_place(hosts, id, known->host, known->epoch);
+        if (rc == 0)
+            rc = stands_let_go(hosts, id);
         answer(hosts, id, rc, known->epoch, 0, "%s", rc < 0 ? strerror(-rc) : "");
         return 0;
     }

@@ -170,6 +170,10 @@ static void pump(struct standin *standin) {
         return;
     }
     standin->due = hosts_due(stand_due(standin->stand, (uint64_t) hosts_now(standin->hosts)));
+    if (stand_next(standin->stand, &news) > 0) { /* what that has found */
+        take_news(standin, &news);
+        task_add(&standin->hosts->tasks, &standin->task);
+    }
     watch(standin);
     standins_wake(standin->hosts, standin->due);
     if (!standin->scanned && stand_is_held(standin->stand)) {
@@ -217,6 +221,8 @@ int standin_take(struct standin *standin, struct tram_error *error) {
     log_line(LEVEL_DEBUG, "stands in for node %s", tram_id_format(standin->id, text));
     standin->scanned = false;
     standin_pump(standin);
+    if (is_ephemeral(standin->id))
+        strays_add(standin->hosts);
     return 0;
 }
 
@@ -229,6 +235,25 @@ static void let_go(struct standin *standin) {
     standin->retry = 0;
     task_remove(&standin->hosts->tasks, &standin->task);
     stand_let_go(standin->stand);
+}
+
+struct standin *standin_free(struct standin *standin) {
+    struct standin **link;
+
+    if (!standin)
+        return NULL;
+    for (link = bucket_of(standin->hosts, standin->id); *link != standin;)
+        link = &(*link)->next;
+    *link = standin->next;
+    for (link = &standin->hosts->all_standins; *link != standin;)
+        link = &(*link)->all_next;
+    *link = standin->all_next;
+    while (standin->mirrors)
+        mirror_free(standin->mirrors);
+    let_go(standin);
+    standin->stand = stand_free(standin->stand);
+    free(standin);
+    return NULL;
 }
 
 int stands_let_go(struct hosts *hosts, tram_id id) {
@@ -367,27 +392,17 @@ static bool is_over(struct standin *standin) {
 }
 
 static void sweep(struct hosts *hosts) {
-    struct standin **all = &hosts->all_standins;
-    struct standin *standin;
+    struct standin *next;
     unsigned count = 0;
 
     hosts->stands_sweep = 0;
-    while ((standin = *all)) {
-        struct standin **link = bucket_of(hosts, standin->id);
-
-        if (!is_over(standin)) {
-            all = &standin->all_next;
+    for (struct standin *standin = hosts->all_standins; standin; standin = next) {
+        next = standin->all_next;
+        if (!is_over(standin))
             continue;
-        }
-        *all = standin->all_next;
-        while (*link != standin)
-            link = &(*link)->next;
-        *link = standin->next;
         if (standin->watched && hosts->seat)
             hosts->maker->unwatch(hosts->seat, standin->id);
-        let_go(standin);
-        standin->stand = stand_free(standin->stand);
-        free(standin);
+        (void) standin_free(standin);
         count++;
     }
     if (count > 0)
@@ -578,16 +593,8 @@ void stands_stop(struct hosts *hosts) {
     hosts->dir_io = tram_io_free(hosts->dir_io);
     cleanup_fd(&hosts->dir_fd);
     hosts->stands_sweep = INT64_MAX; /* all go */
-    while (hosts->all_standins) {
-        struct standin *standin = hosts->all_standins;
-
-        hosts->all_standins = standin->all_next;
-        while (standin->mirrors)
-            mirror_free(standin->mirrors);
-        let_go(standin);
-        standin->stand = stand_free(standin->stand);
-        free(standin);
-    }
+    while (hosts->all_standins)
+        (void) standin_free(hosts->all_standins);
     free(hosts->standins);
     hosts->standins = NULL;
 }

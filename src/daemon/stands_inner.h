@@ -30,7 +30,7 @@ struct mirror {
     struct stand_out *out;     /* NULL: waits */
     struct link_name name;
     bool poll;                 /* look by the clock */
-    bool wants;                /* … and tell the link when something was consumed */
+    bool removed;              /* its receiver was: the channel is to be refused */
     uint64_t consumed;         /* as of the last look */
 };
 
@@ -51,6 +51,7 @@ struct standin {
     bool known;                /* … and answered, if only that it is nowhere */
     bool scanned;              /* all channels were told since it was taken */
     bool passing;              /* another host named it, and nothing else did */
+    bool asked, over, lingers; /* strays.c: its host tells of its life; it ended; messages wait */
     struct task task;
     struct origin *origins;
     struct mirror *mirrors;
@@ -61,6 +62,8 @@ struct standin *standin_find(struct hosts *hosts, tram_id id);
 int standin_get(struct hosts *hosts, tram_id id, struct standin **ret_standin);
 /* Hear what its rings say, soon. */
 void standin_pump(struct standin *standin);
+/* Lets go of it; NULL is fine; returns NULL. */
+struct standin *standin_free(struct standin *standin);
 /* Take the custody, and open its channels. */
 int standin_take(struct standin *standin, struct tram_error *error);
 
@@ -76,6 +79,9 @@ void mirrors_sweep(struct host *host);
 void standins_wake(struct hosts *hosts, int64_t due);
 /* One is perhaps not needed any more. */
 void standins_passed(struct hosts *hosts);
+struct mirror *mirror_find(struct standin *standin, tram_id to);
+/* Its origin is gone: if it is drained, so is it. -ENOTEMPTY. */
+int mirror_remove(struct standin *standin, tram_id to);
 /* Its receiver is not here any more: the link is told, and it is freed. */
 void mirrors_away(struct standin *standin, tram_id to);
 /* A mirror that waits may be tried again; one that is polled, too. When to look next. */

@@ -130,6 +130,10 @@ static void store_answered(void *store, void *channel, enum link_answer answer, 
         origin->standin->ask = hosts_now(host->hosts) + AGAIN;
         standins_wake(host->hosts, origin->standin->ask);
     }
+    if (answer == LINK_REMOVED) {
+        (void) stand_in_remove(origin->in); /* or the next connection says it again */
+        standin_pump(origin->standin);
+    }
     if (answer == LINK_BROKEN)
         stand_in_close(origin->in, "nonsense, as the receiver's host says");
 }
@@ -145,6 +149,14 @@ void mirror_free(struct mirror *mirror) {
     if (mirror->out)
         mirror->out = stand_out_close(mirror->out);
     free(mirror);
+}
+
+int mirror_remove(struct standin *standin, tram_id to) {
+    int rc = stand_out_remove(standin->stand, to, false);
+
+    if (rc == 0 && is_ephemeral(standin->id))
+        (void) stand_out_forget(standin->stand, to); /* none of its streams comes again */
+    return rc;
 }
 
 void mirrors_away(struct standin *standin, tram_id to) {
@@ -175,7 +187,7 @@ void mirrors_drop(struct standin *standin, const struct host *host) {
     }
 }
 
-static struct mirror *mirror_find(struct standin *standin, tram_id to) {
+struct mirror *mirror_find(struct standin *standin, tram_id to) {
     struct mirror *mirror = standin->mirrors;
 
     while (mirror && mirror->name.to != to)
@@ -360,9 +372,18 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     return (int) answer;
 }
 
+/* The receiver was removed here, with what waited for it. */
+static bool is_removed(int rc) {
+    return rc == -ESTALE || rc == -EHOSTUNREACH;
+}
+
 /* The channel stalls, or ends: what was placed comes again, whole, or never. */
 static int stalled(struct mirror *mirror, int rc) {
+    struct host *host = mirror->host;
+
     stand_out_drop(mirror->out);
+    if (is_removed(rc))
+        link_refuse(peer_link(host), mirror->in, LINK_REMOVED); /* frees it, by store_closed() */
     return rc;
 }
 
@@ -384,7 +405,13 @@ static int store_place(void *store, void *channel, struct link_room *ret_room) {
 static void look(struct mirror *mirror, struct link_state *ret_state, uint64_t *ret_placed) {
     struct stand_out_state state;
 
-    if (stand_out_look(mirror->out, &state) < 0)
+    int rc = stand_out_look(mirror->out, &state);
+
+    if (is_removed(rc)) { /* that ends the channel, but not in the middle of a look */
+        mirror->removed = true;
+        standins_wake(mirror->host->hosts, hosts_now(mirror->host->hosts));
+    }
+    if (rc < 0)
         return; /* the next place says what it is */
     *ret_state = state_of(&state);
     mirror->consumed = state.consumed;
@@ -399,8 +426,8 @@ static int store_filled(void *store, void *channel, size_t size, struct link_sta
     uint64_t accepted;
     int rc = stand_out_filled(mirror->out, size, &accepted);
 
-    if (rc < 0)
-        (void) stalled(mirror, rc);
+    if (rc < 0 && is_removed(stalled(mirror, rc)))
+        return rc;
     look(mirror, ret_state, ret_rest);
     if (rc == -EBADMSG || rc == -EMSGSIZE) {
         log_line(LEVEL_WARNING, "host %s: a channel is closed: %s", host->name,
@@ -428,7 +455,7 @@ static void store_want(void *store, void *channel) {
 static void store_closed(void *store, void *channel, enum link_end end, bool more) {
     struct host *host = store;
     struct mirror *mirror = channel;
-    struct stand *stand = mirror->standin->stand;
+    struct standin *standin = mirror->standin;
     tram_id to = mirror->name.to;
     char from[TRAM_ID_TEXT], text[TRAM_ID_TEXT];
     bool ours = mirror->out != NULL; /* or it waited, and what lies there may be another host's */
@@ -445,7 +472,9 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
         return;
     mirror_free(mirror);
     if (end == LINK_ENDED && ours)
-        (void) stand_out_remove(stand, to, false); /* or it is when it is in the way */
+        (void) mirror_remove(standin, to); /* or it is when it is in the way */
+    if (standin->over)
+        strays_add(host->hosts);
 }
 
 int64_t mirrors_time(struct standin *standin, int64_t now) {
@@ -459,7 +488,10 @@ int64_t mirrors_time(struct standin *standin, int64_t now) {
         following = mirror->next; /* what the link finds out may free the mirror */
         if (!link)
             continue;
-        if (!mirror->out) {
+        if (mirror->removed) {
+            link_refuse(link, mirror->in, LINK_REMOVED);
+            peer_flush(host);
+        } else if (!mirror->out) {
             link_ready(link, mirror->in);
             peer_flush(host);
             next = now + AGAIN;
@@ -514,7 +546,7 @@ static int each_mirror(void *context, tram_id from, tram_id to, uint64_t id) {
         return 0;
     mirror = mirror_find(standin, to);
     if (!mirror) /* its origin is gone: when it is drained, it goes, too */
-        (void) stand_out_remove(standin->stand, to, false);
+        (void) mirror_remove(standin, to);
     return 0;
 }
 
@@ -523,6 +555,8 @@ void mirrors_sweep(struct host *host) {
 
     stands_drop(host);
     (void) stand_mirrors(&host->hosts->daemon->bus, each_mirror, &settling);
+    host->named = true;
+    strays_up(host);
 }
 
 static void store_settled(void *store) {
@@ -562,7 +596,7 @@ static void store_up(void *store, const struct link_peer *peer) {
     struct host *host = store;
 
     (void) peer;
-    host->settled = false;
+    host->settled = host->named = false;
     for (struct standin *standin = host->hosts->all_standins; standin;
          standin = standin->all_next)
         if (standin->host == host->number)
@@ -573,6 +607,7 @@ static void store_up(void *store, const struct link_peer *peer) {
     far_up(host);
     trust_up(host);
     looks_up(host);
+    strays_up(host);
 }
 
 static void store_down(void *store) {
@@ -583,6 +618,7 @@ static void store_down(void *store) {
     standins_wake(host->hosts, host->drop_at);
     far_down(store);
     looks_down(store);
+    strays_down(store);
 }
 
 static uint64_t store_wall(void *store) {

@@ -250,6 +250,14 @@ static int remove_in(void *context, const char *name, uint64_t inode) {
     return rc == -ENOENT ? 0 : rc;
 }
 
+int custody_remove_channel(const struct bus *bus, int dir, tram_id from, tram_id to) {
+    struct walk walk = {.bus = bus, .dir = dir, .id = to, .force = true};
+    char name[FILES_NAME];
+
+    files_head_name(name, from);
+    return remove_in(&walk, name, 0);
+}
+
 /* Peers that have the door mapped see that it is nobody's any more. */
 static int close_door(const struct walk *walk) {
     OWNS_MAP struct sys_map map = {0};

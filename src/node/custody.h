@@ -34,7 +34,7 @@ int custody_drop(const char *bus_path, tram_id to, tram_id from, uint64_t seq,
 
 /* Remove up to `most` ephemeral nodes whose processes died. `host`: the number of this one in its
  * cluster, 0 if there is none. What lies here of a node of another host looks dead when the daemon
- * is; only that one clears it (custody_remove_far()). */
+ * is; only that one knows when it is (custody_remove_far()). */
 void custody_clean_ephemerals(const struct bus *bus, uint32_t host, int most);
 /* Remove what is here of an ephemeral node of another host, which is no more. -EBUSY, -ENOENT. */
 int custody_remove_far(const struct bus *bus, tram_id id);
@@ -51,6 +51,10 @@ int custody_repair_sender(const struct bus *bus, int dir, tram_id from, tram_id 
 int custody_bury(const struct bus *bus, int dir, tram_id from);
 /* As custodian of `from`: all of its files in `dir`. */
 int custody_unlink_channel(int dir, tram_id from);
+
+/* As custodian of `to`, whose directory `dir` is, with bytes 1 and 2 of its lock: the channel from
+ * `from` is removed, whatever waits in it, and its sender is told, as by custody_rm() of `to`. */
+int custody_remove_channel(const struct bus *bus, int dir, tram_id from, tram_id to);
 
 /* A channel into the directory `dir` of `to`, which the caller holds, is drained and its sender
  * does not run: give back its memory but `keep`; remove it altogether if the sender was ephemeral

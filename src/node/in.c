@@ -439,8 +439,7 @@ static int in_open(tram_node *node, struct peer *peer, uint32_t generation, uint
     return 0;
 }
 
-/* The channel is not the one that we have mapped: it was removed and made anew. */
-static void in_drop(tram_node *node, struct peer *peer) {
+void in_drop(tram_node *node, struct peer *peer) {
     struct in *in = peer->in;
 
     in_cool(node, in);

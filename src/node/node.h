@@ -399,6 +399,8 @@ static inline void in_give_quiet(tram_node *node, struct in *in) {
 }
 /* A quiet, drained channel: have its memory given back; remove it with a dead ephemeral sender. */
 void in_tidy(tram_node *node, struct in *in);
+/* Its channel is no more: it was removed, or made anew. */
+void in_drop(tram_node *node, struct peer *peer);
 /* Look at up to `most` channels from ephemeral nodes, going on where the last call ended: those
  * that are drained and whose senders do not run go. */
 void ins_tidy_ephemerals(tram_node *node, uint32_t most);

@@ -182,7 +182,7 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
             return error_set(error, rc, "no random number: %s", strerror(-rc));
         node->id = TRAM_EPHEMERAL + 1 + number % 0x0ffffffeu; /* neither the first nor the last */
         if (node->cluster) /* of the host's own block: no other host gives it away */
-            node->id = TRAM_EPHEMERAL | node->host << 16 | number % 0xffffu;
+            node->id = TRAM_EPHEMERAL | node->host << 16 | place_number(node, number % HOST_IDS);
         rc = sys_dir_make(node->bus.dir, tram_id_format(node->id, name),
                           files_dir_mode(node->mode));
         if (rc == -EEXIST)

@@ -193,6 +193,29 @@ int place_ask(tram_node *node, struct tram_error *error) {
                      tram_id_format(node->id, text));
 }
 
+/* ---- ephemeral nodes-------------------------------------------------------------------------- */
+
+/* Each opener counts on, so that a number comes again only after all others: what other hosts still
+ * have of a node that ended is not taken for the next one's. */
+uint32_t place_number(const tram_node *node, uint32_t any) {
+    OWNS_FD int claims = sys_dir_open(node->bus.dir, "claims");
+    OWNS_FD int fd = claims < 0 ? claims : sys_file_open_or_make(claims, "count", node->mode);
+    uint64_t first = any;
+    struct sys_stat st;
+    struct sys_map map;
+    int rc = fd < 0 ? fd : sys_stat_fd(fd, &st);
+
+    if (rc == 0 && st.size < sizeof(first))
+        rc = sys_file_write(fd, &first, sizeof(first), 0);
+    if (rc == 0)
+        rc = sys_map(fd, sizeof(first), 0, SYS_MAP_WRITE | SYS_MAP_GUARD, &map);
+    if (rc < 0)
+        return any; /* mkdir(2) decides who has it */
+    any = (uint32_t) (__atomic_fetch_add((uint64_t *) map.base, 1, __ATOMIC_RELAXED) % HOST_IDS);
+    sys_unmap(&map);
+    return any;
+}
+
 /* ---- being fenced ---------------------------------------------------------------------------- */
 
 bool place_lost(tram_node *node) {

@@ -6,7 +6,7 @@
  *   cluster       this bus is part of a cluster, as this host
  *   ID/place      the node is placed here, or elsewhere
  *   claims/       bell and lock of the daemon that answers claims; and ID, a FIFO that an opener of
- *                 that node makes and waits in
+ *                 that node makes and waits in; and `count`, by which ephemeral IDs are given
  *
  * Without `cluster` a bus is a host of its own, and who opens a node looks no further.
  *
@@ -41,6 +41,8 @@ int place_join(tram_node *node, struct tram_error *error);
 /* Its byte 0 is ours: may it be opened here? Asks the daemon if the host does not know. -EAGAIN,
  * -EADDRINUSE, -EHOSTUNREACH, -EACCES: as the text says. */
 int place_ask(tram_node *node, struct tram_error *error);
+/* The number that the next ephemeral node of this host is to have; `any` if it can't be told. */
+uint32_t place_number(const tram_node *node, uint32_t any);
 /* Something changed in its directory: was the node placed elsewhere? Then every call from now on is
  * -ESTALE. */
 bool place_lost(tram_node *node);

@@ -165,6 +165,10 @@ int stand_in_handed(struct stand_in *in, uint64_t number);
  * before changes nothing. -EINVAL: never handed; -EBADMSG. */
 int stand_in_commit(struct stand_in *in, uint64_t number);
 
+/* R was removed on the other host (`tram rm`): so is the channel here, with what waits, and its
+ * sender is told. A STAND_GONE will say so. -EBADMSG; or what the machine says: try it again. */
+int stand_in_remove(struct stand_in *in);
+
 /* The other host closed the mirror for good: the channel is closed here, and its sender told. */
 void stand_in_close(struct stand_in *in, const char *why);
 
@@ -248,6 +252,10 @@ const char *stand_out_why(const struct stand_out *out);
 int stand_out_remove(struct stand *stand, tram_id to, bool force);
 /* What was consumed of a stream from R to `to` that was removed here. -ENOENT: nothing is known. */
 int stand_out_past(struct stand *stand, tram_id to, uint64_t id, uint64_t *ret_consumed);
+
+/* R was ephemeral, and no stream of it comes again: what is known of those to `to` that were
+ * removed goes. -ENOENT. */
+int stand_out_forget(struct stand *stand, tram_id to);
 
 /* Each mirror on the bus, open or not: for a daemon that starts. Until `each` returns other than
  * 0. */

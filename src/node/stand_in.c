@@ -15,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/custody.h"
 #include "node/disk.h"
 #include "node/stand_inner.h"
+#include "sys/lock.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -552,6 +554,26 @@ int stand_in_commit(struct stand_in *in, uint64_t number) {
     }
     in_give(node, inner);
     return inner->done_seq == number ? 0 : rc;
+}
+
+int stand_in_remove(struct stand_in *in) {
+    tram_node *node = &in->stand->node;
+    struct peer *peer;
+    int rc;
+
+    if (!in->in)
+        return -EBADMSG;
+    peer = in->in->peer;
+    rc = sys_lock(node->lock, LOCK_PROXY); /* who makes it anew meanwhile waits, and looks again */
+    if (rc == 0) {
+        rc = custody_remove_channel(&node->bus, node->dir, in->from, node->id);
+        (void) sys_unlock(node->lock, LOCK_PROXY);
+    }
+    if (rc == 0) {
+        in_drop(node, peer);
+        peer_put(node, peer);
+    }
+    return rc;
 }
 
 void stand_in_close(struct stand_in *in, const char *why) {

@@ -636,6 +636,15 @@ int stand_out_past(struct stand *stand, tram_id to, uint64_t id, uint64_t *ret_c
     return rc < 0 ? rc : past_find(&past, id, ret_consumed);
 }
 
+int stand_out_forget(struct stand *stand, tram_id to) {
+    tram_node *node = &stand->node;
+    OWNS_FD int dir = files_node_dir(&node->bus, to, false);
+    char name[FILES_NAME];
+
+    files_past_name(name, node->id);
+    return dir < 0 ? dir : sys_unlink(dir, name);
+}
+
 /* ---- questions ------------------------------------------------------------------------------- */
 
 struct stand_out *stand_out_find(struct stand *stand, tram_id to) {

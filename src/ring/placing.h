@@ -15,6 +15,7 @@
 #define PLACE_VERSION 1u
 #define PLACE_NAME    64 /* of a host, with its zero */
 #define HOST_MAX      4095u
+#define HOST_IDS      65535u /* ephemeral ones of a host */
 
 /* The file `cluster`. */
 struct cluster {
