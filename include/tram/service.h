@@ -191,10 +191,10 @@ struct tram_server_options {
  * name is free; on_state tells. A worker whose node has an ID of its own finds what waits for the
  * server when it is bound.
  * Sockets are listened at when the name is this server's, and before it is published: one that is
- * taken is TRAM_STATE_REFUSED; without a daemon, an error here. tcp:// with port 0: one that is
- * free, which on_state tells. A UNIX socket that a dead server left is replaced, and it goes with
- * the server; only processes of the same user, or root's, are let in. 0.0.0.0 and [::] are one
- * address for each interface that is up.
+ * taken is TRAM_STATE_REFUSED; without a daemon, an error here. tcp:// and tls:// with port 0: one
+ * from 61002 on that is free, which on_state tells. A UNIX socket that a dead server left is
+ * replaced, and it goes with the server; only processes of the same user, or root's, are let in.
+ * 0.0.0.0 and [::] are one address for each interface that is up.
  *   -EADDRINUSE  this node has an endpoint of that name, or a socket address is taken
  *   -EACCES      tcp:// beyond loopback without TRAM_SERVER_PLAIN
  *   -ENOKEY      tls:// without keys, or with such as are no good: tram_worker_error() says why */

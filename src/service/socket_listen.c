@@ -10,6 +10,7 @@
 
 #include "service/link_socket_inner.h"
 #include "service/secure.h"
+#include "service/service.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 #include "transport/security.h"
@@ -17,6 +18,9 @@
 #define BACKLOG   4096 /* as far as the system lets it */
 #define ACCEPTS   64u /* in one turn */
 #define BREATH_NS INT64_C(100000000) /* after the machine ran out of descriptors */
+#define PORT_FIRST 61002u /* of those that are chosen here; 61000 and 61001 are the daemons' */
+#define PORT_COUNT (65536u - PORT_FIRST)
+#define PORT_TRIES 64
 
 struct socket_listener {
     tram_worker *worker;
@@ -224,10 +228,26 @@ static void name_it(struct socket_listener *me) {
     (void) address_format(&me->address, me->text);
 }
 
+/* A free one of the ports for that, which connections are not given by the system, and which a
+ * firewall can be told. If there is none, any. */
+static int listen_somewhere(struct sys_address *where) {
+    for (int tries = 0; tries < PORT_TRIES; tries++) {
+        int rc;
+
+        sys_address_set_port(where, (uint16_t) (PORT_FIRST + service_random() % PORT_COUNT));
+        rc = sys_listen(where, BACKLOG);
+        if (rc != -EADDRINUSE)
+            return rc;
+    }
+    sys_address_set_port(where, 0);
+    return sys_listen(where, BACKLOG);
+}
+
 static int start(struct socket_listener *me, struct sys_address *where) {
     int rc = me->address.kind == ADDRESS_IPC
                  ? sys_listen_path(me->address.path, BACKLOG, &me->inode)
-                 : sys_listen(where, BACKLOG);
+             : me->address.port == 0 ? listen_somewhere(where)
+                                     : sys_listen(where, BACKLOG);
 
     if (rc < 0)
         return rc;

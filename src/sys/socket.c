@@ -109,6 +109,14 @@ uint16_t sys_address_port(const struct sys_address *address) {
     return ntohs(v4.sin_port);
 }
 
+void sys_address_set_port(struct sys_address *address, uint16_t port) {
+    struct sockaddr_in v4; /* likewise */
+
+    memcpy(&v4, address->bytes, sizeof(v4));
+    v4.sin_port = htons(port);
+    memcpy(address->bytes, &v4, sizeof(v4));
+}
+
 /* ---- listening ------------------------------------------------------------------------------- */
 
 static int new_socket(int family) {

@@ -33,6 +33,7 @@ int sys_address_numeric(const char *host, uint16_t port, struct sys_address *ret
 bool sys_address_is_local(const struct sys_address *address);
 /* The port of a TCP address. */
 uint16_t sys_address_port(const struct sys_address *address);
+void sys_address_set_port(struct sys_address *address, uint16_t port);
 /* TCP: "1.2.3.4:567", "[::1]:567"; UNIX: "local". `buffer` is returned. */
 #define SYS_ADDRESS_TEXT 80
 char *sys_address_text(const struct sys_address *address, char buffer[SYS_ADDRESS_TEXT]);
