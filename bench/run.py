@@ -109,6 +109,8 @@ def other_jobs():
     yield tram("tram rpc spin 32", "rpc", "--spin", quick=20000)
     yield tram("tram rpc sleep 32", "rpc", "--sleep", quick=2000)
     yield tram("tram rpc async 64", "rpc", "--batch", "64", "--size", "64", quick=200000)
+    yield tram("tram rpc async spin 64", "rpc", "--spin", "--batch", "64", "--size", "64",
+               quick=200000)
     for peer in ("zmq", "sdbus"):
         yield Job(f"{peer} rpc spin 32", f"peer-{peer}", "rpc", quick=5000)
         yield Job(f"{peer} rpc sleep 32", f"peer-{peer}", "rpc", "--sleep", quick=2000)
@@ -348,8 +350,9 @@ def rate_targets():
                      f"zmq stream {text}", "msgs_per_s", bound, False)
         yield Target(f"one to one plain, {text} / ZeroMQ ipc", f"tram stream plain {text}",
                      f"zmq stream {text}", "msgs_per_s", bound, False)
-    yield Target("64 asynchronous requests under way, 64 B, M/s", "tram rpc async 64", None,
-                 "msgs_per_s", 4, False, unit=1e-6)
+    for how, name in (("spinning", "tram rpc async spin 64"), ("waiting", "tram rpc async 64")):
+        yield Target(f"64 asynchronous requests under way, 64 B, {how}, M/s", name, None,
+                     "msgs_per_s", 4, False, unit=1e-6)
     yield Target("TLS 1.3, 64 KiB / plain TCP, bytes", "tls", None, "stream_ratio", 0.6, False)
     yield Target("events one to one, 256 B / the ring, one send each", "tram events 1",
                  "tram stream plain 256", "msgs_per_s", 0.6, False)
@@ -473,6 +476,8 @@ def print_services(jobs):
              rate(jobs.get(f"{peer} rpc async 64"))]
             for title, peer in (("**tram**", "tram"), ("ZeroMQ ipc, REQ/REP", "zmq"),
                                 ("sd-bus, peer to peer", "sdbus"))]
+    rows.insert(1, ["**tram**, spinning also there", "", "",
+                    rate(jobs.get("tram rpc async spin 64"))])
     print(table(["request and reply, 32 B, p50 / p99 µs", "spinning", "both sleep",
                  "64 under way, 64 B, M/s"], rows) + "\n")
     rows = [[title] + [delivered(jobs.get(f"{name} {readers}")) for readers in (1, 4)]

@@ -183,6 +183,14 @@ def events():
          [(7, "wind/north", "rain"), (7, "wind/north", "sun"), (8, "", "storm")])
     same("sub ends", sub.process.wait(20 * SCALE), 0)
     running.remove(sub.process)
+    sub = Lines("sub", "--hz", "--bw", "--json", "weather")
+    tram("pub", "--wait", "1", "weather", "7", given=b"rain\nsun\n")
+    told = {"events": 0}
+    while told["events"] < 2:
+        told = json.loads(sub.next())
+    same("rates", (told["events"], told["bytes"], told["hz"] > 0, told["bytes_per_s"] > 0),
+         (2, 7, True, True))
+    sub.process.kill()
     sub = Lines("sub", "--count", "1", "topic://chat")
     tram("pub", "--wait", "1", "topic://chat", "1", "hi")
     same("a topic", sub.next(), "1 - hi")

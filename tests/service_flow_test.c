@@ -65,13 +65,24 @@ static tram_worker *small_worker(void) {
     return worker;
 }
 
+static void late_are_told(const struct tram_result *result, void *arg) {
+    Tram__Control__Inspection *inspection =
+        tram__control__inspection__unpack(NULL, result->view.size, result->view.data);
+
+    CHECK_EQ(result->status, 0);
+    CHECK(inspection);
+    CHECK_EQ(inspection->expired, *(int *) arg);
+    tram__control__inspection__free_unpacked(inspection, NULL);
+    ends++;
+}
+
 TEST(past_its_deadline_nothing_is_executed) {
     pid_t server = pair_start(NULL);
     tram_worker *worker = pair_worker(0);
     tram_client *client = pair_client(worker, ADDRESS, 0, &handlers, NULL);
     struct tram_how how = TRAM_HOW_INIT;
     struct pair_counts before, after;
-    int status = 0;
+    int status = 0, late = 11;
 
     get_counts(client, &before);
     stop(server);
@@ -85,6 +96,8 @@ TEST(past_its_deadline_nothing_is_executed) {
     get_counts(client, &after);
     CHECK_EQ(after.messages, 0);
     CHECK_EQ(after.requests, before.requests + 1); /* the one that counts */
+    CHECK_OK(client_ask(client, FRAME_INSPECT, 0, NULL, 0, NULL, late_are_told, &late, NULL));
+    UNTIL(worker, ends == 2);
     (void) tram_worker_free(worker);
     test_kill(server);
 }

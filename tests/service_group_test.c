@@ -142,13 +142,19 @@ TEST(client_waits_for_a_name_or_fails_at_once) {
     tram_name_watch *watch;
     tram_client *waits = client_of_group(worker, TRAM_CHOOSE_FIRST, TRAM_CLIENT_WAIT);
     tram_client *fails = client_of_group(worker, TRAM_CHOOSE_FIRST, 0);
+    struct tram_how will = TRAM_HOW_INIT, will_not = TRAM_HOW_INIT;
     tram_reply *reply;
 
+    will.flags = TRAM_HOW_WAIT;
+    will_not.flags = TRAM_HOW_NO_WAIT;
     ends = unknown = came = 0;
     CHECK_OK(tram_name_watch_new(worker, "*", on_coming, NULL, &watch));
     CHECK_ERR(tram_client_call(fails, PAIR_ECHO, NULL, 0, NULL, &reply), -ENOTCONN);
-    for (int i = 0; i < 10; i++)
+    CHECK_ERR(tram_client_call(waits, PAIR_ECHO, NULL, 0, &will_not, &reply), -ENOTCONN);
+    for (int i = 0; i < 5; i++) {
         CHECK_OK(tram_client_ask(waits, PAIR_ECHO, "x", 1, NULL, ended, NULL, NULL));
+        CHECK_OK(tram_client_ask(fails, PAIR_ECHO, "x", 1, &will, ended, NULL, NULL));
+    }
     server = instance(1);
     UNTIL(worker, ends == 10);
     CHECK_EQ(unknown, 0);

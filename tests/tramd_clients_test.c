@@ -186,6 +186,35 @@ TEST(nonsense_ends_its_own_connection_only) {
     (void) tram_worker_free(worker);
 }
 
+/* Whatever the modes of its files say: the kernel knows who connects. */
+TEST(another_user_is_turned_away) {
+    struct raw raw;
+    control_frame *frame;
+    char path[300];
+
+    if (geteuid() != 0)
+        SKIP("only root can be somebody else");
+    (void) tramd_start(NULL);
+    CHECK_OK(chmod(test_dir(), 0755));
+    (void) snprintf(path, sizeof(path), "%s/default", test_dir());
+    CHECK_OK(chmod(path, 0755));
+    (void) strcat(path, "/tramd.sock");
+    CHECK_OK(chmod(path, 0777));
+    CHECK_OK(seteuid(12345));
+    raw_open(&raw);
+    CHECK_OK(seteuid(0));
+    frame = raw_next(&raw);
+    CHECK(frame && frame->kind_case == TRAM__CONTROL__FRAME__KIND_WELCOME);
+    CHECK_ERR(frame->welcome->error, -EACCES);
+    CHECK(strstr(frame->welcome->text, "12345"));
+    (void) control_free(frame);
+    CHECK(!raw_next(&raw));
+    raw_close(&raw);
+    raw_open(&raw);
+    raw_hello(&raw); /* that of its own user is not */
+    raw_close(&raw);
+}
+
 TEST(another_version_is_told_so) {
     Tram__Control__Hello hello = CONTROL_NEW(Hello, hello);
     control_frame frame = CONTROL_NEW(Frame, frame), *answer;
