@@ -191,6 +191,10 @@ def events():
     same("rates", (told["events"], told["bytes"], told["hz"] > 0, told["bytes_per_s"] > 0),
          (2, 7, True, True))
     sub.process.kill()
+    pub = Lines("pub", "--keep", "--linger", "20000", "kept", "7", "late")
+    same("a value that was kept", tram("sub", "--initial", "1", "--count", "1", "--json", "kept")[0]
+         .count('"late"'), 1)
+    pub.process.kill()
     sub = Lines("sub", "--count", "1", "topic://chat")
     tram("pub", "--wait", "1", "topic://chat", "1", "hi")
     same("a topic", sub.next(), "1 - hi")

@@ -43,6 +43,7 @@ struct at {
     struct twin twin;
     int online, offline, messages, requests;
     char text[64];
+    uint8_t trace[16];  /* of what came last */
 };
 
 static void on_state(tram_client *client, enum tram_state state, const struct tram_party *who,
@@ -63,6 +64,8 @@ static void on_message(tram_client *client, const struct tram_view *view, void *
     CHECK(view->size < sizeof(at->text));
     memcpy(at->text, view->data, view->size);
     at->text[view->size] = 0;
+    memcpy(at->trace, view->trace, 16);
+    CHECK_MEM(tram_trace(), view->trace, 16);
 }
 
 static void on_request(tram_client *client, tram_request **request, void *arg) {
@@ -71,6 +74,8 @@ static void on_request(tram_client *client, tram_request **request, void *arg) {
 
     (void) client;
     at->requests++;
+    memcpy(at->trace, view->trace, 16);
+    CHECK_MEM(tram_trace(), view->trace, 16);
     CHECK_OK(tram_reply_send(request, view->data, view->size));
     CHECK(!*request);
 }
@@ -384,6 +389,29 @@ EACH(trace_follows_the_request) {
     CHECK_OK(tram_client_ask(at->client, PAIR_TRACE, NULL, 0, NULL, ended, &e, NULL));
     UNTIL(at->worker, e.count);
     CHECK_MEM(e.trace, (uint8_t[16]){0}, 16);
+}
+
+EACH(trace_goes_on_in_what_the_handler_sends) {
+    const uint8_t none[16] = {0}, trace[16] = "another trace, s";
+    struct tram_how how = TRAM_HOW_INIT;
+    struct end e = {0};
+
+    how.trace = trace;
+    CHECK_OK(tram_client_ask(at->client, PAIR_ASK_BACK, "x", 1, &how, ended, &e, NULL));
+    UNTIL(at->worker, e.count);
+    CHECK_EQ(at->requests, 1);
+    CHECK_MEM(at->trace, trace, 16);
+    memcpy(at->trace, none, 16);
+    CHECK_OK(tram_client_ask(at->client, PAIR_TELL, "x", 1, &how, ended, &e, NULL));
+    UNTIL(at->worker, e.count == 2 && at->messages);
+    CHECK_MEM(at->trace, trace, 16);
+    tram_trace_set(trace); /* without a handler */
+    CHECK_OK(tram_client_ask(at->client, PAIR_TRACE, NULL, 0, NULL, ended, &e, NULL));
+    tram_trace_set(NULL);
+    CHECK(memcmp(tram_trace(), trace, 16) != 0 && memcmp(tram_trace(), none, 16) != 0);
+    tram_trace_set(none);
+    UNTIL(at->worker, e.count == 3);
+    CHECK_MEM(e.trace, trace, 16);
 }
 
 EACH(drafts_are_written_in_place) {

@@ -4,6 +4,7 @@
  */
 // test: timeout=60
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -553,6 +554,44 @@ TEST(nobody_there_is_told_later) {
 }
 
 /* ---- single messages ------------------------------------------------------------------------- */
+
+static char sent_name[32];
+
+static void on_sent(tram_server *server, tram_session *session, const struct tram_view *view,
+                    void *arg) {
+    ProtobufCMessage *message;
+
+    (void) server;
+    (void) arg;
+    CHECK_EQ(view->code, 7);
+    CHECK(!tram_session_data(session));
+    CHECK_OK(tram_protobuf_unpack(&tram__test__tree__descriptor, view, NULL, &message));
+    (void) snprintf(sent_name, sizeof(sent_name), "%s", ((tree *) message)->name);
+    protobuf_c_message_free_unpacked(message, NULL);
+    tram_session_set_data(session, sent_name);
+    CHECK(tram_session_data(session) == sent_name);
+}
+
+TEST(messages_are_sent_one_way) {
+    static const struct tram_server_handlers handlers = {.on_message = on_sent};
+    struct tram_server_options options = TRAM_SERVER_OPTIONS_INIT;
+    tram_worker *there = pair_worker(PAIR_SERVER), *here = pair_worker(0);
+    tree input = TRAM__TEST__TREE__INIT;
+    char name[] = "one way";
+    tram_client *client = pair_client(here, "shm://1.1.5.1/sent", 0, NULL, NULL);
+    tram_server *server;
+
+    options.handlers = &handlers;
+    options.flags = TRAM_SERVER_NO_DAEMON;
+    CHECK_OK(tram_server_new(there, "svc://sent", &options, &server));
+    input.name = name;
+    UNTIL(there, (pair_turn(here), tram_protobuf_send(client, 7, &input.base, NULL) == 0));
+    UNTIL(there, (pair_turn(here), sent_name[0]));
+    CHECK_STR(sent_name, "one way");
+    CHECK_EQ(tram_protobuf_send(NULL, 7, &input.base, NULL), -EINVAL);
+    CHECK(!tram_worker_free(here));
+    CHECK(!tram_worker_free(there));
+}
 
 TEST(views_are_unpacked_within_limits) {
     struct tram_protobuf_options limits = TRAM_PROTOBUF_OPTIONS_INIT;
