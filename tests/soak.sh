@@ -111,6 +111,7 @@ run scale scale || failed=1
 run stand_storm env STAND_KILLS=6000 TRAM_TIME_SCALE=4 "$tests/stand_storm_test" || failed=1
 run hosts_storm hosts_storm || failed=1
 run hosts_kinds hosts_kinds || failed=1
+RELAY_STEPS=300 run relay "$tests/service_relay_test" daemons_die_and_nothing_is_lost || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1
 STOPS_SEED=$seed STOPS_ROUNDS=100 run stops "$tests/stops_test" || failed=1

@@ -396,7 +396,9 @@ struct tram_subscribe_options {
     enum tram_delivery delivery;
     uint32_t initial;        /* cached values of each topic wanted at once, the newest; 0: none */
     const char *durable;     /* a name for this subscription: its position outlives the process,
-                                and goes on when the same name subscribes again. NULL: none */
+                                and goes on when the same name subscribes again. Of a server on
+                                another host: its position in the copy here, which lasts as long
+                                as this host does. NULL: none. Not over a socket */
 };
 
 #ifdef __cplusplus

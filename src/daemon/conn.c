@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/relay.h"
 #include "sys/cleanup.h"
 #include "sys/process.h"
 
@@ -162,6 +163,12 @@ static void take(struct conn *conn, const control_frame *frame) {
     case TRAM__CONTROL__FRAME__KIND_UNLOOK:
         looks_remove(conn, frame->unlook->cookie);
         break;
+    case TRAM__CONTROL__FRAME__KIND_RELAY:
+        relay_add(conn, frame->relay->cookie, frame->relay->reader);
+        break;
+    case TRAM__CONTROL__FRAME__KIND_UNRELAY:
+        relay_remove(conn, frame->unrelay->cookie);
+        break;
     }
 }
 
@@ -242,6 +249,7 @@ struct conn *conn_free(struct conn *conn) {
     daemon->conn_count--;
     watch_end(conn);
     looks_end(conn);
+    relay_conn_end(conn);
     conn->doomed = true; /* nothing is sent to it any more */
     ask_nothing(conn);
     conn->io = tram_io_free(conn->io);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/relay.h"
 #include "daemon/stands.h"
 #include "sys/cleanup.h"
 #include "sys/clock.h"
@@ -54,6 +55,7 @@ static void host_remove(struct host *host) {
     far_forget(host);
     looks_down(host);
     sample_leave(host);
+    relays_forget(host);
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;
@@ -275,6 +277,7 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
     next = lesser(next, trust_time(hosts, now));
     next = lesser(next, looks_time(hosts, now));
     next = lesser(next, strays_time(hosts, now));
+    next = lesser(next, relays_time(hosts, now));
     if (next < hosts->due)
         set(hosts, next);
 }
@@ -386,6 +389,8 @@ static int start(struct hosts *hosts) {
         rc = stands_start(hosts);
     if (rc == 0)
         rc = placing_start(hosts);
+    if (rc == 0)
+        rc = relays_start(hosts);
     if (rc < 0)
         return rc;
     find_addresses(hosts);
@@ -418,7 +423,7 @@ int hosts_start(struct daemon *daemon) {
         return -ENOMEM;
     hosts->daemon = daemon;
     hosts->due = hosts->strays_due = INT64_MAX;
-    hosts->dir_fd = hosts->net_fd = -1;
+    hosts->dir_fd = hosts->net_fd = hosts->relays.dir = -1;
     hosts->claims = (struct claims) NO_CLAIMS;
     tasks_init(&hosts->tasks, daemon->worker);
     daemon->hosts = hosts;
@@ -444,6 +449,7 @@ void hosts_stop(struct daemon *daemon) {
     commands_stop(hosts);
     trace_forget(hosts, NULL);
     sample_stop(hosts);
+    relays_stop(hosts);
     placing_stop(hosts);
     peers_stop(hosts);
     while (hosts->list)

@@ -12,6 +12,7 @@
  *   far.c               names of other hosts
  *   looks.c             lives of nodes of other hosts
  *   strays.c            what is left here of ephemeral ones that are over
+ *   relay_*.c           events of other hosts, and for them (relay.h)
  *   line.c              connections to the host server; tasks
  *   trust.c             keys, and who is revoked
  *   report.c, trace.c, sample.c
@@ -43,6 +44,8 @@ struct placing;
 struct standin;
 struct question;
 struct sampling;
+struct inflow;
+struct outflow;
 
 /* Another host. */
 struct host {
@@ -70,6 +73,15 @@ struct host {
     struct shown *shown;    /* nodes here of whose lives it is told (looks.c) */
     uint32_t shown_count;
     int64_t names_until;    /* its own go then, unless there is a link again; 0: there is one */
+    bool relays_told;       /* it has said which events it wants (relay.h) */
+};
+
+struct relays {             /* of events (relay.h) */
+    int dir;                /* the folder `events`; -1 */
+    struct inflow *in;
+    uint32_t readers;       /* of all of these */
+    uint64_t serial;        /* of the last wish: an answer to one of a flow that ended is none */
+    struct outflow *out;
 };
 
 struct hosts {
@@ -112,6 +124,7 @@ struct hosts {
     bool joined;
     struct command *commands;      /* that wait for an answer */
     struct sampling *sampling;     /* a look at the bus that is under way, or was made */
+    struct relays relays;
     struct question *questions;    /* to other hosts, that wait for an answer */
     uint64_t command;              /* the last one's number */
 };

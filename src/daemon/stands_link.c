@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/relay.h"
 #include "daemon/stands_inner.h"
 #include "sys/clock.h"
 
@@ -586,6 +587,9 @@ static int store_control(void *store, const void *bytes, size_t size) {
     else if (frame->kind_case == TRAM__HOSTS__FRAME__KIND_LOOK ||
              frame->kind_case == TRAM__HOSTS__FRAME__KIND_LIFE)
         rc = looks_take(host, frame);
+    else if (frame->kind_case >= TRAM__HOSTS__FRAME__KIND_RELAY &&
+             frame->kind_case <= TRAM__HOSTS__FRAME__KIND_HAD)
+        rc = relays_take(host, frame);
     else
         rc = placing_take(host, frame);
     (void) hosts_free(frame);
@@ -608,6 +612,7 @@ static void store_up(void *store, const struct link_peer *peer) {
     trust_up(host);
     looks_up(host);
     strays_up(host);
+    relays_up(host);
 }
 
 static void store_down(void *store) {
@@ -619,6 +624,7 @@ static void store_down(void *store) {
     far_down(store);
     looks_down(store);
     strays_down(store);
+    relays_down(store);
 }
 
 static uint64_t store_wall(void *store) {

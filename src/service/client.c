@@ -5,6 +5,7 @@
 #include "service/client.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,8 +127,8 @@ static int begin(tram_client *client, tram_worker *worker, const char *address,
     return rc;
 }
 
-int tram_client_new(tram_worker *worker, const char *address,
-                    const struct tram_client_options *options, tram_client **ret_client) {
+static int client_new(tram_worker *worker, const char *address, uint32_t port,
+                      const struct tram_client_options *options, tram_client **ret_client) {
     tram_client *client;
     int rc = worker ? worker_check(worker) : -EINVAL;
 
@@ -141,6 +142,7 @@ int tram_client_new(tram_worker *worker, const char *address,
     client->memory.fn = free_memory;
     client->flush_defer.fn = flush;
     client->queue_end = &client->queue;
+    client->at_port = port;
     rc = begin(client, worker, address, options);
     if (rc < 0) {
         if (client->endpoint.service)
@@ -151,6 +153,19 @@ int tram_client_new(tram_worker *worker, const char *address,
     }
     *ret_client = client;
     return 0;
+}
+
+int tram_client_new(tram_worker *worker, const char *address,
+                    const struct tram_client_options *options, tram_client **ret_client) {
+    return client_new(worker, address, 0, options, ret_client);
+}
+
+int client_new_at(tram_worker *worker, tram_id node, uint32_t port,
+                  const struct tram_client_options *options, tram_client **ret_client) {
+    char address[TRAM_ID_TEXT + 16], id[TRAM_ID_TEXT];
+
+    (void) snprintf(address, sizeof(address), "shm://%s/at", tram_id_format(node, id));
+    return client_new(worker, address, port, options, ret_client);
 }
 
 tram_client *tram_client_free(tram_client *client) {

@@ -79,11 +79,16 @@ struct tram_client {
     tram_timer *retry;        /* after a refusal: look whether it is there now */
     void *events;             /* what subscribe.c has for it */
     struct stub *typed;       /* typed_stub.c */
+    uint32_t at_port;         /* of an address shm://: this one, and not that of a name; or 0 */
 };
 
 static inline tram_client *client_of(struct endpoint *endpoint) {
     return (tram_client *) (void *) endpoint;
 }
+
+/* A client of the endpoint with this port of a node of this host. */
+int client_new_at(tram_worker *worker, tram_id node, uint32_t port,
+                  const struct tram_client_options *options, tram_client **ret_client);
 
 /* Ask with any kind of request (FRAME_REQUEST, _GET, _SET, _INSPECT). */
 int client_ask(tram_client *client, enum frame_kind kind, uint32_t code, const void *data,

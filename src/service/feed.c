@@ -55,6 +55,12 @@ static enum found read_extra(struct feed *feed, const struct topic_view *event,
     return frame_read(&frame, bytes, event->record.size, extra) < 0 ? FOUND_BAD : FOUND;
 }
 
+int feed_extra(struct feed *feed, const struct topic_view *event, struct frame_extra *extra) {
+    enum found found = read_extra(feed, event, extra);
+
+    return found == FOUND ? 1 : found == FOUND_LOST ? 0 : -EBADMSG;
+}
+
 /* By a clock that is read once in a turn, and only if there is something to be compared. */
 static bool is_past(struct feed *feed, int64_t deadline) {
     if (feed->now == 0)
@@ -153,7 +159,8 @@ static bool hand(struct feed *feed, const struct topic_view *event,
 void feed_done(struct feed *feed) {
     struct frame frame;
 
-    if (!feed->reading || !topic_rx_done(&feed->rx) || !feed->session)
+    if (feed->subscription->raw || !feed->reading || !topic_rx_done(&feed->rx) || !feed->session ||
+        feed->far) /* the relay looks by itself */
         return;
     frame = session_frame(feed->session, FRAME_NEWS,
                           session_own(feed->session) | feed->subscription->number);
@@ -295,10 +302,11 @@ static int turn_last(struct feed *feed, bool *ret_gone) {
 
 static bool turn(struct worker_source *source) {
     struct feed *feed = container_of(source, struct feed, source);
+    struct raw *raw = feed->subscription->raw;
     bool gone = false;
     int rc;
 
-    if (feed->subscription->client->endpoint.service->pumping)
+    if (feed->subscription->client->endpoint.service->pumping || (raw && raw->full))
         return false;
     if (feed->away != 0 && worker_looks(worker_of(feed)) &&
         worker_now(worker_of(feed)) < feed->away) {
@@ -312,13 +320,17 @@ static bool turn(struct worker_source *source) {
         return true;
     }
     if (feed->rx.pos == feed->rx.tail) {
-        if (feed->follows || !feed->session)
+        if ((feed->follows || !feed->session) && !(raw && raw->busy))
             (void) feed_drained(feed); /* nothing of it is touched any more */
         return false;
     }
     feed->now = 0;
-    rc = feed->subscription->delivery == TRAM_DELIVER_LAST ? turn_last(feed, &gone)
-                                                           : turn_all(feed, &gone);
+    if (raw)
+        rc = raw_turn(feed);
+    else if (feed->subscription->delivery == TRAM_DELIVER_LAST)
+        rc = turn_last(feed, &gone);
+    else
+        rc = turn_all(feed, &gone);
     if (rc < 0 && !gone)
         subscription_end(feed->subscription, rc);
     return true;
@@ -329,6 +341,8 @@ static bool sleep_on(struct worker_source *source) {
 
     if (feed->subscription->client->endpoint.service->pumping)
         return true; /* it is read when that is over */
+    if (feed->subscription->raw && feed->subscription->raw->full)
+        return true; /* likewise */
     feed->away = 0;
     topic_rx_arm(&feed->rx);
     fence(); /* F2 */

@@ -10,7 +10,6 @@
 #include "service/service.h"
 #include "service/subscribe.h"
 
-
 /* ---- the reader's file ----------------------------------------------------------------------- */
 
 static bool node_runs(void *context, uint32_t node) {
@@ -36,8 +35,22 @@ static void take_on(struct topic_reader *mine, const struct topic_reader *old) {
     store_relaxed(&mine->position, load_relaxed(&old->position));
 }
 
+/* The relay reads there what to ask for. */
+static void write_wish(const struct feed *feed) {
+    struct topic_wish *wish = (struct topic_wish *) (void *)
+                              ((uint8_t *) feed->reader.map.base + WISH_AT);
+
+    if (!feed->far) {
+        store_release(&wish->magic, 0);
+        return;
+    }
+    wish->event = feed->subscription->event;
+    memcpy(wish->topic, feed->subscription->topic, sizeof(wish->topic));
+    store_release(&wish->magic, WISH_MAGIC);
+}
+
 /* It is made before the server is asked, which opens it. */
-static int make_reader(struct feed *feed) {
+int feed_reader(struct feed *feed) {
     struct tram_subscription *subscription = feed->subscription;
     struct endpoint *endpoint = &subscription->client->endpoint;
     struct subscriptions *all = subscription->client->events;
@@ -47,8 +60,10 @@ static int make_reader(struct feed *feed) {
     bool found;
     int rc;
 
-    if (feed->reader.map.base && durable)
+    if (feed->reader.map.base && durable) {
+        write_wish(feed);
         return 0;
+    }
     rc = open_dir(all, node);
     if (rc == 0)
         rc = reader_name(feed->node, feed->port, tram_node_id(node), endpoint->port.port,
@@ -67,18 +82,19 @@ static int make_reader(struct feed *feed) {
         feed->rx.mine = reader_words(&reader);
     topic_file_close(&feed->reader);
     feed->reader = reader;
+    write_wish(feed);
     return 0;
 }
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
-static void subscribe(struct feed *feed) {
+void feed_ask(struct feed *feed, uint32_t reader) {
     struct tram_subscription *subscription = feed->subscription;
     struct frame frame = session_frame(feed->session, FRAME_SUBSCRIBE,
                                        session_own(feed->session) | subscription->number);
     struct subscribe wish = {.delivery = subscription->delivery,
-                             .initial = subscription->initial,
-                             .reader = feed->reader.map.base ? subscription->number : 0};
+                             .initial = reader == READER_RELAYED ? 0 : subscription->initial,
+                             .reader = reader};
     struct frame_extra extra = {.topic_size = (uint8_t) strlen(subscription->topic)};
     uint8_t bytes[FRAME_EXTRA_MAX + sizeof(wish)];
 
@@ -130,21 +146,41 @@ void feed_begin(struct tram_subscription *subscription, tram_session *session) {
         return;
     }
     feed->session = session;
-    if (feed->node != 0 && !session->link->far)
-        rc = make_reader(feed);
+    if (feed->node != 0 && session->link->far) {
+        feed_far_begin(feed);
+        return;
+    }
+    feed_far_end(feed);
+    if (feed->node != 0)
+        rc = feed_reader(feed);
     if (rc < 0)
         subscription_end(subscription, rc);
     else
-        subscribe(feed);
+        feed_ask(feed, feed->node != 0 ? subscription->number : 0);
 }
 
 /* ---- the ring -------------------------------------------------------------------------------- */
+
+/* In a ring that it was not in before. Where a copy goes on behind that event, only its records
+ * say. Who passes events on, and was in another ring, has to have all of the next. */
+static void first_position(struct feed *feed, const struct topic_file *ring,
+                           const struct subscribed *said) {
+    struct topic_reader *reader = reader_words(&feed->reader);
+    bool follows = feed->subscription->raw && load_relaxed(&reader->topic) != 0;
+    uint64_t floor = load_acquire(&topic_words(ring)->floor) & ~(uint64_t) (LAYOUT_ALIGN - 1);
+
+    store_relaxed(&reader->number[0], follows ? TOPIC_UNKNOWN : said->number);
+    store_release(&reader->position, feed->far || follows ? floor : WORD_POSITION(said->start));
+    store_relaxed(&reader->handed, 0);
+    feed->handed = 0;
+}
 
 static int open_ring(struct feed *feed, const struct subscribed *said) {
     struct subscriptions *all = feed->subscription->client->events;
     struct topic_reader *reader = reader_words(&feed->reader);
     struct topic_file ring = {0};
     uint64_t capacity = 0;
+    bool resumed;
     int rc = topic_file_open(all->dir, feed->node, feed->port, &ring, &capacity);
 
     if (rc < 0)
@@ -153,18 +189,19 @@ static int open_ring(struct feed *feed, const struct subscribed *said) {
         topic_file_close(&ring);
         return -EBADMSG;
     }
-    if (load_relaxed(&reader->topic) != said->topic) {
-        store_relaxed(&reader->number[0], said->number);
-        store_release(&reader->position, WORD_POSITION(said->start));
-        store_relaxed(&reader->handed, 0);
-        feed->handed = 0;
-    }
+    resumed = load_relaxed(&reader->topic) == said->topic;
+    if (!resumed)
+        first_position(feed, &ring, said);
     if (!topic_rx_init(&feed->rx, topic_words(&ring), topic_data(&ring), capacity, reader, true)) {
         topic_file_close(&ring);
         return -EBADMSG;
     }
+    feed->rx.skips = feed->far;
     store_release(&reader->topic, said->topic);
     feed->ring = ring;
+    if (feed->subscription->raw)
+        feed->subscription->raw->on_ring(feed->subscription->raw, said->topic, capacity,
+                                         feed->rx.number, resumed);
     return 0;
 }
 
@@ -176,7 +213,7 @@ static void stop_reading(struct feed *feed) {
     topic_file_close(&feed->ring);
 }
 
-static void start_reading(struct feed *feed) {
+void feed_read(struct feed *feed) {
     int rc = feed->reader.map.base ? open_ring(feed, &feed->said) : -EBADMSG;
 
     if (rc < 0)
@@ -190,18 +227,22 @@ void feed_confirmed(struct feed *feed, const struct subscribed *said) {
         subscription_end(feed->subscription, said->status);
         return;
     }
+    if (feed->far) {
+        feed_far_confirmed(feed, said);
+        return;
+    }
     if (!said->ring)
         return; /* events come as messages */
     feed->said = *said;
     feed->follows = feed->reading && load_relaxed(&feed->rx.words->id) != said->topic;
     if (!feed->reading) /* else it goes on in the same, or in the next when this one is read */
-        start_reading(feed);
+        feed_read(feed);
 }
 
 bool feed_drained(struct feed *feed) {
     bool follows = feed->follows;
 
-    if (!follows && feed->node < TRAM_EPHEMERAL)
+    if (!follows && (feed->node < TRAM_EPHEMERAL || (feed->far && !feed->over)))
         return true; /* its server may come back, and go on */
     if (!follows) {
         feed_free(feed);
@@ -209,13 +250,15 @@ bool feed_drained(struct feed *feed) {
     }
     feed->follows = false;
     stop_reading(feed);
-    start_reading(feed);
+    feed->waits = feed->far && feed->here != feed->said.topic;
+    if (!feed->waits)
+        feed_read(feed);
     return false;
 }
 
 void feed_alone(struct feed *feed) {
     feed->session = NULL;
-    if (!feed->reading)
+    if (!feed->reading && !feed->waits)
         feed_free(feed);
 }
 
@@ -233,6 +276,9 @@ void feed_free(struct feed *feed) {
     stop_reading(feed);
     if (!feed->subscription->durable[0])
         feed_forget(feed);
+    feed_far_end(feed);
+    if (feed->subscription->raw && !feed->subscription->dead && feed->subscription->status == 0)
+        feed->subscription->raw->on_gone(feed->subscription->raw);
     topic_file_close(&feed->reader);
     free(feed);
 }

@@ -63,6 +63,7 @@ void names_sweep(struct names *names) {
         watch_free(inner);
     }
     names_nodes_sweep(names);
+    names_relays_sweep(names);
 }
 
 static void walk_begin(struct names *names) {
@@ -81,7 +82,7 @@ bool names_used(const struct names *names) {
     for (const struct names_watch_inner *inner = names->watches; inner; inner = inner->next)
         if (inner->owner)
             return true;
-    return names_nodes_used(names);
+    return names_nodes_used(names) || names_relays_used(names);
 }
 
 /* The worker goes: let go without a word to the owners. */
@@ -99,6 +100,7 @@ static void names_ending(struct worker_ending *ending) {
         inner->owner = NULL;
     }
     names_nodes_end(names);
+    names_relays_end(names);
     names_sweep(names);
     worker_ending_remove(&names->ending);
     *service_names(names->worker) = NULL;
@@ -565,6 +567,9 @@ static int frame_take(struct names *names, const control_frame *frame) {
     case TRAM__CONTROL__FRAME__KIND_LIFE:
         names_nodes_take(names, frame->life);
         return 0;
+    case TRAM__CONTROL__FRAME__KIND_RELAYED:
+        names_relays_take(names, frame->relayed);
+        return 0;
     default:
         return -EBADMSG;
     }
@@ -604,6 +609,7 @@ void names_register(struct names *names) {
         send_watch(inner);
     }
     names_nodes_register(names);
+    names_relays_register(names);
     names_link_flush(names);
 }
 

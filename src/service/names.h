@@ -117,6 +117,21 @@ struct names_node {
 int names_node_watch(tram_worker *worker, struct names_node *node, tram_id id);
 void names_node_unwatch(struct names_node *node);
 
+/* Events of a server of another host, which the daemon has copied into a ring here: for this
+ * reader, whose file is in place and says what it wants. */
+struct names_relay_inner;
+
+struct names_relay {
+    /* Something is to be looked at; `ring`: what it wants comes into the ring with this id.
+     * `error`: it is over, and only names_relay_end() is left. */
+    void (*on_relayed)(struct names_relay *relay, uint64_t ring, int error);
+
+    struct names_relay_inner *inner; /* ours */
+};
+
+int names_relay(tram_worker *worker, struct names_relay *relay, const char *reader);
+void names_relay_end(struct names_relay *relay);
+
 /* May this node, which does not run here, run on another host? Never, without a cluster. */
 bool names_may_be_far(tram_worker *worker, tram_id id);
 /* Is that the name of this host? */

@@ -52,6 +52,14 @@ struct names_node_inner {
     bool told, lost;
 };
 
+struct names_relay_inner {
+    struct names_relay_inner *next;
+    struct names_relay *owner;   /* as above */
+    struct names *names;
+    uint64_t cookie;
+    char reader[CONTROL_READER_MAX];
+};
+
 enum names_state { NAMES_AWAY, NAMES_GREETING, NAMES_READY };
 
 /* All of a worker's. */
@@ -61,6 +69,7 @@ struct names {
     struct names_binding_inner *bindings;
     struct names_watch_inner *watches;
     struct names_node_inner *nodes; /* names_node.c */
+    struct names_relay_inner *relays; /* names_relay.c */
     uint64_t cookies;
     int walks;                   /* that may meet what has been given back */
 
@@ -107,6 +116,14 @@ void names_nodes_take(struct names *names, const Tram__Control__Life *life);
 void names_nodes_sweep(struct names *names);
 /* The worker goes. */
 void names_nodes_end(struct names *names);
+
+/* ---- names_relay.c --------------------------------------------------------------------------- */
+
+bool names_relays_used(const struct names *names);
+void names_relays_register(struct names *names);
+void names_relays_take(struct names *names, const Tram__Control__Relayed *relayed);
+void names_relays_sweep(struct names *names);
+void names_relays_end(struct names *names);
 
 /* ---- names.c --------------------------------------------------------------------------------- */
 

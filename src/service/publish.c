@@ -306,7 +306,7 @@ static void goes(struct subscriber *subscriber, bool away) {
         publisher->kept = true;
         return;
     }
-    if (subscriber->ring && !subscriber->durable)
+    if (subscriber->ring && !subscriber->durable && !subscriber->relayed)
         reader_file_remove(publisher->dir, &subscriber->name);
     subscriber_free(subscriber);
 }
@@ -334,10 +334,13 @@ void publish_session_gone(tram_session *session) {
 
 void publish_session_space(tram_session *session) {
     struct publisher *publisher = server_of(session->endpoint)->events;
+    struct subscriber *at, *next;
 
-    for (struct subscriber *at = publisher ? publisher->subscribers : NULL; at; at = at->next)
+    for (at = publisher ? publisher->subscribers : NULL; at; at = next) {
+        next = at->next;
         if (at->session == session)
-            subscriber_flush(at);
+            subscriber_flush(at); /* it may be cut off */
+    }
     if (publisher)
         ring_moved(publisher);
 }

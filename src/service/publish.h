@@ -36,6 +36,8 @@ struct subscriber {
     char topic[256];
     /* By the ring. */
     bool ring, durable;
+    bool relayed;             /* … that the relay of its host has a copy of: no reader here */
+    bool leaves;              /* … as soon as what waits for it went */
     struct topic_file reader;
     struct reader_name name;
     uint64_t start;
@@ -109,6 +111,8 @@ void values_set(tram_session *session, const struct inbound *in);
 /* ---- subscribers (subscriber.c, subscriber_new.c) -------------------------------------------- */
 
 void subscriber_new(tram_session *session, const struct inbound *in);
+/* From messages to the relay of its host, which has what is published from now on. */
+void subscriber_relay(struct subscriber *subscriber);
 /* The end: it is forgotten; its file stays. */
 void subscriber_free(struct subscriber *subscriber);
 /* Cut it off, and tell it. */

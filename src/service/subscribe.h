@@ -8,6 +8,7 @@
 #pragma once
 
 #include "service/client.h"
+#include "service/names.h"
 #include "service/topic_file.h"
 #include "wire/events.h"
 
@@ -28,6 +29,34 @@ struct feed {
     int64_t now;                     /* of this turn; 0: not asked for yet */
     int64_t away;                    /* the writer is left alone until then; 0: it is not */
     uint64_t handed;                 /* durable: what an earlier life had in hand */
+    /* Of a server of another host (feed_far.c). */
+    bool far;
+    bool asked;                      /* … to come through the relay, from this session on */
+    bool waits;                      /* the ring that `said` names is not here yet */
+    bool over;                       /* nothing more comes into it */
+    uint64_t here;                   /* id of the ring that is */
+    struct names_relay relay;
+};
+
+/* Who reads all that is in a ring, to pass it on: the daemon. */
+enum raw_result { RAW_TOOK, RAW_FULL, RAW_LOST };
+
+struct raw {
+    /* Another ring is read from now on. `number`: from behind this event on; TOPIC_UNKNOWN: from
+     * the oldest that there is. `resumed`: an earlier life had begun it. */
+    void (*on_ring)(struct raw *raw, uint64_t id, uint64_t capacity, uint64_t number,
+                    bool resumed);
+    /* The next event; `missed` were lost before it. RAW_FULL: not now, until `full` is false again;
+     * RAW_LOST: it was overwritten while it was copied. */
+    enum raw_result (*on_event)(struct raw *raw, const struct topic_rx *rx,
+                                const struct topic_view *event, const struct frame_extra *extra,
+                                uint64_t missed);
+    /* All that is there was offered, or it is full. */
+    void (*on_rest)(struct raw *raw);
+    /* There is no more of it: its server was an ephemeral one. */
+    void (*on_gone)(struct raw *raw);
+    bool full;
+    bool busy;                       /* it can't go yet: what it has may have to be read again */
 };
 
 struct tram_subscription {
@@ -42,6 +71,7 @@ struct tram_subscription {
     char durable[DURABLE_SIZE];
     tram_event_fn *fn;
     void *arg;
+    struct raw *raw;                 /* NULL: an application's */
     bool dead;                       /* freed; its memory goes with the turn */
     bool told;                       /* … of `status` */
     int status;                      /* to be told */
@@ -84,8 +114,35 @@ void feed_free(struct feed *feed);
 /* Remove the file of a durable one, too. */
 void feed_forget(struct feed *feed);
 
+/* ---- of another host (feed_far.c) ------------------------------------------------------------ */
+
+void feed_far_begin(struct feed *feed);
+void feed_far_confirmed(struct feed *feed, const struct subscribed *said);
+void feed_far_end(struct feed *feed);
+/* Its reader's file, made if it is not there. */
+int feed_reader(struct feed *feed);
+/* Ask for events: by messages (0), or READER_RELAYED. */
+void feed_ask(struct feed *feed, uint32_t reader);
+/* The ring that `said` names. */
+void feed_read(struct feed *feed);
+
+/* ---- raw (feed_raw.c) ------------------------------------------------------------------------ */
+
+/* Subscribe to all of a server, under this durable name. */
+int raw_subscribe(tram_client *client, enum tram_delivery delivery, const char *durable,
+                  struct raw *raw, tram_event_fn *fn, void *arg, tram_subscription **ret);
+int raw_turn(struct feed *feed);
+/* All up to this event, which ends there, is done with. */
+void raw_done(tram_subscription *subscription, uint64_t pos, uint64_t number);
+/* Read again from where all is done. */
+void raw_rewind(tram_subscription *subscription);
+/* How far it has read. False: it does not read. */
+bool raw_position(const tram_subscription *subscription, uint64_t *ret_pos, uint64_t *ret_number);
+
 /* ---- reading (feed.c) ------------------------------------------------------------------------ */
 
 void feed_listen(struct feed *feed);
 /* What was handed out is done with. */
 void feed_done(struct feed *feed);
+/* What stands in front of its payload. 1; 0: overwritten meanwhile; -EBADMSG */
+int feed_extra(struct feed *feed, const struct topic_view *event, struct frame_extra *extra);

@@ -84,6 +84,8 @@ void subscriber_flush(struct subscriber *subscriber) {
             return;
         drop_oldest(subscriber); /* any other error ends the session, and is told there */
     }
+    if (subscriber->session && subscriber->leaves)
+        subscriber_relay(subscriber);
 }
 
 bool subscriber_has_room(const struct subscriber *subscriber, uint64_t size) {

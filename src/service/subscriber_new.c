@@ -54,7 +54,7 @@ static int forget_same(struct publisher *publisher, const struct reader_name *na
                        const tram_session *session) {
     struct subscriber *at = publisher->subscribers;
 
-    while (at && !(at->ring && strcmp(at->name.text, name->text) == 0))
+    while (at && !(at->ring && !at->relayed && strcmp(at->name.text, name->text) == 0))
         at = at->next;
     if (!at)
         return 0;
@@ -140,6 +140,25 @@ static void confirm(struct subscriber *subscriber) {
         subscriber_cut(subscriber, -ENOMEM);
 }
 
+/* Nothing of it is lost or comes twice: its last message is in front of this answer, and the first
+ * event that it takes from the relay's ring is behind the number that stands here. */
+void subscriber_relay(struct subscriber *subscriber) {
+    struct publisher *publisher = subscriber->publisher;
+    int rc = ring_open(publisher);
+
+    subscriber->leaves = false;
+    if (rc < 0) {
+        subscriber_cut(subscriber, rc);
+        return;
+    }
+    ring_publish(publisher);
+    subscriber->ring = subscriber->relayed = true;
+    subscriber->delivery = TRAM_DELIVER_LATEST_ALL; /* the relay's reader has what it has */
+    publisher->messages--;
+    publisher->rings++;
+    confirm(subscriber);
+}
+
 static struct subscriber *find(struct publisher *publisher, tram_session *session,
                                uint32_t number) {
     struct subscriber *at = publisher->subscribers;
@@ -154,6 +173,11 @@ static int begin(struct publisher *publisher, tram_session *session, const struc
     struct subscriber *subscriber = find(publisher, session, (uint32_t) in->frame.correlation);
     int rc = 0;
 
+    if (subscriber && wish->reader == READER_RELAYED && !subscriber->ring) {
+        subscriber->leaves = true;
+        subscriber_flush(subscriber);
+        return 0;
+    }
     if (subscriber) /* anew: it did not know that it was */
         subscriber_free(subscriber);
     if (publisher->count >= SUBSCRIBERS_MAX)
@@ -165,6 +189,10 @@ static int begin(struct publisher *publisher, tram_session *session, const struc
     subscriber->event = in->code;
     subscriber->delivery = wish->delivery;
     memcpy(subscriber->topic, in->extra.topic, in->extra.topic_size);
+    if (wish->reader == READER_RELAYED) {
+        subscriber_relay(subscriber);
+        return 0;
+    }
     if (wish->reader != 0 && in->from != 0)
         rc = open_reader(subscriber, in, wish);
     if (rc == 0 && wish->initial > 0)

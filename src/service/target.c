@@ -556,7 +556,7 @@ int client_find_servers(tram_client *client) {
     client->current = target;
     if (address->kind == ADDRESS_SHM) {
         target->node = address->node;
-        target->port = frame_port(full, strlen(full));
+        target->port = client->at_port ? client->at_port : frame_port(full, strlen(full));
     }
     return target_reach(target);
 }

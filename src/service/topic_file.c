@@ -59,7 +59,8 @@ void topic_file_close(struct topic_file *file) {
 /* ---- rings ----------------------------------------------------------------------------------- */
 
 /* Is this a ring of this endpoint? *ret_capacity is its size, checked against the file's. */
-static int check_topic(int fd, uint32_t node, uint32_t port, uint64_t *ret_capacity) {
+static int check_topic(int fd, uint32_t node, uint32_t port, uint64_t *ret_capacity,
+                       bool *ret_copy) {
     struct sys_stat stat;
     struct topic words;
     int rc = sys_stat_fd(fd, &stat);
@@ -77,6 +78,7 @@ static int check_topic(int fd, uint32_t node, uint32_t port, uint64_t *ret_capac
         stat.size != LAYOUT_DATA + words.capacity)
         return -EBADMSG;
     *ret_capacity = words.capacity;
+    *ret_copy = words.copy != 0;
     return 0;
 }
 
@@ -84,39 +86,43 @@ static int map_topic(int fd, uint64_t capacity, uint32_t flags, struct topic_fil
     return sys_map(fd, LAYOUT_DATA + capacity, capacity, flags | SYS_MAP_GUARD, &file->map);
 }
 
-/* What an earlier life of this endpoint left, if it can be used. */
+/* What an earlier life of this endpoint left, if it can be used, or (`copy`) the daemon, of a ring
+ * of another host: numbers go on there that nobody here knows of. `capacity` 0: any. */
 static int reopen(int dir, const char *name, uint32_t node, uint32_t port, uint64_t capacity,
-                  struct topic_file *file, struct topic_tx *tx) {
+                  bool copy, struct topic_file *file, struct topic_tx *tx) {
     OWNS_FD int fd = sys_file_open(dir, name, true);
     uint64_t there = 0;
-    int rc = fd < 0 ? fd : check_topic(fd, node, port, &there);
+    bool is_copy = false;
+    int rc = fd < 0 ? fd : check_topic(fd, node, port, &there, &is_copy);
 
-    if (rc == 0 && there != capacity)
+    if (rc == 0 && (is_copy != copy || (capacity && there != capacity)))
         rc = -EBADMSG;
     if (rc == 0)
-        rc = sys_file_reserve(fd, 0, LAYOUT_DATA + capacity); /* somebody may have cut it */
+        rc = sys_file_reserve(fd, 0, LAYOUT_DATA + there); /* somebody may have cut it */
     if (rc == 0)
-        rc = map_topic(fd, capacity, SYS_MAP_WRITE, file);
+        rc = map_topic(fd, there, SYS_MAP_WRITE, file);
     if (rc < 0)
         return rc;
-    rc = topic_tx_init(tx, topic_words(file), topic_data(file), capacity);
+    rc = topic_tx_init(tx, topic_words(file), topic_data(file), there);
     if (rc < 0)
         topic_file_close(file);
     return rc;
 }
 
-static int make(int dir, const char *name, uint32_t node, uint32_t port, uint64_t capacity,
-                uint32_t mode, struct topic_file *file) {
+static int make(int dir, const char *name, uint32_t node, uint32_t port, uint64_t id,
+                uint64_t capacity, uint32_t mode, struct topic_file *file) {
     struct topic words = {
         .magic = TOPIC_MAGIC,
         .version = TOPIC_VERSION,
         .node = node,
         .port = port,
+        .id = id,
         .capacity = capacity,
         .made_ns = sys_wall(),
+        .copy = id != 0,
     };
     char fresh[TOPIC_NAME + 4];
-    int rc = sys_random(&words.id, sizeof(words.id));
+    int rc = id ? 0 : sys_random(&words.id, sizeof(words.id));
 
     (void) snprintf(fresh, sizeof(fresh), "%s.new", name);
     OWNS_FD int fd = rc < 0 ? rc : sys_file_make(dir, fresh, mode, LAYOUT_DATA + capacity);
@@ -145,10 +151,10 @@ int topic_file_make(int dir, uint32_t node, uint32_t port, uint64_t capacity, ui
     int rc;
 
     topic_name(node, port, name);
-    rc = reopen(dir, name, node, port, capacity, &file, &tx);
+    rc = reopen(dir, name, node, port, capacity, false, &file, &tx);
     *ret_found = rc == 0;
     if (rc == -ENOENT || rc == -EBADMSG || rc == -EPROTO) {
-        rc = make(dir, name, node, port, capacity, mode, &file);
+        rc = make(dir, name, node, port, 0, capacity, mode, &file);
         if (rc == 0)
             rc = topic_tx_init(&tx, topic_words(&file), topic_data(&file), capacity);
     }
@@ -157,6 +163,42 @@ int topic_file_make(int dir, uint32_t node, uint32_t port, uint64_t capacity, ui
     *ret_file = file;
     *ret_tx = tx;
     return 0;
+}
+
+int topic_file_copy(int dir, uint32_t node, uint32_t port, uint64_t id, uint64_t capacity,
+                    uint32_t mode, struct topic_file *ret_file, struct topic_tx *ret_tx) {
+    struct topic_file file = {0};
+    struct topic_tx tx;
+    char name[TOPIC_NAME];
+    int rc;
+
+    topic_name(node, port, name);
+    rc = reopen(dir, name, node, port, 0, true, &file, &tx);
+    if (rc == 0 && id && topic_words(&file)->id != id) {
+        topic_file_close(&file);
+        rc = -ENOENT;
+    }
+    if (rc < 0 && id) {
+        rc = make(dir, name, node, port, id, capacity, mode, &file);
+        if (rc == 0)
+            rc = topic_tx_init(&tx, topic_words(&file), topic_data(&file), capacity);
+    }
+    if (rc < 0)
+        return rc;
+    *ret_file = file;
+    *ret_tx = tx;
+    return 0;
+}
+
+bool topic_file_is_copy(int dir, uint32_t node, uint32_t port) {
+    char name[TOPIC_NAME];
+    uint64_t capacity;
+    bool copy = false;
+
+    topic_name(node, port, name);
+    OWNS_FD int fd = sys_file_open(dir, name, false);
+
+    return fd >= 0 && check_topic(fd, node, port, &capacity, &copy) == 0 && copy;
 }
 
 bool topic_file_left(const char *bus, uint32_t node, uint32_t port) {
@@ -177,7 +219,8 @@ int topic_file_open(int dir, uint32_t node, uint32_t port, struct topic_file *re
 
     topic_name(node, port, name);
     OWNS_FD int fd = sys_file_open(dir, name, false);
-    int rc = fd < 0 ? fd : check_topic(fd, node, port, &capacity);
+    bool copy;
+    int rc = fd < 0 ? fd : check_topic(fd, node, port, &capacity, &copy);
 
     if (rc == 0)
         rc = map_topic(fd, capacity, 0, &file);

@@ -43,6 +43,14 @@ int topic_dir(const char *bus, uint32_t mode);
 int topic_file_make(int dir, uint32_t node, uint32_t port, uint64_t capacity, uint32_t mode,
                     struct topic_file *ret_file, struct topic_tx *ret_tx, bool *ret_found);
 
+/* The copy of a ring of another host: open the one that is there, if it has this id; else make it,
+ * with this capacity (id 0: don't, -ENOENT). */
+int topic_file_copy(int dir, uint32_t node, uint32_t port, uint64_t id, uint64_t capacity,
+                    uint32_t mode, struct topic_file *ret_file, struct topic_tx *ret_tx);
+
+/* Is what is there such a copy? */
+bool topic_file_is_copy(int dir, uint32_t node, uint32_t port);
+
 /* Is there a ring of this endpoint, of an earlier life of it? */
 bool topic_file_left(const char *bus, uint32_t node, uint32_t port);
 

@@ -80,6 +80,38 @@ TEST(a_ring_is_found_again) {
     close(dir);
 }
 
+/* What another host publishes there goes on in numbers that nobody here knows of: no server takes
+ * it for its own ring, and no daemon a server's for a copy. */
+TEST(a_copy_is_no_ring_of_ours) {
+    struct topic_file file;
+    struct topic_tx tx;
+    bool found;
+    int dir = open_dir();
+
+    CHECK_ERR(topic_file_copy(dir, NODE, PORT, 0, 0, 0600, &file, &tx), -ENOENT);
+    CHECK_OK(topic_file_copy(dir, NODE, PORT, 7, SIZE, 0600, &file, &tx));
+    publish(&tx, 1);
+    topic_file_close(&file);
+    CHECK_OK(topic_file_copy(dir, NODE, PORT, 7, 2 * SIZE, 0600, &file, &tx)); /* the same */
+    CHECK_EQ(tx.number, 1);
+    CHECK_EQ(tx.mask, SIZE - 1);
+    topic_file_close(&file);
+    CHECK_OK(topic_file_copy(dir, NODE, PORT, 0, 0, 0600, &file, &tx));
+    CHECK_EQ(topic_words(&file)->id, 7);
+    CHECK(topic_file_is_copy(dir, NODE, PORT));
+    topic_file_close(&file);
+    CHECK_OK(topic_file_copy(dir, NODE, PORT, 8, SIZE, 0600, &file, &tx));
+    CHECK_EQ(tx.number, 0);
+    topic_file_close(&file);
+    CHECK_OK(topic_file_make(dir, NODE, PORT, SIZE, 0600, &file, &tx, &found));
+    CHECK(!found);
+    CHECK(topic_words(&file)->id != 8);
+    CHECK(!topic_file_is_copy(dir, NODE, PORT));
+    topic_file_close(&file);
+    CHECK_ERR(topic_file_copy(dir, NODE, PORT, 0, 0, 0600, &file, &tx), -EBADMSG);
+    close(dir);
+}
+
 static void scribble(int dir, const char *name, const void *bytes, size_t size, off_t at) {
     int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
 

@@ -109,16 +109,17 @@ static bool peek(const struct topic_rx *rx, struct topic_view *view) {
     view->record.time_ns = load_relaxed(&record->time_ns);
     view->record.extra = load_relaxed(&record->extra);
     view->record.flags = load_relaxed(&record->flags);
+    view->record.passed = load_relaxed(&record->passed);
     view->body = from + sizeof(*record);
     view->at = rx->pos;
     return topic_rx_intact(rx, view);
 }
 
-enum topic_result topic_rx_next(struct topic_rx *rx, struct topic_view *ret_view) {
+/* Is there an event at pos, and what stands in its header can be? */
+static enum topic_result look_at(struct topic_rx *rx, struct topic_view *ret_view) {
     const struct topic_record *record = &ret_view->record;
     uint64_t left;
 
-    rx->missed = 0;
     if (rx->pos == rx->tail)
         return TOPIC_NONE;
     while (!peek(rx, ret_view)) {
@@ -135,37 +136,55 @@ enum topic_result topic_rx_next(struct topic_rx *rx, struct topic_view *ret_view
         topic_span(record->size) > rx->mask + 1 || record->extra > record->size ||
         record->number >= LAYOUT_END)
         return TOPIC_BAD;
+    return TOPIC_EVENT;
+}
+
+enum topic_result topic_rx_next(struct topic_rx *rx, struct topic_view *ret_view) {
+    const struct topic_record *record = &ret_view->record;
+    enum topic_result result;
+
+    rx->missed = 0;
+    while ((result = look_at(rx, ret_view)) == TOPIC_EVENT && rx->skips &&
+           rx->number != TOPIC_UNKNOWN && record->number <= rx->number)
+        rx->pos += topic_span(record->size);
+    if (result != TOPIC_EVENT)
+        return result;
     if (rx->number != TOPIC_UNKNOWN) {
         if (record->number <= rx->number)
             return TOPIC_BAD;
         rx->missed = record->number - rx->number - 1;
+        rx->missed -= rx->missed < record->passed ? rx->missed : record->passed;
     }
     rx->number = record->number;
     rx->pos += topic_span(record->size);
     return TOPIC_EVENT;
 }
 
-static void store_position(struct topic_rx *rx) {
+static void store_position(struct topic_rx *rx, uint64_t pos, uint64_t number) {
     uint64_t slot = WORD_SLOT(rx->position) ^ 1u;
 
-    store_relaxed(&rx->mine->number[slot], rx->number);
+    store_relaxed(&rx->mine->number[slot], number);
     journal_order();
-    rx->position = rx->pos | slot;
+    rx->position = pos | slot;
     store_release(&rx->mine->position, rx->position); /* G1 */
 }
 
 bool topic_rx_done(struct topic_rx *rx) {
+    return topic_rx_done_to(rx, rx->pos, rx->number);
+}
+
+bool topic_rx_done_to(struct topic_rx *rx, uint64_t pos, uint64_t number) {
     uint64_t want;
 
-    if (WORD_POSITION(rx->position) == rx->pos)
+    if (WORD_POSITION(rx->position) == pos)
         return false;
-    store_position(rx);
+    store_position(rx, pos, number);
     fence(); /* F4 */
     want = load_relaxed(&rx->words->want);
     if (!(want & ARMED_ON) || want == rx->rung)
         return false;
-    if (rx->pos != rx->tail &&
-        rx->pos - load_relaxed(&rx->words->floor) < TOPIC_AMPLE(rx->mask))
+    if (pos != rx->tail &&
+        pos - load_relaxed(&rx->words->floor) < TOPIC_AMPLE(rx->mask))
         return false; /* it is asked again before the last event of those that are there */
     rx->rung = want;
     return true;
@@ -189,6 +208,6 @@ bool topic_rx_init(struct topic_rx *rx, const struct topic *words, const uint8_t
         return true;
     }
     rx->pos = rx->tail;
-    store_position(rx);
+    store_position(rx, rx->pos, rx->number);
     return true;
 }

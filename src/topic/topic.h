@@ -88,7 +88,9 @@ struct topic {
     uint64_t id;        /* random: another ring has another */
     uint64_t capacity;
     uint64_t made_ns;   /* CLOCK_REALTIME */
-    uint64_t zero[26];
+    uint32_t copy;      /* 1: of a ring of another host; no server goes on in it */
+    uint32_t zero4;
+    uint64_t zero[25];
 
     uint64_t tail;      /* position | slot */
     uint64_t count[2];  /* events up to it */
@@ -107,6 +109,7 @@ static_assert(offsetof(struct topic, port) == 20, "layout");
 static_assert(offsetof(struct topic, id) == 24, "layout");
 static_assert(offsetof(struct topic, capacity) == 32, "layout");
 static_assert(offsetof(struct topic, made_ns) == 40, "layout");
+static_assert(offsetof(struct topic, copy) == 48, "layout");
 static_assert(offsetof(struct topic, tail) == 256, "layout");
 static_assert(offsetof(struct topic, count) == 264, "layout");
 static_assert(offsetof(struct topic, floor) == 320, "layout");
@@ -142,6 +145,21 @@ static_assert(offsetof(struct topic_reader, handed) == 160, "layout");
 static_assert(offsetof(struct topic_reader, armed) == 192, "layout");
 static_assert(sizeof(struct topic_reader) == 256, "layout");
 
+/* In the file of a reader of another host's ring, at WISH_AT: what it wants, for the relay. */
+#define WISH_MAGIC UINT64_C(0x4853495754415254) /* "TRATWISH" */
+#define WISH_AT    512u
+
+struct topic_wish {
+    uint64_t magic;
+    uint32_t event;
+    uint32_t zero;
+    char topic[256];    /* terminated */
+};
+
+static_assert(offsetof(struct topic_wish, event) == 8, "layout");
+static_assert(offsetof(struct topic_wish, topic) == 16, "layout");
+static_assert(sizeof(struct topic_wish) == 272, "layout");
+
 /* An event in the ring, followed by `extra` bytes of the layer's, the payload, and padding. */
 struct topic_record {
     uint64_t number;   /* from 1, no gaps */
@@ -151,7 +169,7 @@ struct topic_record {
     uint16_t extra;
     uint8_t flags;     /* of the layer */
     uint8_t zero0;
-    uint32_t zero1;
+    uint32_t passed;   /* of a ring that is another's copy: events that were left out before it */
 };
 
 static_assert(offsetof(struct topic_record, size) == 8, "layout");
@@ -159,6 +177,7 @@ static_assert(offsetof(struct topic_record, code) == 12, "layout");
 static_assert(offsetof(struct topic_record, time_ns) == 16, "layout");
 static_assert(offsetof(struct topic_record, extra) == 24, "layout");
 static_assert(offsetof(struct topic_record, flags) == 26, "layout");
+static_assert(offsetof(struct topic_record, passed) == 28, "layout");
 static_assert(sizeof(struct topic_record) == 32, "layout");
 
 /* ---- the writer ----------------------------------------------------------------------------- */
@@ -218,7 +237,7 @@ static inline void *topic_tx_plain(struct topic_tx *tx, uint32_t code, uint32_t 
     at->time_ns = 0;
     at->extra = 0;
     at->flags = at->zero0 = 0;
-    at->zero1 = 0;
+    at->passed = 0;
     return at + 1;
 }
 
@@ -272,6 +291,7 @@ struct topic_rx {
     uint64_t missed;   /* before the event that topic_rx_next() handed out last */
     uint64_t position; /* the word that is stored */
     uint64_t rung;     /* the want word for which the writer was rung */
+    bool skips;        /* events up to `number` are passed over: it began behind that one */
     const struct topic *words;
     struct topic_reader *mine;
 };
@@ -334,6 +354,8 @@ static inline bool topic_rx_plain(struct topic_rx *rx, struct topic_plain *ret_e
 /* Done with all that was handed out. True: the writer waits for that, there is ample room now or
  * nothing more to read, and it is to be rung (said once per want word). */
 bool topic_rx_done(struct topic_rx *rx);
+/* … with all up to this event, which ends at `pos`. */
+bool topic_rx_done_to(struct topic_rx *rx, uint64_t pos, uint64_t number);
 
 /* From the caller's fence (F2) on, the writer rings. Then look once more, and sleep. */
 static inline void topic_rx_arm(struct topic_rx *rx) {

@@ -221,6 +221,12 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
         if (frame->look->node == 0 || frame->look->node == UINT32_MAX)
             return wrong_set(wrong, -EBADMSG, "a node that can be none");
         return 0;
+    case TRAM__CONTROL__FRAME__KIND_RELAY:
+        if (strnlen(frame->relay->reader, CONTROL_READER_MAX) >= CONTROL_READER_MAX ||
+            strchr(frame->relay->reader, '/'))
+            return wrong_set(wrong, -EBADMSG, "a reader's file that can be none");
+        return 0;
+    case TRAM__CONTROL__FRAME__KIND_UNRELAY:
     case TRAM__CONTROL__FRAME__KIND_UNLOOK:
     case TRAM__CONTROL__FRAME__KIND_UNBIND:
     case TRAM__CONTROL__FRAME__KIND_UNWATCH:
@@ -296,6 +302,10 @@ static int check_to_process(const control_frame *frame, struct wrong *wrong) {
     case TRAM__CONTROL__FRAME__KIND_LIFE:
         if (!control_text_good(frame->life->host, CONTROL_HOST_MAX))
             return wrong_set(wrong, -EBADMSG, "a host's name that can be none");
+        return 0;
+    case TRAM__CONTROL__FRAME__KIND_RELAYED:
+        if (frame->relayed->error > 0)
+            return wrong_set(wrong, -EBADMSG, "an answer that can be none");
         return 0;
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no daemon sends",

@@ -23,6 +23,7 @@
 #define CONTROL_TEXT_MAX 255u
 #define CONTROL_SAMPLE_MAX 48u       /* channels, and nodes, of one Sample */
 #define CONTROL_HOST_MAX 63u         /* bytes of a host's name */
+#define CONTROL_READER_MAX 96u       /* room for the name of a reader's file */
 
 typedef Tram__Control__Frame control_frame;
 typedef Tram__Control__Party control_party;

@@ -15,10 +15,13 @@
 struct subscribe {
     uint32_t delivery; /* enum tram_delivery */
     uint32_t initial;  /* cached values of each topic */
-    uint32_t reader;   /* number in the name of its reader's file; 0: events as messages, please */
+    uint32_t reader;   /* number in the name of its reader's file; 0: events as messages, please;
+                          READER_RELAYED: by the relay of its host */
     uint8_t zero[3];
     char durable[DURABLE_SIZE]; /* terminated; "": none */
 };
+
+#define READER_RELAYED UINT32_MAX
 
 static_assert(offsetof(struct subscribe, initial) == 4, "layout");
 static_assert(offsetof(struct subscribe, reader) == 8, "layout");

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "wire/frame.h"
 #include "wire/name.h"
 
 bool hosts_name_valid(const char *name) {
@@ -189,6 +190,30 @@ static int node_check(uint32_t id, struct wrong *wrong) {
                ? wrong_set(wrong, -EBADMSG, "a node that can be none") : 0;
 }
 
+static int relay_check(const Tram__Hosts__Relay *relay, struct wrong *wrong) {
+    if (relay->n_wishes > HOSTS_WISHES_MAX)
+        return wrong_set(wrong, -EBADMSG, "%zu wishes in one frame", relay->n_wishes);
+    for (size_t i = 0; i < relay->n_wishes; i++)
+        if (relay->wishes[i]->topic.len > 255 ||
+            (relay->wishes[i]->topic.len > 0 &&
+             memchr(relay->wishes[i]->topic.data, 0, relay->wishes[i]->topic.len)))
+            return wrong_set(wrong, -EBADMSG, "a topic that can be none");
+    return node_check(relay->node, wrong);
+}
+
+static int events_check(const Tram__Hosts__Events *events, struct wrong *wrong) {
+    for (size_t i = 0; i < events->n_events; i++) {
+        const Tram__Hosts__Happened *event = events->events[i];
+        size_t size = event->size ? event->size : event->data.len;
+
+        if (event->extra > size || event->extra % 8 != 0 || event->extra > FRAME_EXTRA_MAX ||
+            event->offset > size || event->data.len > size - event->offset ||
+            event->flags & ~FRAME_FLAGS || event->number == 0 || event->number >> 62 != 0)
+            return wrong_set(wrong, -EBADMSG, "an event that can be none");
+    }
+    return node_check(events->node, wrong);
+}
+
 static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
     switch ((int) frame->kind_case) {
     case TRAM__HOSTS__FRAME__KIND_NAMES:
@@ -199,6 +224,16 @@ static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
         return node_check(frame->look->id, wrong);
     case TRAM__HOSTS__FRAME__KIND_LIFE:
         return node_check(frame->life->id, wrong);
+    case TRAM__HOSTS__FRAME__KIND_RELAY:
+        return relay_check(frame->relay, wrong);
+    case TRAM__HOSTS__FRAME__KIND_RELAYS_TOLD:
+        return 0;
+    case TRAM__HOSTS__FRAME__KIND_RELAYING:
+        return node_check(frame->relaying->node, wrong);
+    case TRAM__HOSTS__FRAME__KIND_EVENTS:
+        return events_check(frame->events, wrong);
+    case TRAM__HOSTS__FRAME__KIND_HAD:
+        return node_check(frame->had->node, wrong);
     case TRAM__HOSTS__FRAME__KIND_GIVEN:
         if (frame->given->n_channels > HOSTS_CHANNELS_MAX)
             return wrong_set(wrong, -EBADMSG, "%zu channels in one frame",

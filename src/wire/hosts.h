@@ -25,6 +25,7 @@
 #define HOSTS_NAMES_MAX 256u       /* of one Names */
 #define HOSTS_CHANNELS_MAX 1024u   /* of one Given */
 #define HOSTS_HANDS_MAX 512u       /* of one Channel */
+#define HOSTS_WISHES_MAX 256u      /* of one Relay */
 #define HOSTS_VIEW_MAX 4096u       /* bytes of one View */
 #define HOSTS_SAMPLE_MAX 32768u    /* of one Sample */
 #define HOSTS_PORT_DIRECTORY 61000u

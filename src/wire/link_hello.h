@@ -58,7 +58,8 @@ struct link_identity {
     uint64_t features;    /* what may be used if both have it; LINK_FEATURE_… */
 };
 
-#define LINK_FEATURES UINT64_C(0) /* none so far */
+#define LINK_FEATURE_EVENTS UINT64_C(1) /* events cross once, in CONTROL frames */
+#define LINK_FEATURES       LINK_FEATURE_EVENTS
 
 struct link_peer {
     struct link_identity identity;

@@ -11,6 +11,8 @@
 #define TOPIC_AMPLE(mask) (((mask) + 1) / 8)
 #define TOPIC_UNKNOWN UINT64_MAX
 #define READER_BLOCK 1u
+#define WISH_MAGIC UINT64_C(0x4853495754415254)
+#define WISH_AT 512u
 
 struct v1_topic {
     uint64_t magic;
@@ -21,7 +23,9 @@ struct v1_topic {
     uint64_t id;
     uint64_t capacity;
     uint64_t made_ns;
-    uint64_t zero[26];
+    uint32_t copy;
+    uint32_t zero4;
+    uint64_t zero[25];
     uint64_t tail;
     uint64_t count[2];
     uint64_t zero1[5];
@@ -48,6 +52,13 @@ struct v1_topic_reader {
     uint64_t zero3[7];
 };
 
+struct v1_topic_wish {
+    uint64_t magic;
+    uint32_t event;
+    uint32_t zero;
+    char topic[256];
+};
+
 struct v1_topic_record {
     uint64_t number;
     uint32_t size;
@@ -56,5 +67,5 @@ struct v1_topic_record {
     uint16_t extra;
     uint8_t flags;
     uint8_t zero0;
-    uint32_t zero1;
+    uint32_t passed;
 };

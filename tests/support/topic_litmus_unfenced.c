@@ -14,6 +14,7 @@
 #define topic_rx_look      untopic_rx_look
 #define topic_rx_next      untopic_rx_next
 #define topic_rx_done      untopic_rx_done
+#define topic_rx_done_to   untopic_rx_done_to
 #define topic_rx_init      untopic_rx_init
 
 #include "topic/topic.c"
