@@ -263,6 +263,33 @@ TEST(session_that_ends_without_memory_is_told) {
     done();
 }
 
+/* ---- parts that nobody takes ----------------------------------------------------------------- */
+
+/* However much room there is: no more than who asked lets be under way, and on when he took some. */
+TEST(parts_of_a_reply_wait_for_who_asked) {
+    struct tram_how how = TRAM_HOW_INIT;
+    tram_client *client;
+
+    serve_it(TRAM_SERVER_NO_DAEMON);
+    client = client_with(0, 0);
+    how.timeout_ns = TRAM_FOREVER;
+    how.window = 6;
+    CHECK_OK(tram_client_ask(client, 1, "?", 1, &how, ended, NULL, NULL));
+    BOTH_UNTIL(requests == 1);
+    for (int i = 0; i < 6; i++)
+        CHECK_OK(tram_reply_part(kept[0], "x", 1));
+    for (int i = 0; i < 20; i++) {
+        CHECK_ERR(tram_reply_part(kept[0], "x", 1), -EAGAIN);
+        pair_turn(there);
+    }
+    BOTH_UNTIL(ends == 6); /* parts */
+    BOTH_UNTIL(tram_reply_part(kept[0], "x", 1) == 0);
+    CHECK_OK(tram_reply_send(&kept[0], NULL, 0));
+    kept_count = 0;
+    BOTH_UNTIL(ends == 8);
+    done();
+}
+
 /* ---- what was accepted before there was a server --------------------------------------------- */
 
 TEST(one_way_messages_wait_for_memory) {
