@@ -265,7 +265,7 @@ TEST(session_that_ends_without_memory_is_told) {
 
 /* ---- parts that nobody takes ----------------------------------------------------------------- */
 
-/* However much room there is: no more than who asked lets be under way, and on when he took some. */
+/* However much room there is: no more than who asked lets be under way; on when he took some. */
 TEST(parts_of_a_reply_wait_for_who_asked) {
     struct tram_how how = TRAM_HOW_INIT;
     tram_client *client;
