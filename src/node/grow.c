@@ -22,6 +22,7 @@
 #include "sys/file.h"
 
 #define PAGE UINT64_C(4096)
+#define POPULATE (8 * PAGE)
 
 static uint64_t round_up(uint64_t value, uint64_t grain) {
     return (value + grain - 1) & ~(grain - 1);
@@ -39,6 +40,18 @@ static int each_range(const struct out *out, uint64_t from, uint64_t to,
     if (rc == 0 && first < length)
         rc = change(out->fd, LAYOUT_DATA, length - first);
     return rc;
+}
+
+/* Of a channel that goes on, pages are mapped at once, not one by one as they are written. What
+ * fails here, fails there. */
+static void populate(const struct out *out, uint64_t from, uint64_t to) {
+    uint64_t at = from & out->tx.mask;
+    uint64_t length = to - from;
+    uint64_t first = length < out->capacity - at ? length : out->capacity - at;
+
+    (void) sys_map_populate(&out->map, LAYOUT_DATA + at, first, SYS_MAP_WRITE);
+    if (first < length)
+        (void) sys_map_populate(&out->map, LAYOUT_DATA, length - first, SYS_MAP_WRITE);
 }
 
 /* Memory for all positions up to `end`, and as much again as there is already, a chunk at most:
@@ -61,6 +74,8 @@ int out_reserve(struct out *out, uint64_t end) {
     }
     if (rc < 0)
         return rc;
+    if (ahead - from >= POPULATE)
+        populate(out, from, ahead);
     out->reserved = ahead;
     if (out->reserved - (out->kept & ~(PAGE - 1)) >= out->capacity)
         out->reserved = UINT64_MAX;
