@@ -166,6 +166,7 @@ static struct transport *pair(struct security *mine, struct security *theirs, pi
     must(sys_local_address(listener, &address), "address");
     *ret_pid = fork();
     must(*ret_pid, "fork");
+    kit_pin(*ret_pid != 0); /* or both ends share a core in some turns */
     if (*ret_pid == 0) {
         struct pollfd entry = { .fd = listener, .events = POLLIN };
 

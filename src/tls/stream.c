@@ -99,6 +99,13 @@ BIO_METHOD *tls_method_new(void) {
     return method;
 }
 
+/* SSL_get_error() looks at OpenSSL's queue, where others may have left something. To look first
+ * costs little; to clear an empty one 850 instructions, an eighth of what a small record takes. */
+static void forget_errors(void) {
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* ---- what went wrong ------------------------------------------------------------------------- */
 
 /* By what the other side, or OpenSSL, said; and what is to be done about it. */
@@ -226,13 +233,13 @@ static int tls_open(struct transport *transport) {
     struct tls *me = tls_of(transport);
     int result, rc;
 
-    ERR_clear_error();
+    forget_errors();
     result = transport->accepted ? SSL_accept(me->ssl) : SSL_connect(me->ssl);
     rc = result == 1 ? 0 : failed(me, result);
     if (result != 1 && rc == 0)
         rc = transport_broken(transport, -ECONNRESET, "%s: it ended in the middle of the handshake",
                               transport->peer.address);
-    ERR_clear_error();
+    forget_errors();
     if (rc < 0 && rc != -EAGAIN) {
         /* The alert that says why is worth one try. */
         (void) sys_send(transport->fd, me->out + me->out_start, me->out_end - me->out_start);
@@ -255,7 +262,7 @@ static int64_t tls_readv(struct transport *transport, const struct iovec *pieces
     struct tls *me = tls_of(transport);
     size_t total = 0;
 
-    ERR_clear_error();
+    forget_errors();
     transport->pending = true;
     for (int i = 0; i < count; i++) {
         for (size_t at = 0; at < pieces[i].iov_len;) {
@@ -346,7 +353,7 @@ static int64_t tls_writev(struct transport *transport, const struct iovec *piece
     size_t size;
     int rc = 0;
 
-    ERR_clear_error();
+    forget_errors();
     while (rc == 0) {
         if (me->out_end - me->out_start >= FLUSH_AT && (rc = tls_flush(transport)) < 0 &&
             (rc != -EAGAIN || me->out_end - me->out_start >= FLUSH_AT))
@@ -382,12 +389,12 @@ static void tls_end(struct transport *transport) {
 
     /* Goodbye, if there is room for it: who reads it knows that nothing was cut off. */
     if (transport->open && transport->broken == 0) {
-        ERR_clear_error();
+        forget_errors();
         (void) SSL_shutdown(me->ssl);
         (void) tls_flush(transport);
     }
     SSL_free(me->ssl);
-    ERR_clear_error();
+    forget_errors();
     free(me->out);
     (void) security_unref(&me->security->security);
 }
