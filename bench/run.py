@@ -141,6 +141,8 @@ def hosts_jobs():
         name = "zmq tcp" if more else peer
         yield Job(f"{name} rtt sleep 32", f"peer-{peer}", "rtt", "--sleep", *more, quick=2000)
         yield Job(f"{name} rtt spin 32", f"peer-{peer}", "rtt", *more, quick=2000)
+    yield Job("hosts spin rtt spin 32", "peer-hosts", "rtt", "--sleep", "--spin-daemons",
+              quick=2000)
 
 
 # --- Running --------------------------------------------------------------------------------------
@@ -375,6 +377,8 @@ def hosts_targets():
                  "hosts stream 1k", "msgs_per_s", 0.7, False)
     yield Target("round trip between hosts, asleep, p50 / raw TCP", "hosts rtt sleep 32",
                  "tcp rtt sleep 32", "p50_ns", 2.6, True)
+    yield Target("round trip between hosts, daemons spin, p50 / raw TCP", "hosts spin rtt spin 32",
+                 "tcp rtt spin 32", "p50_ns", 4, True)
 
 
 # --- Printing -------------------------------------------------------------------------------------
@@ -464,6 +468,7 @@ def print_hosts(jobs):
             [times(jobs.get(f"{name} rtt {mode} 32")) for mode in ("sleep", "spin")]
             for title, name in (("raw TCP, packed by hand", "tcp"),
                                 ("**tram, mirrored by two daemons**", "hosts"),
+                                ("**tram, daemons that spin**, nodes that sleep", "hosts spin"),
                                 ("ZeroMQ tcp", "zmq tcp"))]
     many = jobs.get("hosts channels 1000")
     rows.append(["**tram, 1,000 channels**", "", "", rate(many), "", "", ""])

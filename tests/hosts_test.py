@@ -364,6 +364,43 @@ def names_are_seen_on_all_hosts():
         until(lambda: names(c) == [])
 
 
+def sleeps_and_ticks(host):
+    """How often the daemon slept, and its processor time in s."""
+    pid = host.daemon.pid
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        sleeps = next(int(line.split()[1]) for line in file if line.startswith("voluntary"))
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return sleeps, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@test
+def daemons_look_before_they_sleep():
+    """Dense traffic finds them awake; at rest they sleep."""
+    with Cluster(["a", "b"], extra="spin = 50ms") as hosts:
+        until(all_know(hosts.hosts))
+        a, b = hosts["a"], hosts["b"]
+        into = receive(b, "1.0.0.2", 201)
+        feed = Feed(a, "1.0.0.1", "1.0.0.2")
+        feed.more(1)
+        got = [into.stdout.readline()]
+        before = sleeps_and_ticks(a)[0], sleeps_and_ticks(b)[0]
+        for _ in range(200):
+            feed.more(1)
+            got.append(into.stdout.readline())
+        after = sleeps_and_ticks(a)[0], sleeps_and_ticks(b)[0]
+        feed.end()
+        assert into.wait(PATIENCE * SCALE) == 0
+        check_order([json.loads(line) for line in got], 201)
+        assert after[0] - before[0] < 100 and after[1] - before[1] < 100, (before, after)
+        rest(1)
+        before = sleeps_and_ticks(a)
+        rest(1)
+        after = sleeps_and_ticks(a)
+        assert after[0] > before[0], "it never sleeps"
+        assert after[1] - before[1] < 0.8 * SCALE, (before, after)
+
+
 def main():
     cluster.enter()
     wanted = sys.argv[1:]

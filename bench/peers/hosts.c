@@ -55,11 +55,11 @@ static void host_dir(char *ret, size_t size, const char *dir, unsigned who) {
     (void) snprintf(ret, size, "%s/%c", dir, 'a' + who);
 }
 
-static int write_config(const char *dir, unsigned who, const int ports[2]) {
+static int write_config(const struct job_opts *o, unsigned who, const int ports[2]) {
     char path[192];
     FILE *file;
 
-    host_dir(path, sizeof(path), dir, who);
+    host_dir(path, sizeof(path), o->dir, who);
     if (mkdir(path, 0700) < 0)
         return -errno;
     (void) strncat(path, ".conf", sizeof(path) - strlen(path) - 1);
@@ -67,7 +67,8 @@ static int write_config(const char *dir, unsigned who, const int ports[2]) {
     if (!file)
         return -errno;
     fprintf(file, "[cluster]\nname = bench\nhost = %c\nlisten = 127.0.0.1\nport = %d\n"
-                  "[log]\nlevel = warning\n", 'a' + who, ports[who]);
+                  "spin = %s\n[log]\nlevel = warning\n", 'a' + who, ports[who],
+            o->spin_daemons ? "1ms" : "0s");
     for (unsigned i = 0; i < 2; i++)
         fprintf(file, "[host %c]\naddress = 127.0.0.1:%d\nallow-ids = 1.%u.0.0/16\n", 'a' + i,
                 ports[i], i + 1);
@@ -131,7 +132,7 @@ static int hosts_setup(const struct job_opts *o) {
     for (unsigned i = 0; i < 2 && ret == 0; i++) {
         host_dir(dir, sizeof(dir), o->dir, i);
         bench_dir_remove(dir); /* of a run that was repeated */
-        ret = write_config(o->dir, i, ports);
+        ret = write_config(o, i, ports);
     }
     for (unsigned i = 0; i < 2 && ret == 0; i++)
         start_daemon(o, i);
@@ -237,6 +238,7 @@ static uint64_t hosts_number(void *end) {
 static const struct job_ops hosts_ops = {
     .name = "hosts",
     .modes = "tram between two hosts: two buses with a tramd each, over loopback TCP.",
+    .daemons = true,
     .setup = hosts_setup,
     .teardown = hosts_teardown,
     .open = hosts_open,

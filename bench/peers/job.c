@@ -15,18 +15,20 @@ struct job_call {
 
 static void job_help(const struct job_ops *ops, FILE *out) {
     fprintf(out,
-            "usage: peer-%s rtt|stream%s [--size S] [--count N] [--sleep] [--each]%s%s%s\n"
+            "usage: peer-%s rtt|stream%s [--size S] [--count N] [--sleep] [--each]%s%s%s%s\n"
             "       [--json]\n\n"
             "  --size S   bytes of a message (k, M behind the number; default 32)\n"
             "  --count N  messages or round trips\n"
             "  --sleep    round trips: both sides block; else both spin\n"
             "  --each     streams: a system call per message, where packing is possible\n"
-            "%s%s%s"
+            "%s%s%s%s"
             "  --json     nothing but the JSON object on the last line\n\n%s\n",
             ops->name, ops->requests ? "|rpc" : "", ops->requests ? " [--batch N]" : "",
-            ops->number ? " [--channels N]" : "", ops->tcp ? " [--tcp]" : "",
+            ops->number ? " [--channels N]" : "",
+            ops->daemons ? " [--spin-daemons]" : "", ops->tcp ? " [--tcp]" : "",
             ops->requests ? "  --batch N  rpc: so many requests under way (1)\n" : "",
             ops->number ? "  --channels N  streams: messages take turns among so many (1)\n" : "",
+            ops->daemons ? "  --spin-daemons  daemons look for 1 ms before they sleep\n" : "",
             ops->tcp ? "  --tcp      over loopback TCP\n" : "", ops->modes);
 }
 
@@ -36,6 +38,7 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
         { "count", required_argument, NULL, 'n' },
         { "batch", required_argument, NULL, 'b' },
         { "channels", required_argument, NULL, 'c' },
+        { "spin-daemons", no_argument, NULL, 'd' },
         { "tcp", no_argument, NULL, 't' },
         { "sleep", no_argument, NULL, 'w' },
         { "each", no_argument, NULL, 'e' },
@@ -68,6 +71,7 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
             return false;
         if (opt == 'c')
             call->o.channels = (unsigned) n;
+        call->o.spin_daemons |= opt == 'd';
         call->o.tcp |= opt == 't';
         call->o.sleep |= opt == 'w';
         call->o.each |= opt == 'e';
@@ -80,6 +84,8 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
     if (call->o.under_way > 1 && !call->o.requests)
         return false;
     if (call->o.channels > 1 && !(call->ops->number && call->o.stream))
+        return false;
+    if (call->o.spin_daemons && !call->ops->daemons)
         return false;
     if (call->o.tcp && !call->ops->tcp)
         return false;

@@ -26,6 +26,7 @@ struct job_opts {
     uint64_t count, warm;
     bool sleep; /* round trips: block, don't spin; streams: the peer's best way anyhow */
     bool each;  /* streams: one message per write, where that makes a difference */
+    bool spin_daemons; /* if the peer has some: they look before they sleep */
     bool tcp;   /* over loopback TCP, of a peer that has several transports */
     bool quiet;
     unsigned channels; /* streams: messages take turns among so many */
@@ -47,6 +48,7 @@ struct job_ops {
     const char *name;
     const char *modes; /* for --help: what its settings are */
     bool packs;        /* several messages per system call: --each makes a difference */
+    bool daemons;      /* … and such as can spin */
     bool requests;     /* it has requests and answers */
     bool tcp;          /* it has --tcp */
     /* Once, before the two processes are started, and after they ended. May be NULL. */

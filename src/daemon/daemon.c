@@ -309,7 +309,9 @@ static int make_worker(struct daemon *daemon) {
     options.bus = daemon->options->bus;
     options.node = &node;
     options.name = "tramd";
-    options.flags = TRAM_WORKER_NO_SPIN;
+    node.spin_ns = (int64_t) daemon->settings.spin_ns;
+    if (*daemon->settings.cluster == '\0' || node.spin_ns == 0)
+        options.flags = TRAM_WORKER_NO_SPIN;
     rc = tram_worker_new(&options, &daemon->worker);
     if (rc < 0)
         log_line(LEVEL_ERROR, "cannot open a node: %s", tram_last_error(NULL)->text);

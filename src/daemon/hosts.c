@@ -282,6 +282,17 @@ static void on_timer(tram_timer *timer, int64_t late_ns, uint64_t missed, void *
         set(hosts, next);
 }
 
+/* ---- spinning -------------------------------------------------------------------------------- */
+
+/* What came is seen by a read that finds something, and who rings by his word in memory: nobody has
+ * to be woken. */
+static bool on_turn(struct worker_source *source) {
+    struct hosts *hosts = (struct hosts *) ((char *) source - offsetof(struct hosts, looking));
+    bool any = peers_turn(hosts);
+
+    return stands_turn(hosts) || any;
+}
+
 /* ---- start ----------------------------------------------------------------------------------- */
 
 /* One more than the last daemon here had. */
@@ -403,6 +414,9 @@ static int start(struct hosts *hosts) {
         stands_look(hosts);
         set(hosts, 0);
     }
+    hosts->looking.turn = on_turn;
+    if (rc == 0 && settings->spin_ns > 0)
+        worker_source_add(hosts->tasks.worker, &hosts->looking);
     return rc;
 }
 
@@ -444,6 +458,7 @@ void hosts_stop(struct daemon *daemon) {
 
     if (!hosts)
         return;
+    worker_source_remove(&hosts->looking);
     if (hosts->maker)
         hosts->seat = hosts->maker->leave(hosts->seat);
     commands_stop(hosts);

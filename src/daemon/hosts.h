@@ -32,6 +32,7 @@
 #include "sys/socket.h"
 #include "transport/security.h"
 #include "wire/link_hello.h"
+#include "worker/worker.h"
 
 #define HOSTS_INTERFACES 32
 #define HOSTS_ADDRESSES_TEXT 1088 /* room for all addresses of a host, blanks between */
@@ -107,6 +108,8 @@ struct hosts {
     struct placing *placing;
     struct standin **standins;     /* by hash of the ID */
     struct standin *all_standins;
+    struct standin *looked_at;     /* that is looked at next; NULL: the first */
+    struct worker_source looking;  /* … while the daemon spins */
     int64_t stands_due;            /* when one of them has something to do */
     int64_t stands_sweep;          /* when some may not be needed any more; 0: all are */
     int dir_fd;                    /* tells of new directories of nodes */
@@ -252,6 +255,8 @@ void stands_leave(struct host *host);
 void stands_drop(struct host *host);
 /* Look through the whole bus. */
 void stands_look(struct hosts *hosts);
+/* Whoever spins: hear who knocked. False: nobody. */
+bool stands_turn(struct hosts *hosts);
 
 /* How many messages wait here for nodes on that host. */
 uint64_t stands_waiting(struct hosts *hosts, uint32_t host);
@@ -285,6 +290,8 @@ const char *trust_bare(const char *address, const char *why);
 char *trust_shown(char *text);
 /* Those of peers.c and host_server.c; seconds of the clock. */
 void peers_look(struct hosts *hosts, int64_t seconds);
+/* Whoever spins: read what came. False: nothing. */
+bool peers_turn(struct hosts *hosts);
 void host_server_look(struct hosts *hosts, int64_t seconds);
 
 /* ---- report.c -------------------------------------------------------------------------------- */

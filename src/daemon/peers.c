@@ -48,6 +48,7 @@ struct wire {
     int64_t since;
     uint32_t events;         /* that io watches for */
     bool dialled, greeting, linked, doomed;
+    bool came;               /* something, in this turn */
     char why[256];           /* accepted, and doomed before it said who it is */
 };
 
@@ -377,6 +378,7 @@ static bool read_link(struct wire *wire) {
         wire_doom(wire, got == 0 ? "it went" : transport_why(wire->transport));
         return false;
     }
+    wire->came = true;
     rc = link_came(link, (uint64_t) hosts_now(wire->hosts), (size_t) got);
     if (rc < 0)
         wire_doom(wire, link_wrong(link));
@@ -404,6 +406,23 @@ static void read_wire(struct wire *wire) {
         more = wire->linked     ? read_link(wire)
                : wire->greeting ? read_greet(wire)
                                 : false;
+}
+
+bool peers_turn(struct hosts *hosts) {
+    bool any = false;
+
+    for (struct wire *wire = hosts->wires; wire; wire = wire->next) {
+        if (!wire->linked || wire->doomed || !wire->peer)
+            continue;
+        wire->came = false;
+        read_wire(wire);
+        if (!wire->came && !wire->doomed)
+            continue;
+        any = true;
+        hosts_wake(hosts, hosts_due(link_next(wire->peer->link)));
+        task_add(&hosts->tasks, &wire->task);
+    }
+    return any;
 }
 
 static void on_io(tram_io *io, int fd, uint32_t events, void *arg) {

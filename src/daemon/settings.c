@@ -46,6 +46,7 @@ static const struct config_key keys[] = {
     { "cluster", "host-server-port", CONFIG_NUMBER, AT(server_port), 1, 65535, NULL },
     { "cluster", "heartbeat", CONFIG_TIME, AT(beat_ns), SYS_SECOND / 20, 3600 * SYS_SECOND, NULL },
     { "cluster", "misses", CONFIG_NUMBER, AT(misses), 1, 1000, NULL },
+    { "cluster", "spin", CONFIG_TIME, AT(spin_ns), 0, SYS_SECOND / 10, NULL },
     { "cluster", "lease", CONFIG_TIME, AT(lease_ns), 0, UINT64_C(1000000) * SYS_SECOND, NULL },
     { "cluster", "ids-each", CONFIG_NUMBER, AT(ids_each), 1, 10000000, NULL },
     { "cluster", "keys", TEXT(keys) },

@@ -35,6 +35,7 @@ struct settings {
     char listen[320];      /* addresses, one for each interface */
     uint64_t port, server_port;
     uint64_t beat_ns, misses;
+    uint64_t spin_ns;      /* how long to look on before sleeping; 0: not at all */
     uint64_t lease_ns;     /* 0: IDs are taken over by command only */
     uint64_t ids_each;
     uint64_t insecure;

@@ -19,6 +19,7 @@
 
 #define AGAIN INT64_C(100000000) /* until a node that could not be taken is tried again */
 #define PUMPS_MAX 256            /* of one node in a turn */
+#define TURN_MAX 64              /* looked at in a turn of who spins */
 #define LOOKS INT64_C(5000000)   /* between two looks at all that may have something to do */
 #define PASS INT64_C(1000000000) /* one that a host named, and names no more, is kept so long */
 
@@ -195,6 +196,22 @@ void standin_pump(struct standin *standin) {
     task_add(&standin->hosts->tasks, &standin->task);
 }
 
+bool stands_turn(struct hosts *hosts) {
+    struct standin *standin;
+    bool any = false;
+
+    if (!hosts->looked_at)
+        hosts->looked_at = hosts->all_standins;
+    for (int i = 0; i < TURN_MAX && (standin = hosts->looked_at); i++) {
+        hosts->looked_at = standin->all_next;
+        if (!stand_is_knocked(standin->stand))
+            continue;
+        pump(standin);
+        any = true;
+    }
+    return any;
+}
+
 static void on_ring(tram_io *io, int fd, uint32_t events, void *arg) {
     struct standin *standin = arg;
 
@@ -248,6 +265,8 @@ struct standin *standin_free(struct standin *standin) {
     for (link = &standin->hosts->all_standins; *link != standin;)
         link = &(*link)->all_next;
     *link = standin->all_next;
+    if (standin->hosts->looked_at == standin)
+        standin->hosts->looked_at = standin->all_next;
     while (standin->mirrors)
         mirror_free(standin->mirrors);
     let_go(standin);

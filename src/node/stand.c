@@ -381,6 +381,10 @@ static bool is_knocked(const tram_node *node) {
     return door_bits(node->door) || load_relaxed(&node->door->attached) != node->attached;
 }
 
+bool stand_is_knocked(const struct stand *stand) {
+    return stand_is_held(stand) && is_knocked(&stand->node);
+}
+
 /* All rings are armed, or the daemon's to read: sleep, unless somebody knocked. */
 static bool go_to_sleep(tram_node *node) {
     if (node->lit) {

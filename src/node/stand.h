@@ -83,6 +83,9 @@ void stand_expect(struct stand *stand, bool opener);
  * are written on. */
 void stand_let_go(struct stand *stand);
 bool stand_is_held(const struct stand *stand);
+/* Somebody knocked: stand_next() has something. It is looked at in memory, so before stand_fd()
+ * tells, and without a system call. */
+bool stand_is_knocked(const struct stand *stand);
 
 /* Readable when stand_next() has something. The stand's as long as it is held; it may be another
  * one after stand_due(), if somebody removed the bell. -EBADF: it is not held. */

@@ -37,6 +37,7 @@ static const struct unit sizes[] = {
 };
 
 static const struct unit times[] = {
+    { "us", 1000 },
     { "ms", MILLISECOND },
     { "s", 1000 * MILLISECOND },
     { "min", 60000 * MILLISECOND },

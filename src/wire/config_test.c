@@ -54,7 +54,7 @@ TEST(all_kinds) {
 }
 
 TEST(what_is_not_named_stays) {
-    static const char text[] = "[b]\ntext =\ntruth=false";
+    static const char text[] = "[b]\ntext =\ntruth=false\ntime = 1500us";
     struct sample sample = { .number = 7, .text = "old" };
     struct wrong wrong = { 0 };
 
@@ -63,6 +63,7 @@ TEST(what_is_not_named_stays) {
     CHECK_EQ(sample.number, 7);
     CHECK_STR(sample.text, "");
     CHECK_EQ(sample.truth, 0);
+    CHECK_EQ(sample.time, 1500000);
 }
 
 TEST(mistakes_have_their_line) {
@@ -89,6 +90,7 @@ TEST(mistakes_have_their_line) {
         { "[a]\nsize = 1", 2, "no size from 1K to 4G" },
         { "[a]\nsize = 18014398509481984K", 2, "no size" },
         { "[b]\ntime = 5", 2, "no time from 1ms to 2h" },
+        { "[b]\ntime = 999us", 2, "no time from 1ms to 2h" },
         { "[b]\nword = blue", 2, "none of red, green" },
         { "[b]\ntruth = maybe", 2, "none of no, false, yes, true" },
         { "[b]\ntext = 12345678", 2, "longer than 7" },
