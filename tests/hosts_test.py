@@ -117,6 +117,8 @@ def through(hosts, faults, rounds, each):
     a, b = hosts["a"], hosts["b"]
     into = receive(b, "1.0.0.2", rounds * each)
     feed = Feed(a, "1.0.0.1", "1.0.0.2")
+    for host, node in ((a, "1.0.0.1"), (b, "1.0.0.2")):  # who opens needs the daemon
+        until(lambda host=host, node=node: f"node {node} is placed here" in host.said())
     for turn in range(rounds):
         feed.more(each)
         faults[turn % len(faults)](a, b)
