@@ -3,8 +3,9 @@
  * Typed messages: services of protoc-c at a server and at a client, and bytes that are none.
  */
 // test: timeout=60
-#include <stdlib.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -591,6 +592,41 @@ TEST(messages_are_sent_one_way) {
     CHECK_EQ(tram_protobuf_send(NULL, 7, &input.base, NULL), -EINVAL);
     CHECK(!tram_worker_free(here));
     CHECK(!tram_worker_free(there));
+}
+
+/* tram sub decodes what the server's descriptors tell of. */
+TEST(tools_show_events_by_their_type) {
+    struct tram_server_options options = TRAM_SERVER_OPTIONS_INIT;
+    tram_worker *worker = pair_worker(PAIR_SERVER);
+    tree event = TRAM__TEST__TREE__INIT;
+    char name[] = "shown", command[400], line[400] = "";
+    uint8_t packed[64];
+    struct pollfd entry = {.events = POLLIN};
+    tram_server *server;
+    FILE *tool;
+
+    options.flags = TRAM_SERVER_NO_DAEMON;
+    options.descriptors = kinds_descriptors;
+    options.descriptors_size = kinds_descriptors_size;
+    CHECK_OK(tram_server_new(worker, "svc://shown", &options, &server));
+    event.name = name;
+    event.number = 12;
+    (void) snprintf(command, sizeof(command),
+                    "%s sub --count 1 --json --type tram.test.Tree shm://1.1.5.1/shown 7 2>&1",
+                    test_program("../bin/tram"));
+    tool = popen(command, "r");
+    CHECK(tool);
+    entry.fd = fileno(tool);
+    UNTIL(worker, (CHECK_OK(tram_server_publish(server, 7, packed, tram__test__tree__pack(&event, packed),
+                                                NULL)),
+                   poll(&entry, 1, 1) == 1));
+    CHECK(fgets(line, sizeof(line), tool));
+    if (strstr(line, "built without"))
+        SKIP("the tool knows no JSON");
+    CHECK(strstr(line, "\"name\":\"shown\""));
+    CHECK(strstr(line, "\"number\":\"12\""));
+    CHECK_OK(pclose(tool));
+    CHECK(!tram_worker_free(worker));
 }
 
 TEST(views_are_unpacked_within_limits) {
