@@ -603,6 +603,7 @@ TEST(tools_show_events_by_their_type) {
     uint8_t packed[64];
     struct pollfd entry = {.events = POLLIN};
     tram_server *server;
+    size_t size;
     FILE *tool;
 
     options.flags = TRAM_SERVER_NO_DAEMON;
@@ -617,8 +618,8 @@ TEST(tools_show_events_by_their_type) {
     tool = popen(command, "r");
     CHECK(tool);
     entry.fd = fileno(tool);
-    UNTIL(worker, (CHECK_OK(tram_server_publish(server, 7, packed, tram__test__tree__pack(&event, packed),
-                                                NULL)),
+    size = tram__test__tree__pack(&event, packed);
+    UNTIL(worker, (CHECK_OK(tram_server_publish(server, 7, packed, size, NULL)),
                    poll(&entry, 1, 1) == 1));
     CHECK(fgets(line, sizeof(line), tool));
     if (strstr(line, "built without"))
