@@ -190,7 +190,7 @@ def test_other_users():
 
 def hold(path):
     file = os.fdopen(os.open(path, os.O_RDWR), "rb", buffering=0)
-    lock = struct.pack("hhlli", fcntl.F_WRLCK, 0, 0, 1, 0)  # type, whence, start, length, pid
+    lock = struct.pack("hhlli", fcntl.F_WRLCK, 0, 0, 4, 0)  # type, whence, start, length, pid
     fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock.ljust(32, b"\0"))
     return file
 

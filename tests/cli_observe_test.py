@@ -80,8 +80,8 @@ def test_up_is_told_by_the_lock():
     bus.node(A, pid=4242)
     file = os.open(os.path.join(bus.path, A, "lock"), os.O_RDWR)
     # struct flock: type, whence, start, length, pid
-    one_byte = struct.pack("hhlli", fcntl.F_WRLCK, 0, 0, 1, 0)
-    fcntl.fcntl(file, fcntl.F_OFD_SETLK, one_byte.ljust(32, b"\0"))
+    all_bytes = struct.pack("hhlli", fcntl.F_WRLCK, 0, 0, 4, 0)
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, all_bytes.ljust(32, b"\0"))
     is_like(ls()["nodes"][0], state="up", pid=4242)
     os.close(file)
     is_like(ls()["nodes"][0], state="down", pid=4242)

@@ -5,6 +5,7 @@
  * holds an ID, and what becomes of it in forked children.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -17,7 +18,9 @@
 
 #include "harness.h"
 #include "node/custody.h"
+#include "node/files.h"
 #include "support/kit.h"
+#include "sys/lock.h"
 
 #define WATCHER TRAM_ID(1, 0, 0, 1)
 #define TARGET TRAM_ID(2, 0, 0, 1)
@@ -152,6 +155,42 @@ TEST(told_of_an_end_behind_its_beginning) {
         CHECK_EQ(tram_dispatch(node, &event), 0);
         CHECK_OK(tram_unwatch(node, TARGET));
     }
+    tram_close(node);
+}
+
+/* The next one has the lock, and has not signed the door yet: the last life does not come again. */
+TEST(told_of_who_has_signed) {
+    tram_node *node = kit_open(NULL, WATCHER, NULL);
+    struct pollfd fd = { .fd = tram_fd(node), .events = POLLIN };
+    int64_t end;
+    char path[300];
+    struct tram_event event;
+    int lock;
+    pid_t pid;
+
+    CHECK_OK(tram_watch(node, TARGET));
+    pid = test_fork(open_and_stay, NULL);
+    CHECK_EQ(next_event(node, &event), TRAM_EVENT_UP);
+    test_kill(pid);
+    CHECK_EQ(next_event(node, &event), TRAM_EVENT_DOWN);
+    (void) snprintf(path, sizeof path, "%s/2.0.0.1/lock", tram_bus_path(node));
+    lock = CHECK_OK(open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    CHECK_OK(sys_lock(lock, LOCK_IDENTITY));
+    tram_node *late = kit_open(NULL, OTHER, NULL);
+
+    CHECK_OK(tram_watch(late, TARGET));
+    for (end = kit_now() + 1500 * KIT_MS; kit_now() < end;) { /* a re-look is due after a second */
+        CHECK_EQ(tram_dispatch(node, &event), 0);
+        CHECK_EQ(tram_dispatch(late, &event), 0);
+        CHECK_OK(poll(&fd, 1, 10));
+    }
+    tram_close(late);
+    CHECK_OK(close(lock));
+    pid = test_fork(open_and_stay, NULL);
+    CHECK_EQ(next_event(node, &event), TRAM_EVENT_UP);
+    CHECK_EQ(event.pid, pid);
+    test_kill(pid);
+    CHECK_EQ(next_event(node, &event), TRAM_EVENT_DOWN);
     tram_close(node);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The lives of nodes that hold names. A node is alive while byte 0 of its lock is held, and its
+ * The lives of nodes that hold names. A node is alive while byte 3 of its lock is held, and its
  * door counts how often it was opened; so (ID, count) never comes again. The worker's peers tell
  * when something changed, and then the files are asked.
  */
@@ -26,11 +26,10 @@ int life_look(struct daemon *daemon, tram_id node, uint64_t *ret_number) {
     if (dir < 0)
         return dir;
     lock = sys_lock_look(dir, "lock");
-    rc = lock == -ENOENT ? 0 : lock < 0 ? lock : sys_lock_held(lock, LOCK_IDENTITY);
+    rc = lock == -ENOENT ? 0 : lock < 0 ? lock : sys_lock_held(lock, LOCK_UP);
     if (rc <= 0)
         return rc;
-    /* Whoever holds the lock counts before it tells those who watch: if this is the old count, we
-     * are told again. */
+    /* Whoever holds that byte has counted before. */
     file = sys_file_open(dir, "door", false);
     rc = file < 0 ? file : sys_file_read(file, &door, sizeof(door), 0);
     if (rc == -ENOENT || rc == -ENODATA)

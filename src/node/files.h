@@ -20,6 +20,7 @@
 #define LOCK_IDENTITY 0u /* I am this node */
 #define LOCK_CUSTODY  1u /* I act for it */
 #define LOCK_PROXY    2u /* I act for it, and am not it */
+#define LOCK_UP       3u /* I am this node, and have signed its door */
 
 struct bus {
     int dir;      /* -1: none */

@@ -267,8 +267,12 @@ int node_open_door(tram_node *node, struct tram_error *error) {
     (void) sys_bell_drain(node->bell);
     for (uint32_t i = 0; i < LAYOUT_BITS / 64; i++)
         (void) door_take(door, i);
-    if (!node->standing)
+    if (!node->standing) {
         sign_door(node);
+        rc = sys_lock(node->lock, LOCK_UP); /* until then the door has the words of the last life */
+        if (rc < 0)
+            return error_set(error, rc, "cannot lock the node: %s", strerror(-rc));
+    }
     node->attached = load_acquire(&door->attached);
     node->door_inode = st.inode;
     memcpy(&node->mine, door, offsetof(struct door, zero));
@@ -460,6 +464,7 @@ tram_node *tram_close(tram_node *node) {
         fork_unregister(node);
     }
     if (!node->forked && node->lock >= 0) { /* a child that is forked this moment has it, too */
+        (void) sys_unlock(node->lock, LOCK_UP);
         (void) sys_unlock(node->lock, LOCK_IDENTITY);
         (void) sys_unlock(node->lock, LOCK_CUSTODY);
     }

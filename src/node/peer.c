@@ -2,7 +2,7 @@
  *
  * Peers: their doors, and whether they are there.
  *
- * A node is up while byte 0 of its lock file is held: the kernel drops that when the process dies.
+ * A node is up while byte 3 of its lock file is held: the kernel drops that when the process dies.
  * The file is a FIFO that only holders have open for writing, so that at the same moment it hangs
  * up at those who watch (sys/lock.h). A node that opens tells those who left a watch file in its
  * directory.
@@ -207,10 +207,15 @@ static int look_at(tram_node *node, tram_id id, struct look *ret_look, int *ret_
     OWNS_FD int lock = -1;
     OWNS_FD int file = -ENOENT;
     struct look look = {0};
+    int held = 0;
     int rc;
 
     if (dir < 0 && dir != -ENOENT)
         return dir;
+    if (dir >= 0) { /* first: who holds it has signed the door */
+        lock = sys_lock_look(dir, "lock");
+        held = lock < 0 ? lock : sys_lock_held(lock, LOCK_UP);
+    }
     if (dir >= 0)
         file = sys_file_open(dir, "door", false);
     rc = file < 0 ? file : sys_file_read(file, &look.door, sizeof(look.door), 0);
@@ -220,13 +225,9 @@ static int look_at(tram_node *node, tram_id id, struct look *ret_look, int *ret_
         return -EPROTO;
     look.known = rc == 0 && look.door.magic == DOOR_MAGIC && look.door.id == id &&
                  look.door.opens > 0;
-    if (look.known) {
-        lock = sys_lock_look(dir, "lock");
-        rc = lock < 0 ? lock : sys_lock_held(lock, LOCK_IDENTITY);
-        if (rc < 0 && rc != -ENOENT)
-            return rc;
-        look.up = rc == 1;
-    }
+    if (look.known && held < 0 && held != -ENOENT)
+        return held;
+    look.up = look.known && held == 1;
     *ret_look = look;
     if (ret_lock)
         *ret_lock = look.up ? take_fd(&lock) : -1;

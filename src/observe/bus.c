@@ -143,15 +143,15 @@ int observe_buses(const char *path, char ***ret_names, size_t *ret_count) {
 /* ---- nodes ---------------------------------------------------------------------------------- */
 
 /* The bytes of the lock file; see layout.h. */
-#define LOCK_IDENTITY 0
 #define LOCK_CUSTODY 1
+#define LOCK_UP 3
 
 static void look_at_lock(int dir, struct observe_node *node) {
     OWNS_FD int file = sys_lock_look(dir, "lock");
 
     if (file < 0)
         return; /* nobody can hold what is not there */
-    node->up = sys_lock_held(file, LOCK_IDENTITY) == 1;
+    node->up = sys_lock_held(file, LOCK_UP) == 1;
     node->custody = sys_lock_held(file, LOCK_CUSTODY) == 1;
 }
 
