@@ -96,11 +96,12 @@ void oracle_handed(struct sim *sim, int node, const struct ring *ring, uint64_t 
     else if (stream->handed[seq] == 0 && marked && seq > stream->doubt && !fenced)
         sim_fail(sim, "node %d got %d>%d #%u marked, the first time", node, ring->from, node,
                  (unsigned) seq);
-    if (ring->mirror && ring->from_epoch != LINK_YIELDED && stream->stale[seq] &&
+    if (ring->mirror && ring->from_epoch != LINK_YIELDED && stream->stale[seq] && !fenced &&
         sim->newest[stream->from][stream->to] >= stream->fence)
         sim_fail(sim, "node %d got %d>%d #%u of a sender that is fenced", node, ring->from, node,
                  (unsigned) seq);
-    if (!stream->stale[seq] && stream->epoch[seq] > sim->newest[stream->from][stream->to])
+    if (!stream->stale[seq] && !fenced && /* what those hear who are fenced, orders nothing */
+        stream->epoch[seq] > sim->newest[stream->from][stream->to])
         sim->newest[stream->from][stream->to] = stream->epoch[seq];
     sim->repeated += stream->handed[seq] > 0;
     sim->marked += marked;
