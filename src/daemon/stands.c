@@ -344,9 +344,11 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
     standin->ask = 0;
     if (host == 0)
         return;
-    for (struct mirror *mirror = standin->mirrors; mirror; mirror = mirror->next)
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = standin->following) {
+        standin->following = mirror->next;
         if (!mirror->out && mirror->in) /* it waited to know that */
             link_ready(peer_link(mirror->host), mirror->in);
+    }
     if (standin_take(standin, &error) == 0)
         for (struct origin *origin = standin->origins; origin; origin = origin->next)
             origin_open(origin);

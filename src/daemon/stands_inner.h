@@ -55,6 +55,7 @@ struct standin {
     struct task task;
     struct origin *origins;
     struct mirror *mirrors;
+    struct mirror *following;  /* of a walk: what a link finds out may free any of them */
 };
 
 struct standin *standin_find(struct hosts *hosts, tram_id id);

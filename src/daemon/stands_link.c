@@ -147,6 +147,8 @@ void mirror_free(struct mirror *mirror) {
     *mirror->link = mirror->next;
     if (mirror->next)
         mirror->next->link = mirror->link;
+    if (mirror->standin->following == mirror)
+        mirror->standin->following = mirror->next;
     if (mirror->out)
         mirror->out = stand_out_close(mirror->out);
     free(mirror);
@@ -480,13 +482,12 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
 
 int64_t mirrors_time(struct standin *standin, int64_t now) {
     int64_t next = INT64_MAX;
-    struct mirror *following;
 
-    for (struct mirror *mirror = standin->mirrors; mirror; mirror = following) {
+    for (struct mirror *mirror = standin->mirrors; mirror; mirror = standin->following) {
         struct host *host = mirror->host;
         struct link *link = mirror->in ? peer_link(host) : NULL;
 
-        following = mirror->next; /* what the link finds out may free the mirror */
+        standin->following = mirror->next;
         if (!link)
             continue;
         if (mirror->removed) {
