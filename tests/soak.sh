@@ -105,7 +105,7 @@ if [ -x "$tests/service_events_death_test" ]; then
 fi
 SIM=${SIM_WORLDS:-100000}
 run sim "$tests/sim" --seed "${SIM_SEED:-$seed}" --count "$SIM" || failed=1
-run sim_bugs "$tests/sim" --bugs --count 300 || failed=1
+run sim_bugs "$tests/sim" --bugs --first --count 3000 || failed=1
 run storm_on_disk "$tests/storm_prog" --seed "$seed" --seconds 30 --on "$build" || failed=1
 run scale scale || failed=1
 run stand_storm env STAND_KILLS=6000 TRAM_TIME_SCALE=4 "$tests/stand_storm_test" || failed=1
