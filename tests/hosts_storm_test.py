@@ -126,6 +126,11 @@ class Storm:
             self.state.check()
             if time.monotonic() > end:
                 quiet = [self.state.pairs[at] for at in chans if self.state.get(at, "came") < began]
+                for source, target in quiet:
+                    for host in self.hosts.hosts:
+                        out, err, _ = host.tram("trace", "--from", source, "--to", target,
+                                                expect=None)
+                        print(f"{host.name}: {out}{err}", flush=True)
                 raise AssertionError(f"nothing came for 30 s: {quiet}")
             rest(0.002)
         return time.monotonic() - began / 1e9
