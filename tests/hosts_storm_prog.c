@@ -165,8 +165,9 @@ static void sender(void) {
             }
             next = due[i] < next ? due[i] : next;
         }
-        if (next > kit_now())
-            (void) usleep((useconds_t) ((next - kit_now()) / 1000 + 1));
+        now = kit_now(); /* once: below 0 it would be an hour */
+        if (next > now)
+            (void) usleep((useconds_t) ((next - now) / 1000 + 1));
     }
 }
 
