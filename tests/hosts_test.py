@@ -215,6 +215,21 @@ def a_node_moves_to_a_host_that_never_heard_of_it():
 
 
 @test
+def a_sender_moves():
+    """What it sends on its new host comes behind what it sent on the old one, though all links are
+    up and nobody ends anything; to a receiver on a third host, and to one where it goes."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        for target, there in (("1.0.0.7", c), ("1.0.0.8", a)):
+            for i, host in enumerate((b, a, b, a)):
+                into = receive(there, target, 2)
+                host.tram("send", "--from", "1.0.0.2", "--to", target,
+                          given=f"{i} one\n{i} two\n".encode())
+                assert [m["text"] for m in texts(into)] == [f"{i} one", f"{i} two"]
+
+
+@test
 def what_runs_when_a_bus_becomes_a_host_is_placed_there():
     with Cluster(["a", "b"]) as hosts:
         until(all_know(hosts.hosts))

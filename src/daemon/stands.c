@@ -121,7 +121,9 @@ static void take_news(struct standin *standin, const struct stand_news *news) {
                  tram_id_format(standin->id, text), news->text);
         __attribute__((fallthrough));
     case STAND_MORE:
-        if (origin && origin->out) {
+        if (origin && !origin->out)
+            origin_open(origin); /* its sender is back */
+        else if (origin) {
             link_kick(peer_link(host), origin->out);
             peer_flush(host);
         }
@@ -166,6 +168,10 @@ static void pump(struct standin *standin) {
 
     for (int i = 0; i < PUMPS_MAX && (more = stand_next(standin->stand, &news)) > 0; i++)
         take_news(standin, &news);
+    for (struct origin *origin = standin->origins; standin->ended && origin; origin = origin->next)
+        if (origin->out && origin_is_over(origin))
+            origin_close(origin, LINK_ENDED);
+    standin->ended = false;
     if (more > 0) {
         task_add(&standin->hosts->tasks, &standin->task);
         return;
@@ -324,6 +330,20 @@ static void refuse_all(struct hosts *hosts, tram_id id) {
         mirrors_away(sender, id);
 }
 
+/* It sends from another host now: what it sent here makes room for that as soon as all of it was
+ * consumed. */
+static void end_all(struct hosts *hosts, tram_id id) {
+    for (struct standin *to = hosts->all_standins; to; to = to->all_next) {
+        struct stand_in *in = to->origins ? stand_in_find(to->stand, id) : NULL;
+        struct origin *origin = in ? stand_in_user(in) : NULL;
+
+        if (!origin || !origin->out || !origin_is_over(origin))
+            continue;
+        to->ended = true;
+        standin_pump(to);
+    }
+}
+
 void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch) {
     struct standin *standin;
     struct tram_error error;
@@ -331,8 +351,11 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
     if (host == hosts->self.host)
         return;
     refuse_all(hosts, id);
+    end_all(hosts, id);
     if (standin_get(hosts, id, &standin) < 0)
         return; /* looked at again with all others */
+    if (!is_ephemeral(id) && !standin->watched && hosts->seat) /* it may go on from there */
+        standin->watched = hosts->maker->watch(hosts->seat, id) == 0;
     if (standin->host != host && standin->host > 0)
         for (struct origin *origin = standin->origins; origin; origin = origin->next)
             origin_close(origin, LINK_MOVED);

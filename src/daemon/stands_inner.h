@@ -50,6 +50,7 @@ struct standin {
     bool watched;              /* the directory was asked where it is */
     bool known;                /* … and answered, if only that it is nowhere */
     bool scanned;              /* all channels were told since it was taken */
+    bool ended;                /* of some origin all was consumed whose sender went elsewhere */
     bool passing;              /* another host named it, and nothing else did */
     bool asked, over, lingers; /* strays.c: its host tells of its life; it ended; messages wait */
     struct task task;
@@ -71,6 +72,8 @@ int standin_take(struct standin *standin, struct tram_error *error);
 /* The link of that host carries the ring from now on. */
 void origin_open(struct origin *origin);
 void origin_close(struct origin *origin, enum link_end end);
+/* Is its sender placed elsewhere, and all consumed that it had sent here? */
+bool origin_is_over(const struct origin *origin);
 void mirror_free(struct mirror *mirror);
 /* Those of that host (NULL: of any) that are kept. */
 void mirrors_drop(struct standin *standin, const struct host *host);

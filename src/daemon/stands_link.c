@@ -21,6 +21,20 @@
 
 /* ---- origins --------------------------------------------------------------------------------- */
 
+/* A channel that stays open says that more may come: what its sender sends elsewhere would wait for
+ * it over there. */
+bool origin_is_over(const struct origin *origin) {
+    struct hosts *hosts = origin->standin->hosts;
+    struct stand_in_state state;
+    uint64_t epoch;
+    uint32_t placed = placing_of(hosts, origin->from, &epoch);
+
+    if (placed == 0 || placed == hosts->self.host || is_ephemeral(origin->from))
+        return false;
+    stand_in_state(origin->in, &state);
+    return state.consumed == state.accepted;
+}
+
 void origin_open(struct origin *origin) {
     struct standin *standin = origin->standin;
     struct host *host = host_by_number(standin->hosts, standin->host);
@@ -28,7 +42,7 @@ void origin_open(struct origin *origin) {
     struct link_name name;
     int rc;
 
-    if (origin->out || !host || !host->peer)
+    if (origin->out || !host || !host->peer || origin_is_over(origin))
         return;
     stand_in_state(origin->in, &state);
     if (state.broken)
@@ -104,6 +118,7 @@ static void store_commit(void *store, void *channel, uint64_t consumed) {
     if (rc < 0)
         log_line(LEVEL_WARNING, "host %s acknowledges what can't be: %s", host->name,
                  strerror(-rc));
+    origin->standin->ended |= origin_is_over(origin);
     standin_pump(origin->standin);
 }
 
@@ -239,11 +254,12 @@ static bool is_taken(const struct mirror *mirror) {
     return false;
 }
 
-/* Another stream of the two lies there. */
+/* Another stream of the two lies there: of another host, or what the sender sent when it ran here.
+ * For that we have to be its custodian. */
 static enum link_answer in_the_way(struct mirror *mirror, const struct stand_other *other) {
     struct standin *standin = mirror->standin;
 
-    if (!other->mirror || other->held || other->consumed < other->accepted)
+    if (other->held || other->consumed < other->accepted)
         return LINK_WAIT;
     return stand_out_remove(standin->stand, mirror->name.to, false) < 0 ? LINK_WAIT : LINK_TAKEN;
 }
