@@ -475,18 +475,20 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
     struct known *known = known_find(hosts->placing, give->id);
     struct giving giving = { host, give };
     struct tram_error error = { 0 };
-    struct stand *stand;
+    struct stand *stand = NULL;
     int rc;
 
     given.id = give->id;
     given.epoch = give->epoch;
-    if (!known || known->host == hosts->self.host || known->epoch > give->epoch)
+    if (!known)
+        rc = 0; /* that it was placed here never came: there is nothing to know */
+    else if (known->host == hosts->self.host || known->epoch > give->epoch)
         rc = -ESTALE; /* it is here, or went on */
     else if (give->entered) /* only who was given it may have it forgotten */
         rc = known->host == host->number ? stands_forget(hosts, give->id) : -ESTALE;
     else /* where it is is said by the directory, and not by who asks */
         rc = stands_hold(hosts, give->id, 0, 0, &stand, &error);
-    if (rc == 0 && !give->entered)
+    if (rc == 0 && known && !give->entered)
         rc = stand_export(stand, give_channel, &giving);
     given.error = rc;
     if (!give->entered)

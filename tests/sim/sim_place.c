@@ -318,8 +318,7 @@ static void take_give(struct host *host, int peer, const Tram__Hosts__Give *give
     Tram__Hosts__Given given = HOSTS_NEW(Given, given);
     hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
 
-    if (host->place[node].here || host->where[node].epoch == 0 ||
-        host->where[node].epoch > give->epoch) {
+    if (host->place[node].here || host->where[node].epoch > give->epoch) {
         given.id = give->id;
         given.epoch = give->epoch;
         given.error = -ESTALE; /* it is here, or went on */
