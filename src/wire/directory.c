@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "wire/directory_inner.h"
-#include "wire/link_bug.h"
 
 /* ---- saying ---------------------------------------------------------------------------------- */
 
@@ -205,11 +204,11 @@ static int take_join(struct directory *directory, struct directory_member *membe
         host = number > 0 ? host_new(directory, join->host, number) : NULL;
         rc = host ? 0 : -ENOMEM;
     }
-    if (rc == 0 && host->anew && !BUG(ANEW_KEEPS)) /* of its nodes it knows nothing any more */
+    if (rc == 0 && host->anew) /* of its nodes it knows nothing any more */
         rc = dir_place_forget(directory, host);
     if (rc == 0)
         rc = note_host(directory, host, false);
-    if (rc == 0 && !BUG(ANEW_KEEPS))
+    if (rc == 0)
         host->anew = false;
     if (rc < 0)
         return refuse(directory, member, wrong_set(wrong, rc, "it can't be noted"), wrong);

@@ -44,7 +44,6 @@ enum bug {
     BUG_NO_FENCE,           /* a holder is not told that its node was taken over */
     BUG_HOLD_LOWER,         /* a host that joins is right with any epoch */
     BUG_EPOCH_KEPT,         /* a node is placed anew in its old epoch */
-    BUG_ANEW_KEEPS,         /* the nodes of a host that lost its memory stay with it */
     BUG_SETTLED_LOST,       /* who holds a node, or yields it, may not have settled it */
     BUG_FORGET_WATCH,       /* what is watched is not said again on a new connection */
     BUGS,
