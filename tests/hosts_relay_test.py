@@ -13,34 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
 import stranger  # noqa: E402
-from cluster import Cluster, until  # noqa: E402
+from cluster import Cluster, all_know, test, until  # noqa: E402
 
 SCALE = cluster.SCALE
-tests = []
-
-
-def test(function):
-    tests.append(function)
-    return function
-
-
-def all_know(hosts):
-    def it():
-        for host in hosts:
-            out, _, code = host.tram("hosts", "--json", expect=None)
-            if code != 0:
-                return False
-            seen = json.loads(out)["hosts"]
-            if len(seen) != len(hosts) or not all(h["up"] for h in seen):
-                return False
-        return True
-
-    return it
 
 
 class Publisher:
@@ -308,25 +287,5 @@ def what_a_host_can_make_another_hold():
         assert (other.count, other.missed, other.wrong) == (10, 0, None), vars(other)
 
 
-def main():
-    cluster.enter()
-    failed = 0
-    wanted = sys.argv[1:]
-    for function in tests:
-        if wanted and function.__name__ not in wanted:
-            continue
-        try:
-            function()
-        except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as what:
-            lines = [frame.lineno for frame in traceback.extract_tb(what.__traceback__)]
-            print(f"FAILED {function.__name__}, lines {lines}: {type(what).__name__}: {what}",
-                  flush=True)
-            failed += 1
-        else:
-            print(f"ok     {function.__name__}", flush=True)
-    print(f"{len(wanted or tests) - failed} passed, {failed} failed, 0 skipped")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    cluster.run_tests()

@@ -9,35 +9,14 @@ import re
 import struct
 import subprocess
 import sys
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
 import stranger  # noqa: E402
-from cluster import Cluster, until  # noqa: E402
+from cluster import Cluster, all_know, test, until  # noqa: E402
 
 SCALE = cluster.SCALE
 NODE = 0x01000007
-tests = []
-
-
-def test(function):
-    tests.append(function)
-    return function
-
-
-def all_know(hosts):
-    def it():
-        for host in hosts:
-            out, _, code = host.tram("hosts", "--json", expect=None)
-            if code != 0:
-                return False
-            seen = json.loads(out)["hosts"]
-            if len(seen) != len(hosts) or not all(h["up"] for h in seen):
-                return False
-        return True
-
-    return it
 
 
 class Taken:
@@ -143,22 +122,5 @@ def senders_that_nobody_knows_are_forgotten():
         assert hosts["a"].said().count("asks for more IDs than ids-each") == 1
 
 
-def main():
-    cluster.enter()
-    failed = 0
-    for function in tests:
-        try:
-            function()
-        except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as what:
-            lines = [frame.lineno for frame in traceback.extract_tb(what.__traceback__)]
-            print(f"FAILED {function.__name__}, lines {lines}: {type(what).__name__}: {what}",
-                  flush=True)
-            failed += 1
-        else:
-            print(f"ok     {function.__name__}", flush=True)
-    print(f"{len(tests) - failed} passed, {failed} failed, 0 skipped")
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    cluster.run_tests()

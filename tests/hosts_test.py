@@ -11,38 +11,13 @@ import random
 import signal
 import subprocess
 import sys
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
-from cluster import Cluster, until  # noqa: E402
+from cluster import Cluster, all_know, test, until  # noqa: E402
 
 SCALE = cluster.SCALE
 PATIENCE = int(os.environ.get("PATIENCE") or 60)
-tests = []
-
-
-def test(function):
-    tests.append(function)
-    return function
-
-
-def all_know(hosts):
-    """Each has a link to each other one."""
-
-    def it():
-        for host in hosts:
-            if not host.daemon:
-                continue
-            out, _, code = host.tram("hosts", "--json", expect=None)
-            if code != 0:
-                return False
-            seen = {h["name"]: h for h in json.loads(out)["hosts"]}
-            if len(seen) != len(hosts) or not all(h["up"] for h in seen.values()):
-                return False
-        return True
-
-    return it
 
 
 def receive(host, node, count):
@@ -418,26 +393,6 @@ def daemons_look_before_they_sleep():
         assert after[1] - before[1] < 0.95 * SCALE, (before, after)  # 50 ms for each beat
 
 
-def main():
-    cluster.enter()
-    wanted = sys.argv[1:]
-    passed = failed = 0
-    for function in tests:
-        if wanted and function.__name__ not in wanted:
-            continue
-        try:
-            function()
-        except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as what:
-            lines = [frame.lineno for frame in traceback.extract_tb(what.__traceback__)]
-            print(f"FAILED {function.__name__}, lines {lines}: {type(what).__name__}: {what}",
-                  flush=True)
-            failed += 1
-        else:
-            print(f"ok     {function.__name__}", flush=True)
-            passed += 1
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    sys.exit(1 if failed else 0)
-
-
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-main()
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    cluster.run_tests()

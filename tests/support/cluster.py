@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 BUILD = os.environ["TRAM_BUILD"]
 BIN = os.path.join(BUILD, "bin")
@@ -244,3 +245,54 @@ class Cluster:
                 print(f"---- {host.name}", file=sys.stderr)
                 lines = [line for line in host.said().splitlines() if ") is there" not in line]
                 print("\n".join(lines[-60:]), file=sys.stderr)
+
+
+# ---- tests -----------------------------------------------------------------------------------
+
+
+tests = []
+
+
+def test(function):
+    tests.append(function)
+    return function
+
+
+def all_know(hosts):
+    """Each that runs has a link to each other one."""
+
+    def it():
+        for host in hosts:
+            if not host.daemon:
+                continue
+            out, _, code = host.tram("hosts", "--json", expect=None)
+            if code != 0:
+                return False
+            seen = json.loads(out)["hosts"]
+            if len(seen) != len(hosts) or not all(h["up"] for h in seen):
+                return False
+        return True
+
+    return it
+
+
+def run_tests():
+    """All, or those that the command line names, in a network of their own."""
+    enter()
+    wanted = sys.argv[1:]
+    passed = failed = 0
+    for function in tests:
+        if wanted and function.__name__ not in wanted:
+            continue
+        try:
+            function()
+        except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as what:
+            lines = [frame.lineno for frame in traceback.extract_tb(what.__traceback__)]
+            print(f"FAILED {function.__name__}, lines {lines}: {type(what).__name__}: {what}",
+                  flush=True)
+            failed += 1
+        else:
+            print(f"ok     {function.__name__}", flush=True)
+            passed += 1
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    sys.exit(1 if failed else 0)
