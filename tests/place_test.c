@@ -180,6 +180,14 @@ static void open_in_vain(void *arg) {
     CHECK(kit_now() - start < kit_patience(8));
 }
 
+static void open_well(void *arg) {
+    tram_node *r;
+
+    (void) arg;
+    CHECK_OK(tram_open(NULL, R, NULL, &r));
+    (void) tram_close(r);
+}
+
 /* Is a claim of this node there? */
 static bool is_claimed(void) {
     return kit_count_files(test_dir(), "2.2.2.2") > 0 &&
@@ -229,6 +237,32 @@ TEST(opener_dies_as_it_waits) {
     daemon_of_test->code = 0;
     CHECK_OK(tram_open(NULL, R, NULL, &r));
     (void) tram_close(r);
+    test_kill(daemon);
+    bus_close(&bus);
+}
+
+/* A daemon that looks before the claim is open, or that took its name for a dead opener's. */
+TEST(claim_is_taken_away_unanswered) {
+    struct bus bus;
+    char path[300];
+    pid_t daemon;
+    pid_t opener;
+
+    begin(&bus);
+    daemon_of_test->mute = true;
+    daemon_of_test->epoch = 1;
+    daemon = start_daemon();
+    (void) snprintf(path, sizeof(path), "%s/claims/2.2.2.2", bus.path);
+    opener = test_fork(open_well, NULL);
+    for (int i = 0; i < 3; i++) {
+        while (!is_claimed())
+            kit_pause();
+        if (i < 2)
+            CHECK_OK(unlink(path));
+    }
+    __atomic_store_n(&daemon_of_test->mute, false, __ATOMIC_SEQ_CST);
+    CHECK_OK(unlink(path)); /* the next claim rings it */
+    JOIN(opener);
     test_kill(daemon);
     bus_close(&bus);
 }

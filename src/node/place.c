@@ -87,16 +87,30 @@ static bool daemon_runs(int claims) {
     return lock >= 0 && sys_lock_held(lock, 0) == 1;
 }
 
+/* A FIFO of our own, open before it can be found: one that nobody has open is taken away, as that
+ * of a process that died. */
+static int make_claim(const tram_node *node, int claims, const char *name) {
+    char hidden[TRAM_ID_TEXT + 1];
+    OWNS_FD int fd = -1;
+    int rc;
+
+    (void) snprintf(hidden, sizeof(hidden), ".%s", name);
+    rc = sys_unlink(claims, hidden);
+    if (rc == 0 || rc == -ENOENT)
+        rc = sys_bell_make(claims, hidden, node->mode);
+    if (rc == 0)
+        rc = fd = sys_bell_open(claims, hidden);
+    if (rc >= 0)
+        rc = sys_rename(claims, hidden, name);
+    return rc < 0 ? rc : take_fd(&fd);
+}
+
 /* Our claim is there, and the daemon rung. */
 static int put_claim(const tram_node *node, int claims, const char *name, int *ret_fd) {
     OWNS_FD int bell = -1;
-    OWNS_FD int fd = -1;
-    int rc = sys_unlink(claims, name); /* of a process that died as it waited */
+    OWNS_FD int fd = make_claim(node, claims, name);
+    int rc = fd;
 
-    if (rc == 0 || rc == -ENOENT)
-        rc = sys_bell_make(claims, name, node->mode);
-    if (rc == 0)
-        rc = fd = sys_bell_open(claims, name);
     if (rc < 0)
         return rc;
     bell = sys_bell_open(claims, "bell");
@@ -106,8 +120,15 @@ static int put_claim(const tram_node *node, int claims, const char *name, int *r
     return rc;
 }
 
+/* The daemon took it for that of one who died before us, or died before it answered. */
+static bool is_gone(int fd) {
+    struct sys_stat st;
+
+    return sys_stat_fd(fd, &st) == 0 && st.links == 0;
+}
+
 /* Until there is an answer, the daemon ends, or nobody has patience any more. */
-static int await_answer(tram_node *node, int claims, int fd, struct claim_answer *ret_answer,
+static int await_answer(tram_node *node, int claims, int *fd, struct claim_answer *ret_answer,
                         struct tram_error *error) {
     uint64_t deadline = sys_now() + CLAIM_WAIT;
     char text[TRAM_ID_TEXT];
@@ -115,10 +136,15 @@ static int await_answer(tram_node *node, int claims, int fd, struct claim_answer
     for (;;) {
         uint64_t now = sys_now();
         uint64_t look = now + SYS_SECOND / 5;
-        int rc = sys_wait_readable(fd, look < deadline ? look : deadline);
+        int rc = sys_wait_readable(*fd, look < deadline ? look : deadline);
 
         if (rc > 0)
-            rc = sys_bell_get(fd, ret_answer, sizeof(*ret_answer));
+            rc = sys_bell_get(*fd, ret_answer, sizeof(*ret_answer));
+        if (rc == 0 && is_gone(*fd)) {
+            cleanup_fd(fd);
+            *fd = -1;
+            rc = put_claim(node, claims, tram_id_format(node->id, text), fd);
+        }
         if (rc < 0 && rc != -EAGAIN)
             return error_set(error, rc, "cannot wait for tramd: %s", strerror(-rc));
         if (rc == (int) sizeof(*ret_answer) && ret_answer->magic == CLAIM_MAGIC &&
@@ -161,7 +187,7 @@ static int claim(tram_node *node, struct tram_error *error) {
     rc = claims < 0 ? claims : put_claim(node, claims, name, &fd);
     if (rc < 0)
         return error_set(error, rc, "cannot ask tramd for node %s: %s", name, strerror(-rc));
-    rc = await_answer(node, claims, fd, &answer, error);
+    rc = await_answer(node, claims, &fd, &answer, error);
     if (rc < 0) {
         (void) sys_unlink(claims, name); /* nobody waits for it */
         return rc;
