@@ -57,6 +57,8 @@ struct stream {
     bool stale[MESSAGES + 1];     /* nor after what the next holder sent */
     uint16_t epoch[MESSAGES + 1]; /* of its sender */
     uint64_t doubt;               /* up to here a mark may be needless */
+    bool unknown;                 /* nobody knows exactly what was handed out: what leaves is in
+                                     doubt, too, until a mirror is made, or its origin is read */
 };
 
 /* ---- rings ----------------------------------------------------------------------------------- */
@@ -393,6 +395,7 @@ void oracle_handed(struct sim *sim, int node, const struct ring *ring, uint64_t 
 void oracle_released(struct sim *sim, int node, const struct ring *ring, uint64_t seq);
 void oracle_died(struct sim *sim, int node);        /* a process, with what it has in hand */
 void oracle_doubt(struct sim *sim, int node);       /* what it had may come again */
+void oracle_entered(struct host *host, const struct ring *ring, uint64_t left, bool exact);
 void oracle_learned(struct sim *sim, int node, int host);
 void oracle_gone(struct sim *sim, struct stream *stream);    /* what was not released is lost */
 void oracle_removed(struct sim *sim, struct stream *stream); /* … or comes again */

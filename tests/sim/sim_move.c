@@ -212,7 +212,11 @@ void move_enter(struct host *host, int node, bool exact) {
                 store_close(host, ring, LINK_MOVED);
             ring->promoted = false;
             ring->mirror = ring->orphan = true;
+            if (!known || known->past) /* all of it was offered, and may be seen */
+                ring->unsure = ring->accepted;
         }
+        oracle_entered(host, ring, ring->mirror ? ring->unsure : ring->handed,
+                       exact && known && !known->past);
         if (!exact || ((!known || known->past) && !ring->mirror)) { /* all that left may be seen */
             for (uint64_t seq = ring->consumed + 1; seq <= ring->handed; seq++)
                 ring->attempts[seq] = ring->attempts[seq] ? ring->attempts[seq] : 1;

@@ -135,6 +135,7 @@ void oracle_doubt(struct sim *sim, int node) {
         if (stream->to != node)
             continue;
         stream->doubt = stream->sent;
+        stream->unknown = true;
         for (int h = 0; h < sim->hosts; h++) {
             const struct ring *ring = sim->host[h].rings[stream->from][stream->to];
 
@@ -147,6 +148,18 @@ void oracle_doubt(struct sim *sim, int node) {
                 stream->again[seq] = true;
         }
     }
+}
+
+/* The receiver's host has it from now on. Did it make that from a journal, or of what may have
+ * left the origin, up to `left`? After a take-over or a removal some of that may have been sent
+ * since. */
+void oracle_entered(struct host *host, const struct ring *ring, uint64_t left, bool exact) {
+    struct stream *stream = ring->stream;
+
+    if (stream->unknown && !exact && stream->doubt < left)
+        stream->doubt = left;
+    if (host->sim->truth[ring->to].host == host->index)
+        stream->unknown = false;
 }
 
 /* That host knows of it from now on: what left it before went to a holder that nobody asks. */
@@ -175,6 +188,7 @@ void oracle_removed(struct sim *sim, struct stream *stream) {
         origin |= ring && ring->id == stream->id && !ring->mirror;
     }
     stream->doubt = stream->sent;
+    stream->unknown = true;
     for (uint64_t seq = 1; seq <= stream->sent; seq++) {
         stream->lost[seq] |= !origin && !stream->released[seq];
         stream->again[seq] |= stream->handed[seq] > 0;

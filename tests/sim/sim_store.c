@@ -71,7 +71,9 @@ static int origin_offer(void *store, void *channel, struct link_offer *ret) {
     }
     *ret = (struct link_offer){
         .consumed = ring->consumed,
-        .handed = ring->promoted ? ring->accepted : ring->handed,
+        .handed = ring->promoted                 ? ring->accepted
+                  : ring->unsure > ring->handed ? ring->unsure /* as a journal said */
+                                                : ring->handed,
         .accepted = ring->accepted,
         .from_epoch = ring->promoted || (!place->here && place->yielded) ? YIELDED
                       : place->here                                     ? place->epoch
@@ -206,6 +208,7 @@ static struct ring *mirror_new(struct host *host, int from, int to, uint64_t id,
     } else if (!BUG(NO_UNSURE)) {
         ring->unsure = offer->handed;
     }
+    oracle_entered(host, ring, offer->handed, known && !known->past);
     if (known)
         journal_remove(host, known);
     return ring;
