@@ -59,7 +59,7 @@ set(service_folders "worker|service|topic|transport|keys|tls|wire|daemon")
 function(uses_service var file)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(STRINGS ${file} lines
-         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(${service_folders})/)")
+         REGEX "^#include [<\"](tram/[a-z_]+\\.h|(${service_folders})/|support/twin\\.h)")
     list(FILTER lines EXCLUDE REGEX "tram/tram\\.h")
     set(${var} OFF PARENT_SCOPE)
     if(lines OR file MATCHES "/src/(${service_folders})/")

@@ -116,7 +116,7 @@ static void *other(void *unused) {
     return NULL;
 }
 
-TEST(two_at_once) {
+TEST_TIMEOUT(two_at_once, 60) {
     pthread_t thread;
     uint64_t got = 0;
 
