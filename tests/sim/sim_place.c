@@ -88,6 +88,12 @@ void place_noted(struct sim *sim, int node, int holder, uint64_t epoch) {
               taken ? ", taken over" : "");
     if (holder >= 0)
         sim->truth[node].host = holder;
+    for (int to = 0; holder >= 0 && to < sim->nodes; to++) { /* what it left there is its own */
+        struct ring *ring = sim->host[holder].rings[node][to];
+
+        if (ring && !ring->mirror)
+            memset(ring->stream->stale, 0, sizeof(ring->stream->stale));
+    }
     sim->truth[node].epoch = epoch;
     if (taken) {
         sim->truth[node].taken = epoch;
