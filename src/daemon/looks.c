@@ -240,8 +240,8 @@ static void shown_remove(struct shown **link) {
     free(shown);
 }
 
-/* Of a node that isn't there, as one that has just ended, nothing will be
- * told: -ENOENT; nor is it made, because another host names it. */
+/* Of a node that isn't there, as one that has just ended, nothing will be told: -ENOENT; nor is it
+ * made because another host names it. */
 static int shown_add(struct host *host, tram_id node, struct shown **ret_shown) {
     struct daemon *daemon = host->hosts->daemon;
     OWNS_FD int dir = files_node_dir(&daemon->bus, node, false);

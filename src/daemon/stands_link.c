@@ -423,7 +423,6 @@ static int store_place(void *store, void *channel, struct link_room *ret_room) {
 
 static void look(struct mirror *mirror, struct link_state *ret_state, uint64_t *ret_placed) {
     struct stand_out_state state;
-
     int rc = stand_out_look(mirror->out, &state);
 
     if (is_removed(rc)) { /* that ends the channel, but not in the middle of a look */

@@ -39,7 +39,7 @@ struct observe_node {
     tram_id id;
     int32_t pid;  /* of the holder if up, else of the last one; 0: never opened */
     bool foreign; /* pid is a number of another pid namespace than ours */
-    bool up;      /* byte 0 of the lock is held: the node runs */
+    bool up;      /* byte 3 of the lock is held: the node runs */
     bool custody; /* byte 1 is held: somebody acts for it (the node itself, when up) */
     bool asleep;  /* it waits for its bell, as it says itself */
     bool ephemeral;
