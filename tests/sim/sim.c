@@ -5,6 +5,7 @@
  *     sim --bug NAME …                            with a fault in the code under test
  *     sim --bugs                                  each of them: in how many of 300 worlds it is
  *     found
+ *     sim --known                                 worlds that failed once (sim_known.c)
  *
  * Exit code 1: a world failed, which is said with its seed; of --bugs, one was not found.
  */
@@ -264,6 +265,23 @@ static int run_many(uint64_t first, uint64_t count, double limit, bool trace) {
     return failed > 0;
 }
 
+static int run_known(void) {
+    int passed = 0, failed = 0;
+
+    for (const struct known_world *known = sim_known; known->seed; known++) {
+        struct result one;
+
+        run(known->seed, false, &one);
+        passed += !one.failed;
+        failed += one.failed;
+        if (one.failed)
+            printf("FAILED %s\n    again: sim --seed %llu --trace; it had shown: %s\n", one.why,
+                   (unsigned long long) known->seed, known->showed);
+    }
+    printf("%d passed, %d failed, 0 skipped\n", passed, failed);
+    return failed > 0;
+}
+
 /* Does each fault make some world fail? `stop`: at the first one. */
 static int run_bugs(uint64_t first, uint64_t count, bool stop) {
     int missed = 0;
@@ -302,7 +320,7 @@ static int bug_of(const char *name) {
 
 int main(int argc, char **argv) {
     uint64_t seed = 1, count = 1000;
-    bool trace = false, bugs = false, stop = false, counted = false;
+    bool trace = false, bugs = false, stop = false, counted = false, known = false;
     double limit = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -312,6 +330,8 @@ int main(int argc, char **argv) {
             trace = true;
         else if (strcmp(argv[i], "--bugs") == 0)
             bugs = true;
+        else if (strcmp(argv[i], "--known") == 0)
+            known = true;
         else if (strcmp(argv[i], "--first") == 0)
             stop = true;
         else if (value && strcmp(argv[i], "--seed") == 0)
@@ -324,10 +344,12 @@ int main(int argc, char **argv) {
             tram_bug = bug_of(argv[++i]);
         else {
             (void) fprintf(stderr, "usage: sim [--seed N] [--count N | --seconds S] [--trace] "
-                                   "[--bug NAME | --bugs [--first]]\n");
+                                   "[--bug NAME | --bugs [--first] | --known]\n");
             return 2;
         }
     }
+    if (known)
+        return run_known();
     if (bugs)
         return run_bugs(seed, counted ? count : 300, stop);
     return run_many(seed, trace && !counted ? 1 : count, limit, trace);

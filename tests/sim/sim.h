@@ -15,6 +15,7 @@
  *   sim_node.c    processes that send, receive, keep messages in hand, and die
  *   sim_fault.c   what goes wrong
  *   sim_oracle.c  what may be lost, may come again, must be marked, must come
+ *   sim_known.c   worlds that failed once
  *   sim.c         events, one after the other; the command line
  *
  * Time is in ns. Everything random comes from the world's seed, so a seed is a run.
@@ -403,3 +404,7 @@ void oracle_fence(struct sim *sim, struct stream *stream, uint64_t epoch);
 void oracle_before_loss(struct sim *sim, int host); /* of its memory */
 bool oracle_done(struct sim *sim, char *why, size_t size);
 void oracle_free(struct sim *sim);
+
+/* sim_known.c: the last one has the seed 0 */
+struct known_world { uint64_t seed; const char *showed; };
+extern const struct known_world sim_known[];
