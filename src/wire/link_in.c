@@ -22,6 +22,7 @@ static void say(struct link *link, struct link_in *in, unsigned what) {
 static void schedule(struct link *link, struct link_in *in, int level) {
     list_remove(&in->wheel);
     in->level = level;
+    link->levels = level < link->levels ? link->levels : level + 1;
     in->due = link->now + (link->config.ack << level);
     list_add(&link->wheel[level], &in->wheel);
 }
@@ -456,7 +457,7 @@ static void due(struct link *link, struct link_in *in) {
 }
 
 void in_time(struct link *link) {
-    for (int level = 0; level < LINK_LEVELS; level++) {
+    for (int level = 0; level < link->levels; level++) {
         struct link_node *list = &link->wheel[level];
 
         while (!list_empty(list)) {
@@ -473,7 +474,7 @@ void in_time(struct link *link) {
 uint64_t in_next(const struct link *link) {
     uint64_t next = UINT64_MAX;
 
-    for (int level = 0; level < LINK_LEVELS; level++) {
+    for (int level = 0; level < link->levels; level++) {
         const struct link_node *list = &link->wheel[level];
 
         if (!list_empty(list)) {

@@ -203,7 +203,7 @@ struct link {
     uint64_t pong_number, pong_came, pong_wall;
     struct link_stamp samples[LINK_SAMPLES];
     uint32_t sampled;
-    int retry_level, slow_level;
+    int retry_level, slow_level, levels; /* the last: of the wheel, in use so far */
     struct link_node wheel[LINK_LEVELS]; /* channels in, by when they are due, per pause */
 };
 

@@ -118,7 +118,7 @@ static void host_work(struct host *host) {
     }
 }
 
-static uint64_t world_next(const struct sim *sim) {
+static uint64_t world_next(struct sim *sim) {
     uint64_t next = net_next(sim), at = place_next(sim);
 
     next = at < next ? at : next;
@@ -128,18 +128,33 @@ static uint64_t world_next(const struct sim *sim) {
     if (!sim->calm && sim->calm_at < next)
         next = sim->calm_at;
     for (int h = 0; h < sim->hosts; h++) {
-        const struct host *host = &sim->host[h];
+        struct host *host = &sim->host[h];
 
         at = host->daemon ? net_host_next(host) : host->daemon_at;
         next = at < next ? at : next;
         if (host->cut_off && host->cut_off_until < next)
             next = host->cut_off_until;
     }
-    for (int n = 0; n < 2 * NODES; n++) {
-        if (n % NODES < sim->nodes && sim->node[n].next < next)
-            next = sim->node[n].next;
+    for (uint64_t rest = sim->running; rest; rest &= rest - 1) {
+        at = sim->node[__builtin_ctzll(rest)].next;
+        next = at < next ? at : next;
     }
     return next;
+}
+
+/* One that is started by another's step is looked at in the same round, if it is behind it. */
+static void nodes_step(struct sim *sim) {
+    uint64_t rest = sim->running;
+
+    while (rest) {
+        int node = __builtin_ctzll(rest);
+
+        if (sim->node[node].next <= sim->now)
+            node_step(sim, node);
+        if (sim->node[node].next == NEVER)
+            sim->running &= ~(UINT64_C(1) << node);
+        rest = sim->running & ~(UINT64_MAX >> (63 - node));
+    }
 }
 
 static void world_step(struct sim *sim) {
@@ -152,13 +167,10 @@ static void world_step(struct sim *sim) {
             host->cut_off = false;
         if (!host->daemon && host->daemon_at <= sim->now)
             fault_daemon_back(host);
-        else if (host->daemon && net_host_next(host) <= sim->now)
+        else if (host->daemon && net_host_due(host))
             net_host_time(host);
     }
-    for (int n = 0; n < 2 * NODES; n++) {
-        if (n % NODES < sim->nodes && sim->node[n].next <= sim->now)
-            node_step(sim, n);
-    }
+    nodes_step(sim);
     place_step(sim);
     if (sim->fault_at <= sim->now)
         fault_step(sim);

@@ -189,6 +189,7 @@ struct host {
     struct claim claims[NODES];
     bool watched[NODES];
     uint64_t ask_at[NODES];
+    uint32_t pending;             /* nodes with a claim, or to be asked after; some more */
     struct member *member;
     struct line *line;            /* to the host server */
     uint64_t line_at;             /* when it is looked at, or dialled */
@@ -196,7 +197,8 @@ struct host {
     uint64_t cut_off_until;
     bool look;                    /* something changed: who waits may not have to any more */
     bool dirty;                   /* origins are to be opened or closed */
-    uint64_t timer;
+    uint64_t due;                 /* when its links or dials are, as world_next() saw it */
+    bool touched;                 /* since then */
 };
 
 enum end_state { END_NONE, END_GREETING, END_TAKEN, END_CLOSED };
@@ -262,6 +264,7 @@ struct sim {
     int hosts, nodes, lasting;    /* nodes from the latter on are ephemeral */
     struct host host[HOSTS];
     struct node node[2 * NODES];  /* at NODES + n: a process of n that was fenced and lives on */
+    uint64_t running;             /* of these, those that may have something to do */
     struct { int host; uint64_t epoch, taken; } truth[NODES];
     struct conn conns[CONNS];
     int conns_top;                /* none from here on was ever used */
@@ -274,6 +277,7 @@ struct sim {
     struct control_out file;      /* … and its file, which can't be written until then: */
     uint64_t notes_fail, dir_at, lease;
     struct line lines[LINES];
+    int lines_top;
     struct ring *dead;
     uint64_t fault_at, left_at;
     unsigned odds[FAULTS];        /* of faults */
@@ -295,7 +299,8 @@ void net_init(struct sim *sim);
 uint64_t net_next(const struct sim *sim);
 void net_step(struct sim *sim);
 void net_pump(struct host *host);             /* write what there is */
-uint64_t net_host_next(const struct host *host);
+uint64_t net_host_next(struct host *host);
+bool net_host_due(struct host *host);
 void net_host_time(struct host *host);        /* timers, dialling */
 void net_close(struct sim *sim, struct conn *conn, int side, bool quietly);
 void net_daemon_died(struct host *host, bool host_died);

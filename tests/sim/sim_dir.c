@@ -123,6 +123,8 @@ static void connect_line(struct host *host) {
     }
     if (!line || !sim->directory || host->cut_off || (walled && host->index != sim->server))
         return;
+    if (line - sim->lines >= sim->lines_top)
+        sim->lines_top = (int) (line - sim->lines) + 1;
     letters_free(&line->way[0]);
     letters_free(&line->way[1]);
     memset(line, 0, sizeof(*line));
@@ -163,6 +165,8 @@ static void arrive(struct sim *sim, struct line *line, int side) {
     way->first = letter->next;
     if (!way->first)
         way->last = NULL;
+    for (int h = 0; h < sim->hosts; h++)
+        sim->host[h].touched = true;
     while (done < letter->size && line->open[side]) {
         struct wrong wrong = {0};
         hosts_frame *frame;
@@ -252,14 +256,14 @@ void dir_start(struct sim *sim) {
 }
 
 void dir_stop(struct sim *sim, bool quietly) {
-    for (int i = 0; i < LINES; i++)
+    for (int i = 0; i < sim->lines_top; i++)
         line_close(sim, &sim->lines[i], 0, quietly);
     sim->directory = directory_free(sim->directory);
 }
 
 void dir_free(struct sim *sim) {
     dir_stop(sim, true);
-    for (int i = 0; i < LINES; i++) {
+    for (int i = 0; i < sim->lines_top; i++) {
         letters_free(&sim->lines[i].way[0]);
         letters_free(&sim->lines[i].way[1]);
     }
@@ -289,7 +293,7 @@ uint64_t dir_next(const struct sim *sim) {
 
     if (sim->directory)
         next = sim->dir_at > here->paused ? sim->dir_at : here->paused;
-    for (int i = 0; i < LINES; i++) {
+    for (int i = 0; i < sim->lines_top; i++) {
         for (int side = 0; side < 2; side++) {
             uint64_t at = arrives(sim, &sim->lines[i], side);
 
@@ -310,6 +314,7 @@ static void host_time(struct host *host) {
     struct sim *sim = host->sim;
     int64_t next;
 
+    host->touched = true;
     if (!host->line) {
         connect_line(host);
         return;
@@ -322,7 +327,7 @@ static void host_time(struct host *host) {
 }
 
 void dir_step(struct sim *sim) {
-    for (int i = 0; i < LINES; i++) {
+    for (int i = 0; i < sim->lines_top; i++) {
         for (int side = 0; side < 2; side++) {
             while (!sim->failed && arrives(sim, &sim->lines[i], side) <= sim->now)
                 arrive(sim, &sim->lines[i], side);
@@ -338,7 +343,7 @@ void dir_step(struct sim *sim) {
         return;
     sim->dir_at = sim->now + BEAT;
     directory_time(sim->directory, (int64_t) sim->now);
-    for (int i = 0; i < LINES; i++) {
+    for (int i = 0; i < sim->lines_top; i++) {
         if (sim->lines[i].open[0] &&
             directory_silent(sim->directory, sim->lines[i].there, (int64_t) sim->now))
             line_close(sim, &sim->lines[i], 0, true);

@@ -223,6 +223,7 @@ static void arrive(struct sim *sim, struct conn *conn, int side) {
     uint8_t bytes[4096];
     size_t size, done = 0;
 
+    host->touched = true;
     if (pipe->count == 0) { /* the other end was closed */
         end(sim, conn, side, false);
         return;
@@ -287,6 +288,7 @@ static void begin(struct sim *sim, struct conn *conn) {
                   sim->walls[b->index][a->index].until > sim->now;
 
     conn->starts = NEVER;
+    a->touched = true;
     if (!b->up || !b->daemon || walled) {
         net_close(sim, conn, 0, true);
         conn->state[1] = END_CLOSED;
@@ -296,6 +298,7 @@ static void begin(struct sim *sim, struct conn *conn) {
     for (int side = 0; side < 2; side++) {
         struct host *host = side ? b : a;
 
+        host->touched = true;
         conn->state[side] = END_GREETING;
         greet_init(&conn->greet[side], &host->self, ++host->tries, sim->now);
         write_greet(sim, conn, side);
@@ -347,7 +350,7 @@ void net_pump(struct host *host) {
         for (int side = 0; side < 2 && conn->used; side++) {
             struct peer *peer = &host->peers[conn->host[!side]];
 
-            if (conn->host[side] != host->index)
+            if (conn->host[side] != host->index || conn->state[side] == END_CLOSED)
                 continue;
             write_greet(sim, conn, side);
             if (conn->state[side] == END_TAKEN && peer->conn == conn)
@@ -356,7 +359,7 @@ void net_pump(struct host *host) {
     }
 }
 
-uint64_t net_host_next(const struct host *host) {
+uint64_t net_host_next(struct host *host) {
     const struct sim *sim = host->sim;
     uint64_t next = NEVER;
 
@@ -382,7 +385,26 @@ uint64_t net_host_next(const struct host *host) {
                 next = greet_due(&conn->greet[side]);
         }
     }
-    return next > host->paused ? next : host->paused;
+    host->touched = false;
+    host->due = next > host->paused ? next : host->paused;
+    return host->due;
+}
+
+/* What nobody touched since is due when it was said to be; but for a dial, which is wanted by and
+ * by. */
+bool net_host_due(struct host *host) {
+    const struct sim *sim = host->sim;
+
+    if (host->touched || host->due <= sim->now)
+        return net_host_next(host) <= sim->now;
+    for (int p = 0; p < sim->hosts; p++) {
+        const struct peer *peer = &host->peers[p];
+
+        if (p != host->index && peer->dial_at <= sim->now && host->paused <= sim->now &&
+            link_wants(peer->link, sim->now) && peer->dialling < 2)
+            return true;
+    }
+    return false;
 }
 
 void net_host_time(struct host *host) {

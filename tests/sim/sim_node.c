@@ -19,6 +19,7 @@ void node_open(struct sim *sim, int node, int host, uint64_t epoch) {
     who->disorder = sim_chance(sim, 30);
     who->wish = -1;
     who->next = sim->now + sim_random(sim, 10 * MS);
+    sim->running |= UINT64_C(1) << node;
     sim_trace(sim, "node %d opens on host %d", node % NODES, host);
 }
 

@@ -52,6 +52,7 @@ void place_ask(struct host *host, int node) {
         return;
     if (at < host->ask_at[node])
         host->ask_at[node] = at;
+    host->pending |= UINT32_C(1) << node;
 }
 
 static void kill_one(struct sim *sim, int node, const struct host *host) {
@@ -104,6 +105,7 @@ void place_noted(struct sim *sim, int node, int holder, uint64_t epoch) {
     if (sim->node[NODES + node].home >= 0) /* its process lives on, and doesn't know yet */
         node_die(sim, NODES + node);
     sim->node[NODES + node] = *who;
+    sim->running |= UINT64_C(1) << (NODES + node);
     sim->node[NODES + node].wish = -1;
     who->home = -1;
     who->hands = 0;
@@ -125,6 +127,7 @@ static void claim_begin(struct host *host, int node, bool take) {
     if (host->claims[node].on)
         return;
     host->claims[node] = (struct claim){.on = true, .since = host->sim->now, .from = -1};
+    host->pending |= UINT32_C(1) << node;
     (void) member_claim(host->member, (uint64_t) node + 1, (uint32_t) node + 1, take);
 }
 
@@ -402,7 +405,8 @@ static uint64_t claim_due(const struct claim *claim) {
 static uint64_t host_next(const struct host *host) {
     uint64_t next = NEVER;
 
-    for (int n = 0; n < host->sim->nodes; n++) {
+    for (uint32_t rest = host->pending; rest; rest &= rest - 1) {
+        int n = __builtin_ctz(rest);
         uint64_t at = claim_due(&host->claims[n]);
 
         next = at < next ? at : next;
@@ -414,9 +418,12 @@ static uint64_t host_next(const struct host *host) {
 static void host_time(struct host *host) {
     uint64_t now = host->sim->now;
 
-    for (int n = 0; n < host->sim->nodes; n++) {
+    for (uint32_t rest = host->pending; rest; rest &= rest - 1) {
+        int n = __builtin_ctz(rest);
         struct claim *claim = &host->claims[n];
 
+        if (!claim->on && host->ask_at[n] == NEVER)
+            host->pending &= ~(UINT32_C(1) << n);
         if (claim_due(claim) <= now && (claim->granted || !member_joined(host->member)))
             claim_end(host, n);
         else if (claim_due(claim) <= now)
