@@ -266,6 +266,8 @@ void link_refuse(struct link *link, struct link_in *in, enum link_answer answer)
             in->offer.accepted = in->state.accepted;
         if (in->offer.handed < in->state.accepted)
             in->offer.handed = in->state.accepted;
+        if (in->offer.consumed < in->state.consumed) /* the refusal says so: it is freed there */
+            in->offer.consumed = in->state.consumed;
         in->step = IN_WAIT;
         in->answer = LINK_WAIT;
         in->rest = 0;

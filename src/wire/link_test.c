@@ -234,8 +234,10 @@ TEST(what_has_to_wait_is_told_when_not_any_more) {
     link_ready(w.b.link, w.b.mirrors[1].in);
     CHECK_OK(world_pass(&w, 10 * MS));
     world_check_same(&w, 1);
+    w.b.mirrors[1].consumed = 1;
     link_refuse(w.b.link, w.b.mirrors[1].in, LINK_WAIT); /* and back, and on, in one batch */
     link_ready(w.b.link, w.b.mirrors[1].in);
+    CHECK_EQ(w.b.mirrors[1].offer.consumed, 1); /* as the refusal says: it is freed there */
     world_send(o, 20);
     CHECK_OK(world_pass(&w, 10 * MS));
     world_check_same(&w, 1);

@@ -19,5 +19,7 @@ const struct known_world sim_known[] = {
     {66000, "the same"},
     /* Who never heard that he has a node refused to let it go: the daemon. */
     {40799, "a grant that got lost"},
+    /* A channel that was taken and has to wait again asks as the peer is now: the link. */
+    {600762, "`tram rm` between the refusal and the next try"},
     {0, NULL},
 };

@@ -75,8 +75,8 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     struct side *side = store;
     struct mirror *m = &side->mirrors[name->from % CHANNELS];
 
-    (void) offer;
     side->opens++;
+    m->offer = *offer;
     m->in = in;
     m->side = side;
     m->name = *name;

@@ -31,6 +31,7 @@ struct mirror {
     struct side *side;
     struct link_in *in;
     struct link_name name;
+    struct link_offer offer;
     uint8_t *bytes;           /* from message 1 on */
     uint64_t at[4096];        /* where message n + 1 begins */
     uint64_t accepted, consumed, placed, space, wants;
