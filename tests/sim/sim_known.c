@@ -21,5 +21,8 @@ const struct known_world sim_known[] = {
     {40799, "a grant that got lost"},
     /* A channel that was taken and has to wait again asks as the peer is now: the link. */
     {600762, "`tram rm` between the refusal and the next try"},
+    /* What a node had consumed is lost with the host that gave it up: the oracle. */
+    {141331, "before who has the node now was told"},
+    {606350, "the same"},
     {0, NULL},
 };

@@ -497,13 +497,21 @@ void place_end(struct host *host, bool quietly) {
         host->ask_at[n] = NEVER;
 }
 
+/* It gave the node up, and who has it now has not got what is known here of it. */
+static bool has_journals(const struct host *host, int node) {
+    const struct sim *sim = host->sim;
+    int holder = sim->truth[node].host;
+
+    return host->place[node].yielded && holder >= 0 && !sim->host[holder].place[node].here;
+}
+
 void place_host_lost(struct host *host) {
     struct sim *sim = host->sim;
 
     oracle_before_loss(sim, host->index);
     for (int n = 0; n < sim->nodes; n++) {
         kill_here(host, n);
-        if (host->place[n].here || sim->truth[n].host == host->index)
+        if (host->place[n].here || sim->truth[n].host == host->index || has_journals(host, n))
             oracle_doubt(sim, n);
         for (int to = 0; to < sim->nodes; to++) {
             if (host->rings[n][to])
