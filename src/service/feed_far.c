@@ -39,9 +39,9 @@ static void on_relayed(struct names_relay *relay, uint64_t ring, int error) {
 }
 
 static int relay(struct feed *feed) {
-    int rc = feed->relay.inner ? 0 : feed_reader(feed);
+    int rc = feed->relay.wish ? 0 : feed_reader(feed);
 
-    if (rc < 0 || feed->relay.inner)
+    if (rc < 0 || feed->relay.wish)
         return rc;
     feed->relay.on_relayed = on_relayed;
     return names_relay(feed->subscription->client->endpoint.worker, &feed->relay, feed->name.text);

@@ -62,8 +62,7 @@ void names_sweep(struct names *names) {
         *watch = inner->next;
         watch_free(inner);
     }
-    names_nodes_sweep(names);
-    names_relays_sweep(names);
+    names_wishes_sweep(names);
 }
 
 static void walk_begin(struct names *names) {
@@ -82,7 +81,7 @@ bool names_used(const struct names *names) {
     for (const struct names_watch_inner *inner = names->watches; inner; inner = inner->next)
         if (inner->owner)
             return true;
-    return names_nodes_used(names) || names_relays_used(names);
+    return names_wishes_used(names);
 }
 
 /* The worker goes: let go without a word to the owners. */
@@ -99,8 +98,7 @@ static void names_ending(struct worker_ending *ending) {
             inner->owner->inner = NULL;
         inner->owner = NULL;
     }
-    names_nodes_end(names);
-    names_relays_end(names);
+    names_wishes_end(names);
     names_sweep(names);
     worker_ending_remove(&names->ending);
     *service_names(names->worker) = NULL;
@@ -565,10 +563,10 @@ static int frame_take(struct names *names, const control_frame *frame) {
             frame_told(watch, frame->told->more);
         return 0;
     case TRAM__CONTROL__FRAME__KIND_LIFE:
-        names_nodes_take(names, frame->life);
+        names_node_take(names, frame->life);
         return 0;
     case TRAM__CONTROL__FRAME__KIND_RELAYED:
-        names_relays_take(names, frame->relayed);
+        names_relay_take(names, frame->relayed);
         return 0;
     default:
         return -EBADMSG;
@@ -608,8 +606,7 @@ void names_register(struct names *names) {
         inner->away &= inner->told; /* who never heard what there is, waits for that again */
         send_watch(inner);
     }
-    names_nodes_register(names);
-    names_relays_register(names);
+    names_wishes_register(names);
     names_link_flush(names);
 }
 

@@ -103,7 +103,7 @@ const struct names_party *names_next(const struct names_watch *watch,
 
 /* Of what lies on this host the kernel tells; the life of a node of another host is told by the
  * daemons. */
-struct names_node_inner;
+struct names_wish;
 
 struct names_node {
     /* It runs, or it doesn't; `lost`: its host is not heard of for as long as the heartbeat allows,
@@ -111,7 +111,7 @@ struct names_node {
      * that was opened anew: down, then up. */
     void (*on_life)(struct names_node *node, bool up, bool lost, const char *host);
 
-    struct names_node_inner *inner; /* ours */
+    struct names_wish *wish; /* ours */
 };
 
 int names_node_watch(tram_worker *worker, struct names_node *node, tram_id id);
@@ -119,14 +119,12 @@ void names_node_unwatch(struct names_node *node);
 
 /* Events of a server of another host, which the daemon has copied into a ring here: for this
  * reader, whose file is in place and says what it wants. */
-struct names_relay_inner;
-
 struct names_relay {
     /* Something is to be looked at; `ring`: what it wants comes into the ring with this id.
      * `error`: it is over, and only names_relay_end() is left. */
     void (*on_relayed)(struct names_relay *relay, uint64_t ring, int error);
 
-    struct names_relay_inner *inner; /* ours */
+    struct names_wish *wish; /* ours */
 };
 
 int names_relay(tram_worker *worker, struct names_relay *relay, const char *reader);

@@ -42,22 +42,13 @@ struct names_watch_inner {
     bool away;                   /* on_away was called, and nothing since */
 };
 
-struct names_node_inner {
-    struct names_node_inner *next;
-    struct names_node *owner;    /* as above */
+/* A look at a node or a reader of events, which begins with this. */
+struct names_wish {
+    struct names_wish *next;
+    struct names_wish **owner;   /* where its owner has it; NULL: given back, as above */
     struct names *names;
     uint64_t cookie;
-    tram_id id;
-    uint64_t life;               /* as told; 0: it does not run */
-    bool told, lost;
-};
-
-struct names_relay_inner {
-    struct names_relay_inner *next;
-    struct names_relay *owner;   /* as above */
-    struct names *names;
-    uint64_t cookie;
-    char reader[CONTROL_READER_MAX];
+    void (*say)(const struct names_wish *wish, bool wanted); /* to the daemon; tells its kind */
 };
 
 enum names_state { NAMES_AWAY, NAMES_GREETING, NAMES_READY };
@@ -68,8 +59,7 @@ struct names {
     struct worker_ending ending;
     struct names_binding_inner *bindings;
     struct names_watch_inner *watches;
-    struct names_node_inner *nodes; /* names_node.c */
-    struct names_relay_inner *relays; /* names_relay.c */
+    struct names_wish *wishes;   /* names_wish.c */
     uint64_t cookies;
     int walks;                   /* that may meet what has been given back */
 
@@ -107,23 +97,29 @@ void names_link_flush(struct names *names);
 int names_link_dir(struct names *names, int *ret_dir);
 void names_link_end(struct names *names);
 
-/* ---- names_node.c ---------------------------------------------------------------------------- */
+/* ---- names_wish.c ---------------------------------------------------------------------------- */
 
-bool names_nodes_used(const struct names *names);
+/* One of that size, all 0 behind its beginning, at *owner: to be filled in and begun. */
+int names_wish_new(tram_worker *worker, size_t size, void (*say)(const struct names_wish *, bool),
+                   struct names_wish **owner);
+/* Say it. On failure it is given back. */
+int names_wish_begin(struct names_wish *wish);
+/* NULL: nothing. */
+void names_wish_end(struct names_wish *wish);
+/* What the daemon answers to, if that is still wished for. */
+struct names_wish *names_wish_find(struct names *names, uint64_t cookie,
+                                   void (*say)(const struct names_wish *, bool));
+bool names_wishes_used(const struct names *names);
 /* The daemon is there: ask it anew. */
-void names_nodes_register(struct names *names);
-void names_nodes_take(struct names *names, const Tram__Control__Life *life);
-void names_nodes_sweep(struct names *names);
+void names_wishes_register(struct names *names);
+void names_wishes_sweep(struct names *names);
 /* The worker goes. */
-void names_nodes_end(struct names *names);
+void names_wishes_end(struct names *names);
 
-/* ---- names_relay.c --------------------------------------------------------------------------- */
+/* ---- names_node.c, names_relay.c ------------------------------------------------------------- */
 
-bool names_relays_used(const struct names *names);
-void names_relays_register(struct names *names);
-void names_relays_take(struct names *names, const Tram__Control__Relayed *relayed);
-void names_relays_sweep(struct names *names);
-void names_relays_end(struct names *names);
+void names_node_take(struct names *names, const Tram__Control__Life *life);
+void names_relay_take(struct names *names, const Tram__Control__Relayed *relayed);
 
 /* ---- names.c --------------------------------------------------------------------------------- */
 

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ring/placing.h"
@@ -60,122 +59,61 @@ bool names_is_here(tram_worker *worker, const char *host) {
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
-static void send_look(struct names_node_inner *inner) {
+struct look {
+    struct names_wish wish;
+    struct names_node *node;
+    tram_id id;
+    uint64_t life;               /* as told; 0: it does not run */
+    bool told, lost;
+};
+
+static void say(const struct names_wish *wish, bool wanted) {
     Tram__Control__Look look = CONTROL_NEW(Look, look);
-    control_frame frame = CONTROL_NEW(Frame, frame);
-
-    look.cookie = inner->cookie;
-    look.node = inner->id;
-    frame.kind_case = TRAM__CONTROL__FRAME__KIND_LOOK;
-    frame.look = &look;
-    names_link_add(inner->names, &frame);
-}
-
-int names_node_watch(tram_worker *worker, struct names_node *node, tram_id id) {
-    struct names_node_inner *inner;
-    struct names *names;
-    int rc = names_of(worker, &names);
-
-    if (rc < 0)
-        return rc;
-    inner = calloc(1, sizeof(*inner));
-    if (!inner)
-        return worker_fail(worker, -ENOMEM, "no memory to watch a node");
-    inner->owner = node;
-    inner->names = names;
-    inner->cookie = ++names->cookies;
-    inner->id = id;
-    inner->next = names->nodes;
-    names->nodes = inner;
-    node->inner = inner;
-    rc = names_link_need(names);
-    if (rc < 0) {
-        names_node_unwatch(node);
-        return rc;
-    }
-    send_look(inner);
-    names_link_flush(names);
-    return 0;
-}
-
-void names_node_unwatch(struct names_node *node) {
-    struct names_node_inner *inner = node->inner;
     Tram__Control__Unlook unlook = CONTROL_NEW(Unlook, unlook);
     control_frame frame = CONTROL_NEW(Frame, frame);
 
-    if (!inner)
-        return;
-    node->inner = NULL;
-    inner->owner = NULL;
-    unlook.cookie = inner->cookie;
-    frame.kind_case = TRAM__CONTROL__FRAME__KIND_UNLOOK;
-    frame.unlook = &unlook;
-    names_link_add(inner->names, &frame);
-    names_link_flush(inner->names);
-    names_link_rest(inner->names);
-    names_sweep(inner->names);
+    look.cookie = unlook.cookie = wish->cookie;
+    look.node = ((const struct look *) wish)->id;
+    if (wanted) {
+        frame.kind_case = TRAM__CONTROL__FRAME__KIND_LOOK;
+        frame.look = &look;
+    } else {
+        frame.kind_case = TRAM__CONTROL__FRAME__KIND_UNLOOK;
+        frame.unlook = &unlook;
+    }
+    names_link_add(wish->names, &frame);
 }
 
-/* ---- what names.c tells ---------------------------------------------------------------------- */
+int names_node_watch(tram_worker *worker, struct names_node *node, tram_id id) {
+    struct look *look;
+    int rc = names_wish_new(worker, sizeof(*look), say, &node->wish);
 
-bool names_nodes_used(const struct names *names) {
-    for (const struct names_node_inner *inner = names->nodes; inner; inner = inner->next)
-        if (inner->owner)
-            return true;
-    return false;
+    if (rc < 0)
+        return rc;
+    look = (struct look *) node->wish;
+    look->node = node;
+    look->id = id;
+    return names_wish_begin(&look->wish);
 }
 
-void names_nodes_register(struct names *names) {
-    for (struct names_node_inner *inner = names->nodes; inner; inner = inner->next)
-        if (inner->owner)
-            send_look(inner);
+void names_node_unwatch(struct names_node *node) {
+    names_wish_end(node->wish);
 }
 
-/* The owner may give it back in any call. */
-static void tell(struct names_node_inner *inner, bool up, const Tram__Control__Life *life) {
-    if (inner->owner)
-        inner->owner->on_life(inner->owner, up, !up && life->lost, life->host);
-}
+/* ---- being told ------------------------------------------------------------------------------ */
 
-void names_nodes_take(struct names *names, const Tram__Control__Life *life) {
-    struct names_node_inner *inner = names->nodes;
+void names_node_take(struct names *names, const Tram__Control__Life *life) {
+    struct look *look = (struct look *) names_wish_find(names, life->cookie, say);
     bool before;
 
-    while (inner && (inner->cookie != life->cookie || !inner->owner))
-        inner = inner->next;
-    if (!inner)
+    if (!look || (look->told && look->life == life->life && look->lost == life->lost))
         return;
-    before = inner->life != 0;
-    if (inner->told && inner->life == life->life && inner->lost == life->lost)
-        return;
-    inner->life = life->life;
-    inner->lost = life->lost;
-    inner->told = true;
+    before = look->life != 0;
+    look->life = life->life;
+    look->lost = life->lost;
+    look->told = true;
     if (before || life->life == 0)
-        tell(inner, false, life);
-    if (life->life != 0)
-        tell(inner, true, life);
-}
-
-void names_nodes_sweep(struct names *names) {
-    struct names_node_inner **link = &names->nodes;
-
-    while (*link) {
-        struct names_node_inner *inner = *link;
-
-        if (inner->owner) {
-            link = &inner->next;
-            continue;
-        }
-        *link = inner->next;
-        free(inner);
-    }
-}
-
-void names_nodes_end(struct names *names) {
-    for (struct names_node_inner *inner = names->nodes; inner; inner = inner->next) {
-        if (inner->owner)
-            inner->owner->inner = NULL;
-        inner->owner = NULL;
-    }
+        look->node->on_life(look->node, false, life->lost, life->host);
+    if (life->life != 0 && look->wish.owner) /* it may have been given back in that call */
+        look->node->on_life(look->node, true, false, life->host);
 }
