@@ -10,6 +10,7 @@
  *   life.c      the lives of nodes that hold names
  *   watch.c     who wants to know
  *   journal.c   the table as a file, for the next daemon
+ *   record_file.h   that file, and those of the cluster, as bytes
  *   hosts.h     this host as part of a cluster
  *
  * A name is held by a life of a node: (node, how often it was opened). It ends with that life,

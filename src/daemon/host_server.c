@@ -14,15 +14,13 @@
 
 #include "daemon/hosts.h"
 #include "daemon/log.h"
+#include "daemon/record_file.h"
 #include "sys/cleanup.h"
-#include "sys/file.h"
 #include "transport/gate.h"
 #include "wire/allow.h"
 #include "wire/directory.h"
 
 #define FILE_NAME "directory"
-#define FILE_NEXT ".directory.new"
-#define FILE_MODE 0600u
 #define SLACK 1024u /* records that don't count, before it is written anew */
 
 /* A connection. */
@@ -55,30 +53,22 @@ static int record_add(void *arg, const Tram__Hosts__Record *record) {
 }
 
 static int rewrite(struct host_server *server) {
-    int dir = server->hosts->daemon->bus.dir;
     Tram__Hosts__Record first = HOSTS_NEW(Record, record);
     struct control_out out = { 0 };
-    OWNS_FD int fd = -1;
-    int rc;
+    int fd, rc;
 
     first.version = HOSTS_VERSION;
     rc = record_add(&out, &first);
     if (rc == 0)
         rc = directory_each(server->directory, record_add, &out);
-    if (rc == 0) {
-        fd = sys_file_make(dir, FILE_NEXT, FILE_MODE, 0);
-        rc = fd < 0 ? fd : sys_file_write(fd, control_out_bytes(&out), control_out_size(&out), 0);
-    }
     if (rc == 0)
-        rc = sys_rename(dir, FILE_NEXT, FILE_NAME);
+        rc = record_file_write(server->hosts->daemon->bus.dir, FILE_NAME, &out, &fd);
     if (rc == 0) {
         cleanup_fd(&server->fd);
-        server->fd = take_fd(&fd);
+        server->fd = fd;
         server->size = control_out_size(&out);
         server->records = directory_size(server->directory);
         server->stale = false;
-    } else {
-        (void) sys_unlink(dir, FILE_NEXT); /* it takes room, if it is there */
     }
     control_out_reset(&out);
     return rc;
@@ -90,16 +80,12 @@ static int on_note(void *arg, const Tram__Hosts__Record *record) {
     int rc = record_add(&out, record);
 
     if (rc == 0)
-        rc = sys_file_write(server->fd, control_out_bytes(&out), control_out_size(&out),
-                            server->size);
-    if (rc == 0) {
-        server->size += control_out_size(&out);
+        rc = record_file_append(server->fd, &server->size, &out);
+    if (rc == 0)
         server->stale |= ++server->records > SLACK + 2 * directory_size(server->directory);
-    } else {
+    else
         log_line(LEVEL_ERROR, "cannot write to %s/%s: %s", server->hosts->daemon->bus.path,
                  FILE_NAME, strerror(-rc));
-        (void) sys_file_extend(server->fd, server->size); /* what doesn't go in whole */
-    }
     control_out_reset(&out);
     return rc;
 }
@@ -125,28 +111,13 @@ static int enter(struct host_server *server, struct control_in *in, bool *first)
 }
 
 static int load(struct host_server *server) {
-    int dir = server->hosts->daemon->bus.dir;
-    OWNS_FD int fd = sys_file_open(dir, FILE_NAME, false);
-    struct control_in in = { 0 };
+    struct record_file file;
     bool first = true;
-    struct sys_stat st;
-    int rc = fd < 0 ? fd : sys_stat_fd(fd, &st);
+    int rc = record_file_open(&file, server->hosts->daemon->bus.dir, FILE_NAME);
 
-    for (uint64_t at = 0; rc == 0 && at < st.size;) {
-        size_t room;
-        void *bytes = control_in_room(&in, &room);
-
-        rc = bytes ? 0 : -ENOMEM;
-        room = room < st.size - at ? room : st.size - at;
-        if (rc == 0)
-            rc = sys_file_read(fd, bytes, room, at);
-        if (rc < 0)
-            break;
-        control_in_add(&in, room);
-        at += room;
-        rc = enter(server, &in, &first);
-    }
-    control_in_reset(&in);
+    while (rc == 0 && (rc = record_file_more(&file)) > 0)
+        rc = enter(server, &file.in, &first);
+    record_file_close(&file);
     if (rc == -EPROTO)
         log_line(LEVEL_ERROR, "%s/%s is of another version, and passed over",
                  server->hosts->daemon->bus.path, FILE_NAME);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/record_file.h"
 #include "daemon/relay.h"
 #include "daemon/stands.h"
 #include "sys/cleanup.h"
@@ -20,7 +21,6 @@
 
 #define LIFE_NAME "life" /* how many daemons this bus has had in a cluster */
 #define HOSTS_FILE "hosts"
-#define HOSTS_NEXT ".hosts.new"
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -84,9 +84,7 @@ static struct host *host_add(struct hosts *hosts, const char *name) {
 
 /* What is known of the other hosts, for a daemon that finds no directory. */
 static void hosts_write(struct hosts *hosts) {
-    int dir = hosts->daemon->bus.dir;
     struct control_out out = { 0 };
-    OWNS_FD int fd = -1;
     int rc = 0;
 
     for (struct host *host = hosts->list; host && rc == 0; host = host->next) {
@@ -110,12 +108,8 @@ static void hosts_write(struct hosts *hosts) {
         record.host = &words;
         rc = hosts_out_add(&out, &frame);
     }
-    if (rc == 0) {
-        fd = sys_file_make(dir, HOSTS_NEXT, 0600, 0);
-        rc = fd < 0 ? fd : sys_file_write(fd, control_out_bytes(&out), control_out_size(&out), 0);
-    }
     if (rc == 0)
-        rc = sys_rename(dir, HOSTS_NEXT, HOSTS_FILE);
+        rc = record_file_write(hosts->daemon->bus.dir, HOSTS_FILE, &out, NULL);
     if (rc < 0)
         log_line(LEVEL_ERROR, "cannot write %s/%s: %s", hosts->daemon->bus.path, HOSTS_FILE,
                  strerror(-rc));
@@ -124,32 +118,18 @@ static void hosts_write(struct hosts *hosts) {
 
 /* It is only a help: what can't be read is not there. */
 static void hosts_load(struct hosts *hosts) {
-    OWNS_FD int fd = sys_file_open(hosts->daemon->bus.dir, HOSTS_FILE, false);
-    struct control_in in = { 0 };
-    struct sys_stat st;
+    struct record_file file;
     struct wrong wrong;
     hosts_frame *frame;
-    int rc = fd < 0 ? fd : sys_stat_fd(fd, &st);
+    int rc = record_file_open(&file, hosts->daemon->bus.dir, HOSTS_FILE);
 
-    for (uint64_t at = 0; rc == 0 && at < st.size;) {
-        size_t room;
-        void *bytes = control_in_room(&in, &room);
-
-        rc = bytes ? 0 : -ENOMEM;
-        room = room < st.size - at ? room : st.size - at;
-        if (rc == 0)
-            rc = sys_file_read(fd, bytes, room, at);
-        if (rc < 0)
-            break;
-        control_in_add(&in, room);
-        at += room;
-        while ((rc = hosts_in_next(&in, HOSTS_TO_FILE, &frame, &wrong)) > 0) {
+    while (rc == 0 && (rc = record_file_more(&file)) > 0)
+        while ((rc = hosts_in_next(&file.in, HOSTS_TO_FILE, &frame, &wrong)) > 0) {
             if (frame->record->host)
                 hosts_on_host(hosts, frame->record->host, false);
             (void) hosts_free(frame);
         }
-    }
-    control_in_reset(&in);
+    record_file_close(&file);
 }
 
 /* ---- what the directory says of hosts -------------------------------------------------------- */

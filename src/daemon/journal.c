@@ -13,12 +13,10 @@
 
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/record_file.h"
 #include "sys/cleanup.h"
-#include "sys/file.h"
 
 #define FILE_NAME "names"
-#define FILE_NEXT ".names.new"
-#define FILE_MODE 0600u
 #define SLACK (UINT64_C(64) << 10) /* what doesn't count, before it is written anew */
 
 /* A record as bytes, at the end of `out`. */
@@ -64,38 +62,19 @@ static int write_all(struct daemon *daemon, struct control_out *out, uint64_t *r
 int journal_rewrite(struct daemon *daemon) {
     struct journal *journal = &daemon->journal;
     struct control_out out = { 0 };
-    OWNS_FD int fd = -1;
     uint64_t live;
-    int rc = write_all(daemon, &out, &live);
+    int fd, rc = write_all(daemon, &out, &live);
 
-    if (rc == 0) {
-        fd = sys_file_make(daemon->bus.dir, FILE_NEXT, FILE_MODE, 0);
-        rc = fd < 0 ? fd : sys_file_write(fd, control_out_bytes(&out), control_out_size(&out), 0);
-    }
     if (rc == 0)
-        rc = sys_rename(daemon->bus.dir, FILE_NEXT, FILE_NAME);
+        rc = record_file_write(daemon->bus.dir, FILE_NAME, &out, &fd);
     if (rc == 0) {
         cleanup_fd(&journal->fd);
-        journal->fd = take_fd(&fd);
+        journal->fd = fd;
         journal->size = control_out_size(&out);
         journal->live = live;
         journal->stale = false;
-    } else {
-        (void) sys_unlink(daemon->bus.dir, FILE_NEXT); /* it takes room, if it is there */
     }
     control_out_reset(&out);
-    return rc;
-}
-
-/* At the end of the file. What doesn't go in whole is cut off again. */
-static int append(struct journal *journal, struct control_out *out) {
-    int rc = sys_file_write(journal->fd, control_out_bytes(out), control_out_size(out),
-                            journal->size);
-
-    if (rc == 0)
-        journal->size += control_out_size(out);
-    else
-        (void) sys_file_extend(journal->fd, journal->size);
     return rc;
 }
 
@@ -106,7 +85,7 @@ int journal_note(struct daemon *daemon, struct entry *entry, bool gone) {
     int rc = entry_add(&out, entry, gone);
 
     if (rc == 0)
-        rc = append(journal, &out);
+        rc = record_file_append(journal->fd, &journal->size, &out);
     if (rc == 0)
         journal->live = journal->live - before + (gone ? 0 : entry->size);
     else
@@ -178,39 +157,37 @@ static int record_take(struct daemon *daemon, const Tram__Control__Record *recor
     return record_enter(daemon, record);
 }
 
-static int load_from(struct daemon *daemon, int fd, uint64_t size) {
-    struct control_in in = { 0 };
+/* The records that have come. */
+static int take(struct daemon *daemon, struct control_in *in, bool *first, struct wrong *wrong) {
+    control_frame *frame;
+    int rc;
+
+    while ((rc = control_in_next(in, CONTROL_TO_FILE, &frame, wrong)) > 0) {
+        rc = record_take(daemon, frame->record, *first);
+        *first = false;
+        (void) control_free(frame);
+        if (rc < 0)
+            return rc;
+    }
+    return rc;
+}
+
+static int load(struct daemon *daemon) {
+    struct record_file file;
     struct wrong wrong = { 0 };
     bool first = true;
-    int rc = 0;
+    int rc = record_file_open(&file, daemon->bus.dir, FILE_NAME);
 
-    for (uint64_t at = 0; at < size && rc == 0;) {
-        control_frame *frame = NULL;
-        size_t room;
-        void *bytes = control_in_room(&in, &room);
-
-        rc = bytes ? 0 : -ENOMEM;
-        if (rc == 0) {
-            room = room < size - at ? room : size - at;
-            rc = sys_file_read(fd, bytes, room, at);
-        }
-        if (rc < 0)
-            break;
-        control_in_add(&in, room);
-        at += room;
-        while (rc == 0 && (rc = control_in_next(&in, CONTROL_TO_FILE, &frame, &wrong)) > 0) {
-            rc = record_take(daemon, frame->record, first);
-            first = false;
-            frame = control_free(frame);
-        }
-    }
-    if (rc == -EBADMSG) {
+    while (rc == 0 && (rc = record_file_more(&file)) > 0)
+        rc = take(daemon, &file.in, &first, &wrong);
+    record_file_close(&file);
+    if (rc == -EBADMSG)
         log_line(LEVEL_ERROR, "%s/%s is damaged: %s; what comes before is taken",
                  daemon->bus.path, FILE_NAME, wrong.text);
-        rc = 0;
-    }
-    control_in_reset(&in);
-    return rc;
+    if (rc == -EPROTO)
+        log_line(LEVEL_ERROR, "%s/%s is of another version, and passed over", daemon->bus.path,
+                 FILE_NAME);
+    return rc == -ENOENT || rc == -EPROTO || rc == -EBADMSG ? 0 : rc;
 }
 
 /* Lives that are over hold nothing. */
@@ -224,20 +201,10 @@ static void check_lives(struct daemon *daemon) {
 }
 
 int journal_load(struct daemon *daemon) {
-    OWNS_FD int fd = sys_file_open(daemon->bus.dir, FILE_NAME, false);
-    struct sys_stat st;
-    int rc = fd < 0 ? fd : sys_stat_fd(fd, &st);
+    int rc = load(daemon);
 
     if (rc == 0)
-        rc = load_from(daemon, fd, st.size);
-    if (rc == -EPROTO)
-        log_line(LEVEL_ERROR, "%s/%s is of another version, and passed over", daemon->bus.path,
-                 FILE_NAME);
-    if (rc == -ENOENT || rc == -EPROTO)
-        rc = 0;
-    if (rc < 0)
-        return rc;
-    rc = journal_rewrite(daemon); /* before lives are checked, which notes what goes */
+        rc = journal_rewrite(daemon); /* before lives are checked, which notes what goes */
     if (rc == 0)
         check_lives(daemon);
     return rc;

@@ -62,8 +62,7 @@ static void flush(struct line *line) {
         }
         control_out_sent(&line->out, (size_t) put);
     }
-    if (transport_flush(line->transport) < 0 && !line->ended)
-        (void) 0; /* -EAGAIN, or the next read says what it is */
+    (void) transport_flush(line->transport); /* -EAGAIN, or the next read says what it is */
 }
 
 static void watch(struct line *line) {
