@@ -56,8 +56,6 @@ struct seat_maker {
     void (*yielded)(struct seat *seat, uint32_t id, uint64_t epoch, int error, bool knew,
                     const char *text);
     int (*forget)(struct seat *seat, uint64_t cookie, const char *host);
-    /* May this host announce that name? */
-    bool (*may_name)(struct seat *seat, const char *name, const char *instance);
     /* The way became better (a network interface came up): try again now. */
     void (*hurry)(struct seat *seat);
 };

@@ -192,12 +192,6 @@ static int list_forget(struct seat *seat, uint64_t cookie, const char *host) {
     return ask(seat, cookie, 0, false);
 }
 
-static bool list_may_name(struct seat *seat, const char *name, const char *instance) {
-    const struct settings *settings = hosts_settings(seat->hosts);
-
-    return settings_allow_name(settings, settings->host, name, instance);
-}
-
 static void list_hurry(struct seat *seat) {
     (void) seat;
 }
@@ -215,6 +209,5 @@ const struct seat_maker seat_by_list = {
     .settled = list_nothing,
     .yielded = list_yielded,
     .forget = list_forget,
-    .may_name = list_may_name,
     .hurry = list_hurry,
 };

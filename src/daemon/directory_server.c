@@ -301,12 +301,6 @@ static int server_forget(struct seat *seat, uint64_t cookie, const char *host) {
     return member_forget(seat->member, cookie, host);
 }
 
-static bool server_may_name(struct seat *seat, const char *name, const char *instance) {
-    const struct settings *settings = hosts_settings(seat->hosts);
-
-    return settings_allow_name(settings, settings->host, name, instance);
-}
-
 static void server_hurry(struct seat *seat) {
     seat->back = BACK_MIN;
     if (!seat->line.transport)
@@ -326,6 +320,5 @@ const struct seat_maker seat_by_server = {
     .settled = server_settled,
     .yielded = server_yielded,
     .forget = server_forget,
-    .may_name = server_may_name,
     .hurry = server_hurry,
 };
