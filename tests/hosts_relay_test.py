@@ -188,37 +188,21 @@ def fixed(number, size, value):
     return varint(number << 3 | (5 if size == 4 else 1)) + value.to_bytes(size, "little")
 
 
-class Taken:
-    """What somebody says who has taken that host, of an endpoint there, to another one."""
+class Events:
+    """What somebody who has taken a host says of an endpoint there."""
 
-    def __init__(self, host, to, node, port):
-        program = [sys.executable, stranger.__file__]
-        hello = subprocess.run(to.inside(*program, "hello", host.address), check=True,
-                               capture_output=True, text=True).stdout.strip()
-        host.stop()
-        self.process = subprocess.Popen(host.inside(*program, "link", to.address, hello),
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        host.running.append(self.process)
+    def __init__(self, taken, node, port):
+        self.taken = taken
         self.of = fixed(1, 4, node) + fixed(2, 4, port)
 
     def say(self, kind, body):
-        self.process.stdin.write(f"{stranger.CONTROL} 0 0 {field(kind, body).hex()}\n")
-        self.process.stdin.flush()
+        self.taken.say(stranger.CONTROL, body=field(kind, body))
 
     def relaying(self, ring, capacity):
         self.say(42, self.of + field(3, 1 << 32) + fixed(4, 8, ring) + field(5, capacity))
 
     def events(self, ring, *events):
         self.say(43, self.of + fixed(3, 8, ring) + b"".join(field(4, event) for event in events))
-
-    def heard(self):
-        """All that was said so far was taken."""
-        self.process.stdin.write(f"{stranger.PING} 0 0 {struct.pack('<QQ', 1, 0).hex()}\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("5 "):
-                return True
-        return False
 
 
 def event(number, data=b"x" * 16, flags=0, extra=0, left=0, size=0, offset=0, passed=0):
@@ -244,18 +228,19 @@ def what_a_host_can_make_another_hold():
         subscriber.has(10)
         before = os.stat(copy_of(b))
         node, port = os.path.basename(copy_of(b)).split("-")
-        taken = Taken(c, b, int.from_bytes(bytes(map(int, node.split("."))), "big"), int(port, 16))
+        taken = stranger.Taken(c, b)
+        says = Events(taken, int.from_bytes(bytes(map(int, node.split("."))), "big"), int(port, 16))
         assert taken.heard()
 
         def is_taken():
-            taken.relaying(100, 1 << 32)  # 4 GiB
+            says.relaying(100, 1 << 32)  # 4 GiB
             assert taken.heard()
             return os.stat(copy_of(b)).st_ino != before.st_ino
 
         until(is_taken)
         began = time.monotonic()
         for ring in range(101, 300):  # another one each time
-            taken.relaying(ring, 1 << 32)
+            says.relaying(ring, 1 << 32)
         assert taken.heard()
         assert os.stat(copy_of(b)).st_size < 65 << 20
         with open(copy_of(b), "rb") as file:
@@ -263,14 +248,14 @@ def what_a_host_can_make_another_hold():
         assert ring == 100 or time.monotonic() - began > 0.9, ring  # others came too soon
         for left in (0, (1 << 63) - 1, 1):
             for old in (-1 << 63, -1, (1 << 63) - 1):
-                taken.events(ring, event(1 + left % 3, struct.pack("<qq", old, 0), 1, 8, left))
-        taken.events(ring, event(9, size=(1 << 32) - 1), event(10, size=1 << 20),
-                     event(10, size=1 << 20, offset=4096), event(11, passed=(1 << 32) - 1),
-                     event((1 << 62) - 1), event(12))
+                says.events(ring, event(1 + left % 3, struct.pack("<qq", old, 0), 1, 8, left))
+        says.events(ring, event(9, size=(1 << 32) - 1), event(10, size=1 << 20),
+                    event(10, size=1 << 20, offset=4096), event(11, passed=(1 << 32) - 1),
+                    event((1 << 62) - 1), event(12))
         for turn in range(100):  # what waits has an end
-            taken.events(ring, *(event(20 + turn * 64 + i, bytes(600)) for i in range(64)))
+            says.events(ring, *(event(20 + turn * 64 + i, bytes(600)) for i in range(64)))
         assert taken.heard()
-        taken.events(ring, event(0))
+        says.events(ring, event(0))
         assert not taken.heard()  # such one ends the link
         assert "an event that can be none" in b.said()
         assert b.daemon.poll() is None and "runtime error" not in b.said()

@@ -14,39 +14,17 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sup
 import cluster  # noqa: E402  (it lies there)
 import stranger  # noqa: E402
 from cluster import Cluster, all_know, test, until  # noqa: E402
+from stranger import Taken  # noqa: E402
 
 SCALE = cluster.SCALE
 NODE = 0x01000007
 
 
-class Taken:
-    """What somebody says who has taken that host, to another one."""
-
-    def __init__(self, host, to):
-        program = [sys.executable, stranger.__file__]
-        hello = subprocess.run(to.inside(*program, "hello", host.address), check=True,
-                               capture_output=True, text=True).stdout.strip()
-        host.stop()
-        self.process = subprocess.Popen(host.inside(*program, "link", to.address, hello),
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        host.running.append(self.process)
-
-    def say(self, kind, channel=0, serial=0, body=b""):
-        self.process.stdin.write(f"{kind} {channel} {serial} {body.hex()}\n")
-        self.process.stdin.flush()
-
-    def hear(self, kind):
-        for line in self.process.stdout:
-            words = (line.split() + [""])[:4]
-            if int(words[0]) == kind:
-                return bytes.fromhex(words[3])
-        raise AssertionError(f"the link ended before a frame {kind}")
-
-    def give(self, node, epoch, entered):
-        give = struct.pack("<BIBB", 0x0D, node, 0x10, epoch)  # Frame { give { id, epoch, … } }
-        if entered:
-            give += b"\x18\x01"
-        self.say(stranger.CONTROL, body=b"\x8a\x02" + bytes([len(give)]) + give)
+def give(taken, node, epoch, entered):
+    body = struct.pack("<BIBB", 0x0D, node, 0x10, epoch)  # Frame { give { id, epoch, … } }
+    if entered:
+        body += b"\x18\x01"
+    taken.say(stranger.CONTROL, body=b"\x8a\x02" + bytes([len(body)]) + body)
 
 
 def receive(host, count):
@@ -92,9 +70,8 @@ def who_asks_for_what_is_known_diverts_nothing():
         taken = Taken(c, b)
         for entered in (True, False):
             for epoch in range(1, 5):
-                taken.give(NODE, epoch, entered)
-        taken.say(stranger.PING, body=struct.pack("<QQ", 1, 0))
-        taken.hear(5)  # all of it was read
+                give(taken, NODE, epoch, entered)
+        assert taken.heard()
         for source in ("1.0.0.2", "1.0.0.3"):  # the latter anew
             b.tram("send", "--from", source, "--to", "1.0.0.7", given=b"y\n")
         assert texts(into) == ["x", "y", "y"]

@@ -8,11 +8,12 @@
 
 import socket
 import struct
+import subprocess
 import sys
 import threading
 
 PORT = 61001
-HELLO, USE, PING, CONTROL, OPEN, REFUSED, CLOSE, HERE = 1, 2, 4, 6, 7, 9, 13, 15
+HELLO, USE, PING, PONG, CONTROL, OPEN, REFUSED, CLOSE, HERE = 1, 2, 4, 5, 6, 7, 9, 13, 15
 LATER, ENDED = 7, 1
 
 
@@ -52,6 +53,36 @@ def link(conn, hello):
         print(kind, channel, serial, body.hex(), flush=True)
         if kind == PING:
             conn.sendall(frame(HERE))
+
+
+class Taken:
+    """What somebody says who has taken that host, to another one: `cluster.Host`s of a test."""
+
+    def __init__(self, host, to):
+        program = [sys.executable, __file__]
+        hello = subprocess.run(to.inside(*program, "hello", host.address), check=True,
+                               capture_output=True, text=True).stdout.strip()
+        host.stop()
+        self.process = subprocess.Popen(host.inside(*program, "link", to.address, hello),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        host.running.append(self.process)
+
+    def say(self, kind, channel=0, serial=0, body=b""):
+        self.process.stdin.write(f"{kind} {channel} {serial} {body.hex()}\n")
+        self.process.stdin.flush()
+
+    def hear(self, kind):
+        """The body of the next frame of that kind; None: the link ended before."""
+        for line in self.process.stdout:
+            words = (line.split() + [""])[:4]
+            if int(words[0]) == kind:
+                return bytes.fromhex(words[3])
+        return None
+
+    def heard(self):
+        """All that was said so far was taken."""
+        self.say(PING, body=struct.pack("<QQ", 1, 0))
+        return self.hear(PONG) is not None
 
 
 def main():
