@@ -9,9 +9,7 @@
 TEST(a_node_is_placed_once) {
     struct world world;
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     CHECK_EQ(world.sides[0].epoch, 1);
     claim(&world, 0, NODE, false); /* again: the same */
@@ -27,14 +25,9 @@ TEST(a_node_is_placed_once) {
 
 TEST(a_node_moves_and_its_knowledge_is_asked_for) {
     struct world world;
-    struct side *a, *b, *c;
+    struct side *a = &world.sides[0], *b = &world.sides[1], *c = &world.sides[2];
 
-    world_begin(&world);
-    for (int i = 0; i < 3; i++)
-        join(&world, i);
-    a = &world.sides[0];
-    b = &world.sides[1];
-    c = &world.sides[2];
+    world_begin_with(&world, 3);
     CHECK_OK(member_watch(c->member, NODE));
     claim(&world, 0, NODE, false);
     claim(&world, 1, NODE, false);
@@ -58,13 +51,9 @@ TEST(a_node_moves_and_its_knowledge_is_asked_for) {
 /* The directory is killed while a host yields: it granted nothing, and the next claim goes on. */
 TEST(a_directory_that_dies_while_it_asks_has_granted_nothing) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     a->refuse_yield = 1;
     CHECK_OK(member_claim(b->member, 5, NODE, false));
@@ -84,9 +73,7 @@ TEST(a_directory_that_dies_while_it_asks_has_granted_nothing) {
 TEST(who_waits_for_a_host_that_goes_is_told) {
     struct world world;
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     world.sides[0].refuse_yield = 1;
     claim(&world, 1, NODE, false);
@@ -99,13 +86,9 @@ TEST(who_waits_for_a_host_that_goes_is_told) {
 
 TEST(taken_over_and_fenced) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     cut(a);
     claim(&world, 1, NODE, true);
@@ -146,13 +129,9 @@ TEST(a_lease_ends) {
 /* The directory lost its file, and gave a node away that it did not know. */
 TEST(the_higher_epoch_is_right) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     claim(&world, 1, NODE, false);
     claim(&world, 0, NODE, false);
     claim(&world, 1, NODE, false);
@@ -170,11 +149,9 @@ TEST(the_higher_epoch_is_right) {
 
 TEST(a_host_without_its_memory_gets_its_nodes_back_anew) {
     struct world world;
-    struct side *a;
+    struct side *a = &world.sides[0];
 
-    world_begin(&world);
-    join(&world, 0);
-    a = &world.sides[0];
+    world_begin_with(&world, 1);
     claim(&world, 0, NODE, false);
     forget(a);
     join(&world, 0);
@@ -188,13 +165,9 @@ TEST(a_host_without_its_memory_gets_its_nodes_back_anew) {
 /* It knows nothing of them any more, and who asks it for that would ask for ever. */
 TEST(nodes_of_a_host_without_its_memory_are_free) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     forget(a);
     join(&world, 0);
@@ -214,13 +187,9 @@ TEST(nodes_of_a_host_without_its_memory_are_free) {
  * what is newest is with it, and not with the one before. */
 TEST(what_is_settled_is_known_though_nobody_was_told) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     claim(&world, 1, NODE, false);
     CHECK_EQ(b->from_host, a->number);
@@ -254,13 +223,9 @@ TEST(an_epoch_without_a_next_one_is_nonsense) {
 /* By command: though what the old host knows can't be had, and it was granted without `take`. */
 TEST(taken_over_after_it_was_granted) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     claim(&world, 1, NODE, false);
     CHECK_EQ(b->from_host, a->number);
@@ -274,13 +239,9 @@ TEST(taken_over_after_it_was_granted) {
 /* Beyond ids-each (8) a host is told where nodes are when it asks, and not when they move. */
 TEST(who_asks_for_too_much_is_answered_once) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     for (uint32_t i = 0; i < 8; i++)
         CHECK_OK(member_watch(b->member, NODE + 1 + i));
     CHECK_OK(member_watch(b->member, NODE));
@@ -310,13 +271,9 @@ TEST(who_asks_for_too_much_is_answered_once) {
 
 TEST(forgotten_hosts_leave_nothing) {
     struct world world;
-    struct side *a, *b;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
-    a = &world.sides[0];
-    b = &world.sides[1];
+    world_begin_with(&world, 2);
     claim(&world, 0, NODE, false);
     CHECK_OK(member_forget(b->member, 9, "h0"));
     settle(&world);

@@ -41,9 +41,7 @@ TEST(numbers_stay_through_restarts) {
 TEST(who_is_silent_is_away_and_keeps_all) {
     struct world world;
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
+    world_begin_with(&world, 2);
     claim(&world, 1, NODE, false);
     cut(&world.sides[1]);
     directory_time(world.directory, world.now += 9 * SECOND);
@@ -65,8 +63,7 @@ TEST(a_second_host_of_the_same_name_is_refused) {
     struct world world;
     struct side *other;
 
-    world_begin(&world);
-    join(&world, 0);
+    world_begin_with(&world, 1);
     other = &world.sides[1];
     other->world = &world;
     other->who = world.sides[0].who;
@@ -87,8 +84,7 @@ TEST(strangers_are_refused) {
     struct directory_member *seat;
     struct side *side;
 
-    world_begin(&world);
-    join(&world, 0);
+    world_begin_with(&world, 1);
     side = &world.sides[1];
     side->world = &world;
     side->who = (struct member_who){ .cluster = "d", .host = "h1", .program = "1" };
@@ -139,9 +135,7 @@ TEST(what_may_not_be_had) {
 TEST(what_cannot_be_noted_is_not_granted) {
     struct world world;
 
-    world_begin(&world);
-    join(&world, 0);
-    join(&world, 1);
+    world_begin_with(&world, 2);
     world.note_fails = 1;
     claim(&world, 0, NODE, false);
     CHECK_EQ(world.sides[0].error, -ENOSPC);
@@ -157,8 +151,7 @@ TEST(beats_tell_silence) {
     struct side *a;
     int64_t next;
 
-    world_begin(&world);
-    join(&world, 0);
+    world_begin_with(&world, 1);
     a = &world.sides[0];
     for (int i = 0; i < 20; i++) {
         next = member_time(a->member, world.now);

@@ -321,6 +321,13 @@ static inline void world_begin(struct world *world) {
     CHECK_OK(directory_new(&world->rules, &directory_calls, world, &world->directory));
 }
 
+/* … and the first of its hosts have joined. */
+static inline void world_begin_with(struct world *world, int hosts) {
+    world_begin(world);
+    for (int i = 0; i < hosts; i++)
+        join(world, i);
+}
+
 /* Killed; the next one has the file, or not. */
 static inline void directory_restart(struct world *world, bool file) {
     struct control_in in = { 0 };
