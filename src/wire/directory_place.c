@@ -159,6 +159,11 @@ static int dir_place_set(struct directory *directory, struct dir_place *place, u
         host_at(directory, before.host)->ids--;
     if (host_at(directory, host))
         host_at(directory, host)->ids++;
+    if (place->asker && host != before.host) { /* no answer to YIELD holds for it any more */
+        refuse(directory, place->asker, place->cookie, place->id, -EAGAIN, host,
+               "it was placed elsewhere while it was asked for");
+        place->asker = NULL;
+    }
     tell_watches(directory, place);
     return 0;
 }
@@ -285,7 +290,10 @@ void dir_place_claim(struct directory *directory, struct directory_member *membe
         refuse(directory, member, claim->cookie, claim->id, -ENOMEM, 0, "no memory");
         return;
     }
-    if (place->host == host->number && !host->anew)
+    if (place->asker && place->host == host->number) /* its answer to YIELD is under way */
+        refuse(directory, member, claim->cookie, claim->id, -EAGAIN, place->host,
+               "host %s asks for it at this moment", place->asker->host->name);
+    else if (place->host == host->number && !host->anew)
         grant(directory, member, claim->cookie, place, claim->take && place->from > 0);
     else if (place->host == 0 || place->host == host->number || !host_at(directory, place->host))
         dir_place_anew(directory, place, member, claim->cookie, false);

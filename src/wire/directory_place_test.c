@@ -70,6 +70,52 @@ TEST(a_directory_that_dies_while_it_asks_has_granted_nothing) {
     world_end(&world);
 }
 
+/* What it says of a YIELD may be older than its claim. */
+TEST(who_is_asked_for_a_node_is_not_granted_it) {
+    struct world world;
+    struct side *a = &world.sides[0], *b = &world.sides[1];
+
+    world_begin(&world);
+    join(&world, 0);
+    join(&world, 1);
+    claim(&world, 0, NODE, false);
+    a->refuse_yield = 1;
+    claim(&world, 1, NODE, false);
+    CHECK_EQ(a->yields, 1);
+    claim(&world, 0, NODE, false);
+    CHECK_EQ(a->error, -EAGAIN);
+    CHECK_EQ(a->granted, 1);
+    hold(a, NODE, 0);
+    member_yielded(a->member, NODE, 2, 0, true, "");
+    settle(&world);
+    CHECK_EQ(b->epoch, 2);
+    claim(&world, 0, NODE, false);
+    CHECK_EQ(a->epoch, 3);
+    world_end(&world);
+}
+
+TEST(who_waits_for_a_node_that_is_placed_anew_is_told) {
+    struct world world;
+    struct side *a = &world.sides[0], *b = &world.sides[1], *c = &world.sides[2];
+
+    world_begin(&world);
+    for (int i = 0; i < 3; i++)
+        join(&world, i);
+    claim(&world, 0, NODE, false);
+    a->refuse_yield = 1;
+    claim(&world, 1, NODE, false);
+    CHECK_EQ(b->refused, 0);
+    hold(a, NODE, 0);
+    member_release(a->member, NODE, 1);
+    settle(&world);
+    CHECK_EQ(b->error, -EAGAIN);
+    claim(&world, 2, NODE, false);
+    CHECK_EQ(c->granted, 1);
+    claim(&world, 1, NODE, false); /* nobody asks for it any more */
+    CHECK_EQ(b->granted, 1);
+    world_end(&world);
+}
+
 TEST(who_waits_for_a_host_that_goes_is_told) {
     struct world world;
 

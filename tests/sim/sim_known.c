@@ -24,5 +24,8 @@ const struct known_world sim_known[] = {
     /* What a node had consumed is lost with the host that gave it up: the oracle. */
     {141331, "before who has the node now was told"},
     {606350, "the same"},
+    /* Who is asked for a node, and claims it meanwhile, is not granted it: the directory. */
+    {65044, "its answer, older than its claim, gave the node to another host"},
+    {605234, "the same"},
     {0, NULL},
 };
