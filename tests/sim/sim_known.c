@@ -27,5 +27,7 @@ const struct known_world sim_known[] = {
     /* Who is asked for a node, and claims it meanwhile, is not granted it: the directory. */
     {65044, "its answer, older than its claim, gave the node to another host"},
     {605234, "the same"},
+    /* SETTLED that came while the receiver was away counts once it is back: the simulator. */
+    {619749, "a drained mirror that its origin's host did not name stayed for ever"},
     {0, NULL},
 };

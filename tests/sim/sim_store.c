@@ -449,7 +449,7 @@ static void mirror_settled(void *store) {
             struct ring *ring = host->rings[from][to];
             bool named = false;
 
-            if (!ring || !ring->mirror || ring->source != ps->peer || ring->left)
+            if (!ring || !ring->mirror || ring->source != ps->peer)
                 continue;
             for (struct chan *chan = host->chans; chan; chan = chan->next)
                 named |= chan->peer == ps->peer && chan->from == from && chan->to == to &&
