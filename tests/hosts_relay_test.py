@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sup
 import cluster  # noqa: E402  (it lies there)
 import stranger  # noqa: E402
 from cluster import Cluster, all_know, test, until  # noqa: E402
+from stranger import field, fixed  # noqa: E402
 
 SCALE = cluster.SCALE
 
@@ -170,23 +171,6 @@ def publisher_rests(host, publisher):
 
 
 # ---- a host that somebody took ----------------------------------------------------------------
-
-def varint(value):
-    out = b""
-    while value > 127:
-        out, value = out + bytes([value & 127 | 128]), value >> 7
-    return out + bytes([value])
-
-
-def field(number, value):
-    if isinstance(value, bytes):
-        return varint(number << 3 | 2) + varint(len(value)) + value
-    return varint(number << 3) + varint(value)
-
-
-def fixed(number, size, value):
-    return varint(number << 3 | (5 if size == 4 else 1)) + value.to_bytes(size, "little")
-
 
 class Events:
     """What somebody who has taken a host says of an endpoint there."""

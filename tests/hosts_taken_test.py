@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sup
 import cluster  # noqa: E402  (it lies there)
 import stranger  # noqa: E402
 from cluster import Cluster, all_know, test, until  # noqa: E402
-from stranger import Taken  # noqa: E402
+from stranger import Taken, field, fixed  # noqa: E402
 
 SCALE = cluster.SCALE
 NODE = 0x01000007
@@ -97,6 +97,39 @@ def senders_that_nobody_knows_are_forgotten():
         until(lambda: sum(map(int, re.findall(r"(\d+) senders that nobody", b.said()))) == 200)
         assert b.said().count("joined the directory") == 1
         assert hosts["a"].said().count("asks for more IDs than ids-each") == 1
+
+
+def names(*some, first=0, last=0):
+    return field(32, b"".join(field(1, one) for one in some) + field(2, first) + field(3, last))
+
+
+def name(text, order, gone=0):
+    return (field(1, text) + fixed(5, 4, 0x03000001) + field(6, 1) + fixed(7, 4, 1) +
+            field(9, order) + field(10, gone))
+
+
+@test
+def orders_without_a_next_one_do_no_harm():
+    """Of two names that come with the last order there is, the second would have order 0."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        b, c = hosts["b"], hosts["c"]
+
+        def there():
+            return b.tram("ls", "services", expect=None)[0]
+
+        taken = Taken(c, b)
+        last = (1 << 64) - 1
+        taken.say(stranger.CONTROL, body=names(name(b"x", last), name(b"y", last), first=1, last=1))
+        assert taken.heard() and "x@c" in there() and "y@c" in there(), there()
+        server = b.run("tram", "pub", "svc://own", "1", stdin=subprocess.PIPE)
+        until(lambda: "own" in there())
+        taken.say(stranger.CONTROL, body=names(name(b"y", 0, 1), name(b"x", 0, 1)))
+        until(lambda: "x@c" not in there() and "y@c" not in there())
+        assert "own" in there() and server.poll() is None, there()
+        server.stdin.close()
+        until(lambda: "own" not in there())
+        assert b.daemon.poll() is None and "runtime error" not in b.said(), b.said()
 
 
 if __name__ == "__main__":

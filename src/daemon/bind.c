@@ -14,8 +14,6 @@
 #include "daemon/log.h"
 #include "sys/clock.h"
 
-#define WISH_MAX (UINT64_C(1) << 63) /* an order from before that somebody may wish for */
-
 void names_drop(struct daemon *daemon, struct entry *entry) {
     struct life *life = entry->life;
     char full[NAME_FULL_SIZE];
@@ -155,7 +153,7 @@ static void bind_new(struct conn *conn, const Tram__Control__Bind *bind) {
         return;
     }
     entry->port = party->port;
-    entry->wish = bind->order < WISH_MAX ? bind->order : 0;
+    entry->wish = bind->order;
     entry_belongs(entry, conn, bind->cookie);
     rc = journal_note(daemon, entry, false);
     if (rc < 0) {

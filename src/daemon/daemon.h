@@ -64,6 +64,7 @@ void life_check(struct life *life);
 /* ---- names ----------------------------------------------------------------------------------- */
 
 #define TABLE_BUCKETS 4096u
+#define TABLE_ORDER_MAX (UINT64_C(1) << 62) /* that others may say: there is always a next one */
 
 struct entry {
     struct entry *hash_next;
@@ -100,7 +101,7 @@ struct entry *table_find(struct table *table, const char *name, const char *inst
 struct entry *table_add(struct table *table, const struct name *name, struct life *life);
 /* The addresses of a frame become those of the entry. -ENOMEM */
 int table_set_addresses(struct entry *entry, char *const *addresses, size_t count);
-/* Give it its place among the published. `order` 0: the newest. */
+/* Give it its place among the published. `order` 0, or one that can be none: the newest. */
 void table_show(struct table *table, struct entry *entry, uint64_t order);
 void table_hide(struct table *table, struct entry *entry);
 /* Take it out and free it. */

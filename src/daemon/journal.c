@@ -150,7 +150,7 @@ static int record_take(struct daemon *daemon, const Tram__Control__Record *recor
     if (first && record->version != CONTROL_VERSION)
         return -EPROTO;
     if (!record->party) {
-        if (record->order > daemon->table.order)
+        if (record->order > daemon->table.order && record->order <= 2 * TABLE_ORDER_MAX)
             daemon->table.order = record->order;
         return 0;
     }

@@ -78,7 +78,7 @@ static bool order_used(const struct table *table, uint64_t order) {
 void table_show(struct table *table, struct entry *entry, uint64_t order) {
     struct entry *before = table->last;
 
-    if (order == 0 || order_used(table, order))
+    if (order == 0 || order > TABLE_ORDER_MAX || order_used(table, order))
         order = table->order + 1;
     if (order > table->order)
         table->order = order;

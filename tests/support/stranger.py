@@ -55,6 +55,25 @@ def link(conn, hello):
             conn.sendall(frame(HERE))
 
 
+# ---- bytes of protobuf messages ---------------------------------------------------------------
+
+def varint(value):
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def field(number, value):
+    if isinstance(value, bytes):
+        return varint(number << 3 | 2) + varint(len(value)) + value
+    return varint(number << 3) + varint(value)
+
+
+def fixed(number, size, value):
+    return varint(number << 3 | (5 if size == 4 else 1)) + value.to_bytes(size, "little")
+
+
 class Taken:
     """What somebody says who has taken that host, to another one: `cluster.Host`s of a test."""
 
