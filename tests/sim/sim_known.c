@@ -29,5 +29,10 @@ const struct known_world sim_known[] = {
     {605234, "the same"},
     /* SETTLED that came while the receiver was away counts once it is back: the simulator. */
     {619749, "a drained mirror that its origin's host did not name stayed for ever"},
+    /* Who never comes: the store of the simulator. */
+    {39055, "what a dead host said in its greeting was taken for a sign of its origin"},
+    {132325, "the same"},
+    {41684, "a mirror that was opened anew, drained, did not give way to what was given up"},
+    {143729, "what was released elsewhere before its turn, and came last, was not freed"},
     {0, NULL},
 };

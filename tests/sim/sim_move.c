@@ -83,11 +83,10 @@ void move_source_back(struct host *host, int peer) {
 
             if (!ring || !ring->mirror || ring->source != peer)
                 continue;
-            if (!same)
-                ring->orphan = true;
-            if (ring->left && same) {
-                move_drop(host, ring);
-            } else if (ring->left && host->place[to].here) {
+            if (same)
+                continue; /* said before it died, maybe: move_left() waits for more */
+            ring->orphan = true;
+            if (ring->left && host->place[to].here) {
                 ring->left = false;
                 ring->unsure = ring->accepted;
             } else if (ring->left) {
@@ -212,6 +211,7 @@ void move_enter(struct host *host, int node, bool exact) {
                 store_close(host, ring, LINK_MOVED);
             ring->promoted = false;
             ring->mirror = ring->orphan = true;
+            ring->from_epoch = LINK_YIELDED; /* as it was offered, too */
             if (!known || known->past) /* all of it was offered, and may be seen */
                 ring->unsure = ring->accepted;
         }

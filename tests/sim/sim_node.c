@@ -100,6 +100,23 @@ static bool is_in_hand(const struct node *who, const struct ring *ring, uint64_t
     return false;
 }
 
+/* What is freed is free in order. */
+static void consume(struct host *host, struct ring *ring) {
+    uint64_t consumed = ring->consumed;
+
+    while (consumed < ring->accepted && ring->released[consumed + 1])
+        consumed++;
+    if (consumed == ring->consumed)
+        return;
+    ring_consume(ring, consumed);
+    if (ring_drained(ring))
+        host->look = host->dirty = true;
+    if (ring->wanted && ring->chan && host->daemon && host->paused <= host->sim->now) {
+        ring->wanted = false;
+        link_kick_in(host->peers[ring->chan->peer].link, ring->chan->in);
+    }
+}
+
 static void receive_some(struct sim *sim, int node) {
     struct node *who = &sim->node[node];
     struct host *host = &sim->host[who->home];
@@ -113,6 +130,8 @@ static void receive_some(struct sim *sim, int node) {
         for (uint64_t seq = ring->consumed + 1; seq <= ring->accepted; seq++) {
             bool marked = ring->attempts[seq] > 0 || seq <= ring->unsure;
 
+            if (ring->released[seq] && seq == ring->consumed + 1)
+                consume(host, ring); /* on another host, before what was in front of it */
             if (ring->released[seq] || is_in_hand(who, ring, seq))
                 continue;
             if (who->hands == who->hold)
@@ -127,12 +146,12 @@ static void receive_some(struct sim *sim, int node) {
     }
 }
 
-/* One of those in hand, in any order; what is freed is free in order. */
+/* One of those in hand, in any order. */
 static void release_one(struct sim *sim, int node, int which) {
     struct node *who = &sim->node[node];
     struct host *host = &sim->host[who->home];
     struct ring *ring = who->hand[which].ring;
-    uint64_t seq = who->hand[which].seq, consumed;
+    uint64_t seq = who->hand[which].seq;
 
     who->hands--;
     memmove(&who->hand[which], &who->hand[which + 1],
@@ -141,18 +160,7 @@ static void release_one(struct sim *sim, int node, int which) {
         return;
     oracle_released(sim, node, ring, seq);
     ring->released[seq] = true;
-    consumed = ring->consumed;
-    while (consumed < ring->accepted && ring->released[consumed + 1])
-        consumed++;
-    if (consumed == ring->consumed)
-        return;
-    ring_consume(ring, consumed);
-    if (ring_drained(ring))
-        host->look = host->dirty = true;
-    if (ring->wanted && ring->chan && host->daemon && host->paused <= sim->now) {
-        ring->wanted = false;
-        link_kick_in(host->peers[ring->chan->peer].link, ring->chan->in);
-    }
+    consume(host, ring);
 }
 
 static void release_some(struct sim *sim, int node) {

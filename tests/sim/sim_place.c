@@ -226,6 +226,12 @@ static void fence(struct host *host, int node) {
     kill_here(host, node);
     place->was = place->epoch;
     place->here = place->yielded = false;
+    for (int to = 0; to < host->sim->nodes; to++) { /* also if it was here for this moment only */
+        const struct ring *ring = host->rings[node][to];
+
+        if (ring && !ring->mirror && !ring->promoted && !ring->stream->fenced)
+            oracle_fence(host->sim, ring->stream, host->where[node].epoch);
+    }
     move_drop_mirrors(host, node);
     move_forget(host, node);
 }

@@ -351,6 +351,9 @@ static int mirror_open(void *store, struct link_in *in, const struct link_name *
     ring->instance = host->peers[ps->peer].instance;
     ring->orphan = ring->unnamed = ring->left = false;
     ring->from_epoch = offer->from_epoch;
+    for (const struct chan *other = host->chans; other && ring_drained(ring); other = other->next)
+        host->look |= !other->ring && !other->later && other->from == chan->from &&
+                      other->to == chan->to; /* it may have to give way to that one */
     mirror_look(store, chan, ret_state);
     return LINK_TAKEN;
 }
