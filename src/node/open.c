@@ -148,6 +148,10 @@ static int take_identity(tram_node *node, struct tram_error *error) {
             rc = sys_lock(node->lock, LOCK_IDENTITY);
             if (rc == -EAGAIN)
                 return id_held(error, node->dir, node->id);
+            /* The bus may have become one of a cluster meanwhile. Its daemon writes `cluster`, and
+             * then looks who has a lock; we took the lock, and then look for `cluster`. */
+            if (rc == 0 && !node->cluster && !node->ephemeral)
+                asked = rc = place_join(node, error);
             if (rc == 0 && node->cluster && !node->ephemeral)
                 asked = rc = place_ask(node, error);
             if (rc == 0)
