@@ -106,6 +106,13 @@ static void look_link(struct cluster_look *look, const Tram__Control__Link *link
 
     look->links++;
     look_ends(look, link->ends, link->host, link->host);
+    if (link->cut_short > 0) {
+        doctor_say(look->doctor, DOCTOR_WARNING, "lost", "host %s lost its memory, and %" PRIu64
+                   " channels from there were cut short", link->host, link->cut_short);
+        doctor_why(look->doctor, "what its nodes had sent and had not come here, one message of "
+                                 "each at least, is lost");
+        doctor_do(look->doctor, "the log of tramd names them; their senders may send it again");
+    }
     if (!link->up) {
         look_revoked(look, link->error);
         look->down++;

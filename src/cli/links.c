@@ -110,6 +110,7 @@ static void json_link(struct buf *buf, const link_words *link) {
     json_member_number(buf, &first, "stalls_in", link->stalls_in);
     json_member_number(buf, &first, "channels_out", link->channels_out);
     json_member_number(buf, &first, "channels_in", link->channels_in);
+    json_member_number(buf, &first, "cut_short", link->cut_short);
     json_member_text(buf, &first, "error", link->error);
     buf_char(buf, '}');
 }

@@ -56,6 +56,7 @@ static void host_remove(struct host *host) {
     looks_down(host);
     sample_leave(host);
     relays_forget(host);
+    torn_free(host);
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;

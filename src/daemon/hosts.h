@@ -75,6 +75,11 @@ struct host {
     uint32_t shown_count;
     int64_t names_until;    /* its own go then, unless there is a link again; 0: there is one */
     bool relays_told;       /* it has said which events it wants (relay.h) */
+    bool lived;             /* it was connected, … */
+    uint8_t lived_as[HOSTS_INSTANCE]; /* … as that instance */
+    struct torn *torn;      /* channels from there that had more to come when it was last heard */
+    uint32_t torn_count;
+    uint64_t cut_short;     /* … and were lost with its memory, ever */
 };
 
 struct relays {             /* of events (relay.h) */
@@ -252,6 +257,8 @@ int64_t stands_time(struct hosts *hosts, int64_t now);
 /* That host is no more: no link to it carries anything; and, without its link: nothing of it is
  * kept. */
 void stands_leave(struct host *host);
+/* What torn.c keeps of it. */
+void torn_free(struct host *host);
 void stands_drop(struct host *host);
 /* Look through the whole bus. */
 void stands_look(struct hosts *hosts);

@@ -118,6 +118,7 @@ static void say_link(struct conn *conn, struct host *host, uint64_t cookie) {
     words.cookie = cookie;
     words.host = host->name;
     words.backlog = stands_waiting(host->hosts, host->number);
+    words.cut_short = host->cut_short;
     peer_report(host, &words);
     frame.kind_case = TRAM__CONTROL__FRAME__KIND_LINK;
     frame.link = &words;

@@ -88,5 +88,11 @@ struct mirror *mirror_find(struct standin *standin, tram_id to);
 int mirror_remove(struct standin *standin, tram_id to);
 /* Its receiver is not here any more: the link is told, and it is freed. */
 void mirrors_away(struct standin *standin, tram_id to);
+/* torn.c: a connection ended while more was to come of a channel; it was opened again; it never
+ * will be; the host is connected, as that instance. */
+void torn_note(struct host *host, const struct link_name *name);
+void torn_forget(struct host *host, const struct link_name *name);
+void torn_say(struct host *host, const struct link_name *name);
+void torn_up(struct host *host, const uint8_t *instance);
 /* A mirror that waits may be tried again; one that is polled, too. When to look next. */
 int64_t mirrors_time(struct standin *standin, int64_t now);

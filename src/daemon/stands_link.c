@@ -373,6 +373,7 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     if (!mirror)
         return -ENOMEM;
     mirror->in = in;
+    torn_forget(host, name);
     if (answer == LINK_TAKEN && is_ephemeral(name->from)) { /* its number is its place */
         struct tram_error error;
 
@@ -475,13 +476,12 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
     struct mirror *mirror = channel;
     struct standin *standin = mirror->standin;
     tram_id to = mirror->name.to;
-    char from[TRAM_ID_TEXT], text[TRAM_ID_TEXT];
     bool ours = mirror->out != NULL; /* or it waited, and what lies there may be another host's */
 
     if (end == LINK_ENDED && more)
-        log_line(LEVEL_WARNING, "host %s: the channel %s → %s was cut short: what had not come is "
-                 "lost", host->name, tram_id_format(mirror->name.from, from),
-                 tram_id_format(to, text));
+        torn_say(host, &mirror->name);
+    if (end == LINK_CUT && more)
+        torn_note(host, &mirror->name);
     if (mirror->out)
         stand_out_drop(mirror->out);
     mirror->in = NULL;
@@ -615,7 +615,7 @@ static int store_control(void *store, const void *bytes, size_t size) {
 static void store_up(void *store, const struct link_peer *peer) {
     struct host *host = store;
 
-    (void) peer;
+    torn_up(host, peer->identity.instance);
     host->settled = host->named = false;
     for (struct standin *standin = host->hosts->all_standins; standin;
          standin = standin->all_next)
