@@ -8,6 +8,7 @@ restarts; names are seen on all hosts."""
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -175,6 +176,43 @@ def a_node_moves_with_what_waits_for_it():
             assert all(m["redelivered"] == 0 for m in got), got
             for host, source in ((a, "1.0.0.1"), (b, "1.0.0.2"), (c, "1.0.0.3")):
                 host.tram("send", "--from", source, "--to", "1.0.0.7", given=b"second\nthird\n")
+
+
+def let_grow(host, size):
+    """How far the files of that host's daemon may grow."""
+    resource.prlimit(host.daemon.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@test
+def a_move_that_can_not_be_noted():
+    """Who gave it up has it again, and does not believe that the other one has it."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        a.stop()
+        a.start(prepare=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+        until(all_know(hosts.hosts))
+        b.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")  # it is placed there
+        c.tram("recv", "--id", "1.0.0.2", "--idle-exit", "1")
+        c.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"one\n")
+        let_grow(a, os.stat(os.path.join(a.dir, "default", "directory")).st_size)
+        _, err, code = c.tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
+        assert code != 0 and "noted" in err, (code, err)
+        until(lambda: "given up" in b.said())
+        _, err, code = c.tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
+        assert code != 0 and "noted" in err, (code, err)  # … and is so again
+        into = receive(b, "1.0.0.7", 1)  # nobody has to note that
+        assert [(m["text"], m["redelivered"]) for m in texts(into)] == [("one", 0)]
+        c.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"two\n")
+        _, err, code = c.tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
+        assert code != 0 and "noted" in err, (code, err)
+        let_grow(a, resource.RLIM_INFINITY)
+        b.restart()  # what its files say of that holds, too
+        until(all_know(hosts.hosts))
+        until(lambda: b.tram("recv", "--id", "1.0.0.9", "--idle-exit", "1", expect=None)[2] == 0)
+        into = receive(c, "1.0.0.7", 1)
+        assert [(m["text"], m["redelivered"]) for m in texts(into)] == [("two", 0)]
+        b.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")
 
 
 @test

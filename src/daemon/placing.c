@@ -24,8 +24,9 @@
 /* Where a node is placed. */
 struct known {
     tram_id id;
-    uint32_t host; /* 0: nowhere */
+    uint32_t host;     /* 0: nowhere, or nobody told us yet */
     uint64_t epoch;
+    uint32_t given_to; /* it was given up here for that host, and nothing was said of it since */
 };
 
 /* A claim on its way. */
@@ -97,7 +98,7 @@ static int known_set(struct placing *placing, tram_id id, uint32_t host, uint64_
                 (placing->count - at) * sizeof(*placing->known));
         placing->count++;
     }
-    placing->known[at] = (struct known){ id, host, epoch };
+    placing->known[at] = (struct known){ .id = id, .host = host, .epoch = epoch };
     return 0;
 }
 
@@ -383,6 +384,9 @@ static void on_placed(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t
     stands_place(hosts, id, host, epoch);
 }
 
+/* Who asks has the node when the directory says so, and not before: it may not be able to note it.
+ * Until then the node is nowhere, in the epoch in which it was here: so it can be placed here again
+ * in that one. */
 static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t to) {
     struct known *known = known_find(hosts->placing, id);
     struct claim *claim = claim_find(hosts->placing, id);
@@ -390,15 +394,16 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     struct stand *stand;
     char text[TRAM_ID_TEXT];
     bool here = known && known->host == hosts->self.host;
-    bool knew = here || (known && known->epoch == epoch); /* … and was given up for it before */
+    /* … or was given up before, for this epoch. */
+    bool knew = here || (known && known->host == 0 && known->epoch + 1 == epoch);
     int rc = 0;
 
     if (claim && claim->granted)
         claim_end(hosts, claim, -EAGAIN, "another host asked for it meanwhile");
     if (here) {
-        rc = stands_hold(hosts, id, to, epoch, &stand, &error);
+        rc = stands_hold(hosts, id, &stand, &error);
         if (rc == 0)
-            rc = write_place(hosts, id, to, epoch);
+            rc = write_place(hosts, id, 0, known->epoch);
         else if (rc == -EBUSY)
             rc = -EADDRINUSE;
     }
@@ -408,8 +413,10 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     error.text[CONTROL_TEXT_MAX < sizeof(error.text) - 1 ? CONTROL_TEXT_MAX
                                                           : sizeof(error.text) - 1] = '\0';
     hosts->maker->yielded(hosts->seat, id, epoch, rc, knew, rc == 0 ? "" : error.text);
-    if (rc == 0)
-        stands_place(hosts, id, to, epoch);
+    if (rc == 0 && knew) {
+        known->given_to = to;
+        stands_place(hosts, id, 0, known->epoch);
+    }
 }
 
 static void on_done(struct hosts *hosts, uint64_t cookie, int error, const char *text) {
@@ -485,9 +492,11 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
     else if (known->host == hosts->self.host || known->epoch > give->epoch)
         rc = -ESTALE; /* it is here, or went on */
     else if (give->entered) /* only who was given it may have it forgotten */
-        rc = known->host == host->number ? stands_forget(hosts, give->id) : -ESTALE;
+        rc = known->host == host->number || (known->host == 0 && known->given_to == host->number)
+                 ? stands_forget(hosts, give->id)
+                 : -ESTALE;
     else /* where it is is said by the directory, and not by who asks */
-        rc = stands_hold(hosts, give->id, 0, 0, &stand, &error);
+        rc = stands_hold(hosts, give->id, &stand, &error);
     if (rc == 0 && known && !give->entered)
         rc = stand_export(stand, give_channel, &giving);
     given.error = rc;

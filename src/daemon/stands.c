@@ -292,8 +292,8 @@ int stands_let_go(struct hosts *hosts, tram_id id) {
     return 0;
 }
 
-int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
-                struct stand **ret_stand, struct tram_error *error) {
+int stands_hold(struct hosts *hosts, tram_id id, struct stand **ret_stand,
+                struct tram_error *error) {
     struct standin *standin;
     int rc = standin_get(hosts, id, &standin);
 
@@ -303,10 +303,6 @@ int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
     }
     if (rc < 0)
         return rc;
-    if (host > 0) {
-        standin->host = host;
-        standin->epoch = epoch;
-    }
     *ret_stand = standin->stand;
     return 0;
 }
@@ -319,7 +315,7 @@ int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
     if (rc < 0)
         return rc;
     stand_expect(standin->stand, true);
-    rc = stands_hold(hosts, id, 0, 0, ret_stand, error);
+    rc = stands_hold(hosts, id, ret_stand, error);
     stand_expect(standin->stand, false);
     return rc;
 }

@@ -19,8 +19,8 @@ void stands_known(struct hosts *hosts, tram_id id);
 int stands_let_go(struct hosts *hosts, tram_id id);
 /* The custody of a node that does not run here, for giving it up. -EBUSY: it runs, as the error
  * says. */
-int stands_hold(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
-                struct stand **ret_stand, struct tram_error *error);
+int stands_hold(struct hosts *hosts, tram_id id, struct stand **ret_stand,
+                struct tram_error *error);
 /* … of one that an opener here waits for, until what is known of it was entered. */
 int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
                  struct tram_error *error);

@@ -17,6 +17,15 @@ const struct known_world sim_known[] = {
     {24867, "a mirror that became an origin, and a journal that does not name it"},
     {52207, "a journal's `unsure`, and a take-over"},
     {66000, "the same"},
+    {327779, "a mirror that became an origin was held to be the fenced sender's"},
+    /* Who yields believed who asks, but the directory could not note it: the daemon. */
+    {12574, "a node that was given up and could not be noted: what its next host sends is stale"},
+    {62000, "the same"},
+    {92437, "the same"},
+    /* What is known of a sender has to be as new as what its receiver heard: the simulator. */
+    {12008, "who was fenced did not ask where the node went on to"},
+    {59868, "a daemon that begins granted itself a node before it asked about senders"},
+    {304590, "a stream that was given up waits, and the one before it goes on in a later epoch"},
     /* Who never heard that he has a node refused to let it go: the daemon. */
     {40799, "a grant that got lost"},
     /* A channel that was taken and has to wait again asks as the peer is now: the link. */

@@ -81,7 +81,7 @@ void place_noted(struct sim *sim, int node, int holder, uint64_t epoch) {
         for (int to = 0; to < sim->nodes; to++) {
             struct ring *ring = old->rings[node][to];
 
-            if (ring && !ring->mirror)
+            if (ring && !ring->mirror && !ring->promoted) /* (that one had been given up) */
                 oracle_fence(sim, ring->stream, epoch);
         }
     }
@@ -234,6 +234,7 @@ static void fence(struct host *host, int node) {
     }
     move_drop_mirrors(host, node);
     move_forget(host, node);
+    place_watch(host, node); /* it may go on from there */
 }
 
 static void on_placed(void *arg, uint32_t id, uint64_t epoch, uint32_t holder) {
@@ -278,8 +279,10 @@ static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
     if (place->here) {
         sim_trace(sim, "host %d: node %d is given up for host %d", host->index, node, (int) to - 1);
         *place = (struct place){.yielded = true, .was = place->epoch, .epoch = epoch};
-        host->where[node] = (struct where){(int) to - 1, epoch, true, true};
+        host->where[node].host = -1; /* who asked has it when the directory says so: it may not
+                                        be noted */
         move_give_up(host, node);
+        place_watch(host, node);
     }
     member_yielded(host->member, id, epoch, 0, knew, "");
 }
@@ -492,6 +495,9 @@ void place_begin(struct host *host) {
         host->ask_at[n] = NEVER;
         host->where[n].told = gone_is_ephemeral(host->sim, n);
         host->watched[n] = false;
+        /* So before anything is granted it is known here what became of those that are known. */
+        if (host->where[n].known && !host->place[n].here)
+            place_watch(host, n);
     }
 }
 

@@ -295,6 +295,17 @@ static enum link_answer mirror_answer(struct host *host, int peer, const struct 
     return LINK_TAKEN;
 }
 
+/* Is it known whether that host may send for that node? */
+static bool is_known(const struct host *host, const struct chan *chan,
+                     const struct link_offer *offer) {
+    const struct where *where = &host->where[chan->from];
+
+    if (!where->known)
+        return false; /* who has not been told where its sender is can fence nobody */
+    return offer->from_epoch == YIELDED || offer->from_epoch < where->epoch ||
+           where->host == chan->peer; /* else it was placed there since */
+}
+
 static void mirror_look(void *store, void *channel, struct link_state *ret) {
     struct ring *ring = ((struct chan *) channel)->ring;
     uint64_t used;
@@ -332,8 +343,8 @@ static int mirror_open(void *store, struct link_in *in, const struct link_name *
     }
     *ret_channel = chan;
     place_watch(host, chan->from);
-    chan->later = sim_chance(host->sim, 2) || !host->where[chan->from].known;
-    if (chan->later) /* who has not been told where its sender is can fence nobody */
+    chan->later = sim_chance(host->sim, 2) || !is_known(host, chan, offer);
+    if (chan->later)
         return LINK_LATER;
     answer = mirror_answer(host, ps->peer, chan, offer, &ring);
     sim_trace(host->sim, "host %d: %d>%d %08x of host %d opened: %d, at %u", host->index,
@@ -350,6 +361,8 @@ static int mirror_open(void *store, struct link_in *in, const struct link_name *
     ring->source = ps->peer;
     ring->instance = host->peers[ps->peer].instance;
     ring->orphan = ring->unnamed = ring->left = false;
+    if (ring->from_epoch == YIELDED && offer->from_epoch != YIELDED)
+        host->look = true; /* one that was given up may go before it now */
     ring->from_epoch = offer->from_epoch;
     for (const struct chan *other = host->chans; other && ring_drained(ring); other = other->next)
         host->look |= !other->ring && !other->later && other->from == chan->from &&
