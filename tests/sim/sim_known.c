@@ -43,5 +43,6 @@ const struct known_world sim_known[] = {
     {132325, "the same"},
     {41684, "a mirror that was opened anew, drained, did not give way to what was given up"},
     {143729, "what was released elsewhere before its turn, and came last, was not freed"},
+    {709740, "a drained mirror of one that came back, and was fenced, did not give way"},
     {0, NULL},
 };

@@ -270,8 +270,13 @@ static enum link_answer mirror_answer(struct host *host, int peer, const struct 
     if (!host->place[to].here)
         return LINK_AWAY;
     if (!BUG(NO_EPOCH) && offer->from_epoch != YIELDED && host->where[from].known &&
-        host->where[from].epoch > offer->from_epoch && host->where[from].host != peer)
+        host->where[from].epoch > offer->from_epoch && host->where[from].host != peer) {
+        if (ring && ring->mirror && ring->id == chan->id && !ring->chan) {
+            ring->from_epoch = offer->from_epoch; /* its sender had come back, and was fenced */
+            host->look = true;
+        }
         return LINK_STALE;
+    }
     if ((known && known->consumed > offer->accepted && !BUG(NO_PAST)) ||
         (ring && ring->id == chan->id && ring->accepted > offer->accepted && !ring->left))
         return LINK_PAST;
