@@ -128,7 +128,7 @@ def others_go_on(keys):
         assert os.environ.get("TRAM_SANITIZER") or most[1] - before[1] <= 20 << 10, \
             f"{most[1]} KiB, {before[1]} before"
         until(lambda: holds(a)[0] < before[0] + 20)
-        lines = a.said().count("did not say")
+        lines = a.said().count("turned away")
         assert 0 < lines <= 300, f"{lines} lines about who was turned away"
         print(f"{'with keys' if keys else 'plain'}: {turns} connections; at most "
               f"{most[0] - before[0]} descriptors and {most[1] - before[1]} KiB more; a ping takes "
