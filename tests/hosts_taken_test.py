@@ -99,6 +99,22 @@ def senders_that_nobody_knows_are_forgotten():
         assert hosts["a"].said().count("asks for more IDs than ids-each") == 1
 
 
+@test
+def what_was_said_before_a_node_left_and_came_back_is_not_taken():
+    """An OPEN says in which epoch its receiver is; what it says was handed out is as old."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        for host in (b, a, b):
+            host.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")
+        taken = Taken(c, b)
+        for epoch, wanted in ((1, stranger.AWAY), (2, stranger.AWAY), (3, stranger.LATER)):
+            taken.say(stranger.OPEN, 0, epoch,
+                      struct.pack("<IIQQQQQQ", 0x02000001, NODE, 99, 0, 0, 0, 1, epoch))
+            answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
+            assert answer == wanted, (epoch, answer)
+
+
 def names(*some, first=0, last=0):
     return field(32, b"".join(field(1, one) for one in some) + field(2, first) + field(3, last))
 

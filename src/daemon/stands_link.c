@@ -222,6 +222,8 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
 
     if (placed != hosts->self.host)
         return placing_claims(hosts, name->to) ? LINK_LATER : LINK_AWAY;
+    if (offer->to_epoch < epoch)
+        return LINK_AWAY; /* said before it left from here, and came back: `handed` is older */
     placed = placing_of(hosts, name->from, &epoch);
     if (is_ephemeral(name->from))
         return placed == host->number ? LINK_TAKEN : LINK_DENIED;

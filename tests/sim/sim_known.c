@@ -44,5 +44,7 @@ const struct known_world sim_known[] = {
     {41684, "a mirror that was opened anew, drained, did not give way to what was given up"},
     {143729, "what was released elsewhere before its turn, and came last, was not freed"},
     {709740, "a drained mirror of one that came back, and was fenced, did not give way"},
+    /* An OPEN that was said before its receiver left, and arrives when it is back: the daemon. */
+    {486422, "what was handed out elsewhere meanwhile came again, not marked"},
     {0, NULL},
 };

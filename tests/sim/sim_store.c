@@ -267,8 +267,8 @@ static enum link_answer mirror_answer(struct host *host, int peer, const struct 
 
     if (host->sim->node[to].over)
         return LINK_REMOVED;
-    if (!host->place[to].here)
-        return LINK_AWAY;
+    if (!host->place[to].here || offer->to_epoch < host->place[to].epoch)
+        return LINK_AWAY; /* (the latter: said before it left from here, and came back) */
     if (!BUG(NO_EPOCH) && offer->from_epoch != YIELDED && host->where[from].known &&
         host->where[from].epoch > offer->from_epoch && host->where[from].host != peer) {
         if (ring && ring->mirror && ring->id == chan->id && !ring->chan) {
