@@ -15,6 +15,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
+import stranger  # noqa: E402
 from cluster import Cluster, all_know, test, until  # noqa: E402
 
 SCALE = cluster.SCALE
@@ -429,6 +430,26 @@ def daemons_look_before_they_sleep():
         after = sleeps_and_ticks(a)
         assert after[0] > before[0], "it never sleeps"
         assert after[1] - before[1] < 0.95 * SCALE, (before, after)  # 50 ms for each beat
+
+
+@test
+def without_a_descriptor_who_connects_waits():
+    """It is said once, and takes no time; the link that is there goes on."""
+    with Cluster(["a", "b"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b = hosts["a"], hosts["b"]
+        limits = resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        other = subprocess.Popen(a.inside(sys.executable, stranger.__file__, "hello", b.address),
+                                 stdout=subprocess.PIPE, text=True)
+        until(lambda: "cannot accept a connection" in b.said())
+        before = sleeps_and_ticks(b)[1]
+        rest(1)
+        assert sleeps_and_ticks(b)[1] - before < 0.15 * SCALE
+        assert b.said().count("cannot accept a connection") == 1 and other.poll() is None
+        resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE, limits)
+        assert other.communicate(timeout=PATIENCE * SCALE)[0].strip(), "no greeting"
+        assert all_know(hosts.hosts)()
 
 
 if __name__ == "__main__":

@@ -275,9 +275,10 @@ int64_t host_server_time(struct hosts *hosts, int64_t now) {
             log_line(LEVEL_ERROR, "cannot write %s anew", FILE_NAME);
         server->next = now + (int64_t) hosts_settings(hosts)->beat_ns / 2;
     }
+    next = listeners_time(server->listeners, now);
     gate = gate_next(&server->gate);
-    next = server->next;
-    return gate < next ? gate : next;
+    next = gate < next ? gate : next;
+    return server->next < next ? server->next : next;
 }
 
 /* ---- start and end --------------------------------------------------------------------------- */

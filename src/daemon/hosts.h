@@ -6,7 +6,8 @@
  *   placing.c           on which host a node is placed: claims of openers, giving up, being fenced
  *   directory_*.c       the directory as this host sees it (directory.h)
  *   host_server.c       … and as a host server: its connections and its file
- *   peers.c             connections to the other daemons: listening, dialling, links
+ *   peers.c             connections to the other daemons, and their links
+ *   listener.c          where these, and members of the directory, connect to
  *   dial.c              which of a host's addresses is dialled
  *   stands.c            stand-ins: rings ↔ link
  *   far.c               names of other hosts
@@ -188,6 +189,8 @@ struct placing_left {
 };
 size_t placing_left(struct hosts *hosts, uint32_t host, tram_id after,
                     struct placing_left *ret_left, size_t most);
+/* How many nodes are known to be placed there. */
+uint64_t placing_count(struct hosts *hosts, uint32_t host);
 /* By command. -EEXIST: it is being asked for. */
 int placing_takeover(struct hosts *hosts, tram_id id, uint64_t cookie);
 
@@ -203,6 +206,8 @@ int host_server_start(struct hosts *hosts);
 void host_server_stop(struct hosts *hosts);
 void host_server_reload(struct hosts *hosts);
 int64_t host_server_time(struct hosts *hosts, int64_t now);
+/* Look at the connections' certificates; seconds of the clock. */
+void host_server_look(struct hosts *hosts, int64_t seconds);
 
 /* ---- peers.c --------------------------------------------------------------------------------- */
 
@@ -224,6 +229,13 @@ struct link *peer_link(const struct host *host);
 
 /* Did it come over loopback: is that host on this machine? */
 bool peer_is_local(const struct host *host);
+/* What is known of the link to it. */
+void peer_report(struct host *host, Tram__Control__Link *ret_link);
+const char *peer_error(const struct host *host);
+/* Look at the connections' certificates; seconds of the clock. */
+void peers_look(struct hosts *hosts, int64_t seconds);
+/* Whoever spins: read what came. False: nothing. */
+bool peers_turn(struct hosts *hosts);
 
 /* ---- dial.c ---------------------------------------------------------------------------------- */
 
@@ -234,7 +246,7 @@ struct transport *hosts_dial(struct hosts *hosts, const char *list, uint16_t por
 /* Between half and the whole of it. */
 int64_t hosts_jitter(int64_t ns);
 
-/* ---- peers.c again: listening ---------------------------------------------------------------- */
+/* ---- listener.c ------------------------------------------------------------------------------ */
 
 /* A listener for one address; accepted ones come by its function. */
 struct listener {
@@ -243,10 +255,13 @@ struct listener {
     int fd;
     tram_io *io;
     void (*on_accept)(struct hosts *hosts, int fd);
+    bool failed;         /* the last time; said once */
+    int64_t again;       /* when it listens again; 0: it does */
 };
 int listener_new(struct hosts *hosts, const char *address, uint16_t port,
                  void (*on_accept)(struct hosts *hosts, int fd), struct listener **list,
                  struct wrong *wrong);
+int64_t listeners_time(struct listener *list, int64_t now);
 void listeners_free(struct listener **list);
 
 /* ---- stands.c -------------------------------------------------------------------------------- */
@@ -269,11 +284,6 @@ bool stands_turn(struct hosts *hosts);
 uint64_t stands_waiting(struct hosts *hosts, uint32_t host);
 /* How many for that node; and how many of it wait here for nodes of this host. */
 void stands_count(struct hosts *hosts, tram_id id, uint64_t *ret_waiting, uint64_t *ret_arrived);
-/* How many nodes are known to be placed there. */
-uint64_t placing_count(struct hosts *hosts, uint32_t host);
-/* What is known of the link to it. */
-void peer_report(struct host *host, Tram__Control__Link *ret_link);
-const char *peer_error(const struct host *host);
 
 /* ---- trust.c --------------------------------------------------------------------------------- */
 
@@ -295,11 +305,6 @@ void trust_turned_away(struct hosts *hosts, const char *why);
 const char *trust_bare(const char *address, const char *why);
 /* What a process wrote of itself becomes something that other daemons take, and tools may show. */
 char *trust_shown(char *text);
-/* Those of peers.c and host_server.c; seconds of the clock. */
-void peers_look(struct hosts *hosts, int64_t seconds);
-/* Whoever spins: read what came. False: nothing. */
-bool peers_turn(struct hosts *hosts);
-void host_server_look(struct hosts *hosts, int64_t seconds);
 
 /* ---- report.c -------------------------------------------------------------------------------- */
 

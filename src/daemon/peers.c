@@ -35,7 +35,6 @@
 #define DIAL_TIME INT64_C(3000000000) /* for connecting and the handshake */
 #define READS_MAX 16                  /* of a turn */
 #define WRITES_MAX 16
-#define BACKLOG 256
 
 struct wire {
     struct wire *next, **link_next;
@@ -64,72 +63,6 @@ struct peer {
 };
 
 static struct gate gate = { 0 }; /* of all that were accepted */
-
-/* ---- listening ------------------------------------------------------------------------------- */
-
-static void on_listener(tram_io *io, int fd, uint32_t events, void *arg) {
-    struct listener *listener = arg;
-
-    (void) io;
-    (void) events;
-    for (int i = 0; i < 32; i++) {
-        int accepted = sys_accept(fd);
-
-        if (accepted == -EAGAIN)
-            return;
-        if (accepted < 0) {
-            log_line(LEVEL_ERROR, "cannot accept a connection: %s", strerror(-accepted));
-            return;
-        }
-        listener->on_accept(listener->hosts, accepted);
-    }
-}
-
-int listener_new(struct hosts *hosts, const char *address, uint16_t port,
-                 void (*on_accept)(struct hosts *hosts, int fd), struct listener **list,
-                 struct wrong *wrong) {
-    struct listener *listener = calloc(1, sizeof(*listener));
-    char host[ALLOW_HOST_SIZE];
-    struct sys_address where;
-    int rc = listener ? allow_address(address, port, host, &port) : -ENOMEM;
-
-    if (rc == 0)
-        rc = sys_address_numeric(host, port, &where);
-    if (rc == 0)
-        rc = transport_allowed(&where, hosts->security, hosts_settings(hosts)->insecure, wrong);
-    if (rc == 0) {
-        listener->fd = sys_listen(&where, BACKLOG);
-        rc = listener->fd;
-        if (rc < 0)
-            (void) wrong_set(wrong, rc, "cannot listen at %.60s, port %u: %s", address,
-                             (unsigned) port, strerror(-rc));
-        else
-            rc = tram_io_new(hosts->tasks.worker, listener->fd, TRAM_IO_READ, on_listener,
-                             listener, &listener->io);
-        if (rc < 0)
-            cleanup_fd(&listener->fd);
-    }
-    if (rc < 0) {
-        free(listener);
-        return rc;
-    }
-    listener->hosts = hosts;
-    listener->on_accept = on_accept;
-    listener->next = *list;
-    *list = listener;
-    return 0;
-}
-
-void listeners_free(struct listener **list) {
-    while (*list) {
-        struct listener *listener = *list;
-
-        *list = listener->next;
-        listener->io = tram_io_free(listener->io);
-        cleanup_fd(&listener->fd);
-        free(listener);
-    }
-}
 
 /* ---- wires: ends ----------------------------------------------------------------------------- */
 
@@ -556,7 +489,7 @@ static int64_t peer_time(struct peer *peer, int64_t now) {
 }
 
 int64_t peers_time(struct hosts *hosts, int64_t now) {
-    int64_t next = INT64_MAX;
+    int64_t next = listeners_time(hosts->listeners, now);
 
     for (struct transport *late; (late = gate_due(&gate, now));)
         turn_away(hosts, late);
