@@ -217,7 +217,7 @@ static void give_command(struct conn *conn, struct hosts *hosts,
     command->number = ++hosts->command;
     command->next = hosts->commands;
     hosts->commands = command;
-    if (cluster->what == 3)
+    if (cluster->what == TRAM__CONTROL__ASK__TAKEOVER)
         rc = cluster->id == 0 || is_ephemeral(cluster->id)
                  ? -EINVAL : placing_takeover(hosts, cluster->id, command->number);
     else
@@ -240,25 +240,26 @@ void ask_cluster(struct conn *conn, const Tram__Control__Cluster *cluster) {
         done(conn, cluster->cookie, -ENOENT, "this bus is part of no cluster");
         return;
     }
-    if (cluster->what == 8) {
-        say_all_left(conn, hosts, cluster);
-        return;
-    }
-    if (cluster->what > 4) {
-        trace_ask(conn, cluster);
-        return;
-    }
-    if (cluster->what > 2) {
+    switch (cluster->what) {
+    case TRAM__CONTROL__ASK__HOSTS:
+        say_self(conn, hosts, cluster->cookie);
+        for (struct host *host = hosts->list; host; host = host->next)
+            say_host(conn, host, cluster->cookie);
+        break;
+    case TRAM__CONTROL__ASK__LINKS:
+        for (struct host *host = hosts->list; host; host = host->next)
+            say_link(conn, host, cluster->cookie);
+        break;
+    case TRAM__CONTROL__ASK__TAKEOVER:
+    case TRAM__CONTROL__ASK__FORGET:
         give_command(conn, hosts, cluster);
         return;
-    }
-    if (cluster->what == 1)
-        say_self(conn, hosts, cluster->cookie);
-    for (struct host *host = hosts->list; host; host = host->next) {
-        if (cluster->what == 1)
-            say_host(conn, host, cluster->cookie);
-        else
-            say_link(conn, host, cluster->cookie);
+    case TRAM__CONTROL__ASK__LEFT:
+        say_all_left(conn, hosts, cluster);
+        return;
+    default:
+        trace_ask(conn, cluster);
+        return;
     }
     done(conn, cluster->cookie, 0, "");
 }

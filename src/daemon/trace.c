@@ -21,9 +21,6 @@
 #define ROW_ROOM 512u  /* of a channel and a node, as Sample frames and with what else waits */
 #define ROWS_LEAST 16u
 
-/* Of Cluster frames. */
-enum { TRACE_CHANNEL = 5, TRACE_THERE, TRACE_SAMPLES };
-
 typedef Tram__Control__View view_words;
 typedef Tram__Control__View__Node view_node;
 
@@ -338,7 +335,7 @@ static struct question *question_new(struct hosts *hosts, struct conn *conn, uin
 
 static void put_question(struct conn *conn, struct host *host, const Tram__Control__Cluster *asked,
                          uint32_t rows) {
-    bool channel = asked->what == TRACE_CHANNEL;
+    bool channel = asked->what == TRAM__CONTROL__ASK__TRACE;
     Tram__Hosts__Ask words = HOSTS_NEW(Ask, ask);
     hosts_frame frame = HOSTS_FRAME(ASK, ask, &words);
     struct hosts *hosts = host->hosts;
@@ -391,12 +388,12 @@ static void ask_samples(struct conn *conn, const Tram__Control__Cluster *asked) 
 
 void trace_ask(struct conn *conn, const Tram__Control__Cluster *asked) {
     struct hosts *hosts = conn->daemon->hosts;
-    bool ping = asked->what == TRACE_THERE, found = !ping || *asked->host == '\0';
+    bool ping = asked->what == TRAM__CONTROL__ASK__THERE, found = !ping || *asked->host == '\0';
     uint32_t from = 0, to = 0;
     unsigned count = 0;
     struct look look;
 
-    if (asked->what == TRACE_SAMPLES) {
+    if (asked->what == TRAM__CONTROL__ASK__SAMPLES) {
         ask_samples(conn, asked);
         return;
     }

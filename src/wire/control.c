@@ -213,7 +213,8 @@ static int check_to_daemon(const control_frame *frame, struct wrong *wrong) {
             return wrong_set(wrong, -EBADMSG, "a pattern that can be none");
         return 0;
     case TRAM__CONTROL__FRAME__KIND_CLUSTER:
-        if (frame->cluster->what < 1 || frame->cluster->what > 8 ||
+        if (frame->cluster->what < TRAM__CONTROL__ASK__HOSTS ||
+            frame->cluster->what > TRAM__CONTROL__ASK__LEFT ||
             !control_text_good(frame->cluster->host, CONTROL_HOST_MAX))
             return wrong_set(wrong, -EBADMSG, "a question that can be none");
         return 0;
