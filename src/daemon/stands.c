@@ -70,12 +70,6 @@ int standin_get(struct hosts *hosts, tram_id id, struct standin **ret_standin) {
     return 0;
 }
 
-struct stand *stands_of(struct hosts *hosts, tram_id id) {
-    struct standin *standin = standin_find(hosts, id);
-
-    return standin ? standin->stand : NULL;
-}
-
 /* ---- its rings ------------------------------------------------------------------------------- */
 
 static struct origin *origin_add(struct standin *standin, struct stand_in *in) {

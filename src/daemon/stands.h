@@ -24,8 +24,6 @@ int stands_hold(struct hosts *hosts, tram_id id, struct stand **ret_stand,
 /* … of one that an opener here waits for, until what is known of it was entered. */
 int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
                  struct tram_error *error);
-/* The stand of a node, taken or not; NULL: none. */
-struct stand *stands_of(struct hosts *hosts, tram_id id);
 /* What was known of a node that is placed elsewhere, and is known there now: mirrors of what others
  * send to it. */
 int stands_forget(struct hosts *hosts, tram_id id);

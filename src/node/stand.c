@@ -90,10 +90,6 @@ struct stand *stand_free(struct stand *stand) {
     return NULL;
 }
 
-tram_id stand_id(const struct stand *stand) {
-    return stand->node.id;
-}
-
 /* ---- hearing --------------------------------------------------------------------------------- */
 
 void stand_in_tell(struct stand_in *in, enum stand_what what) {

@@ -67,7 +67,6 @@ struct stand_out;
 int stand_new(const struct bus *bus, tram_id id, uint64_t ring_max, struct stand **ret_stand);
 /* Lets go of everything. Files stay. NULL is fine; returns NULL. */
 struct stand *stand_free(struct stand *stand);
-tram_id stand_id(const struct stand *stand);
 
 /* Become the custodian; its directory, lock, door and bell are made if they are missing. -EBUSY:
  * the node runs here, or is being opened, or somebody else acts for it (`tram rm`): the error says
@@ -130,8 +129,6 @@ struct stand_in_state {
     bool broken;
 };
 
-/* The next one, in no order, by whoever holds the stand; NULL before the first. */
-struct stand_in *stand_in_each(struct stand *stand, struct stand_in *before);
 struct stand_in *stand_in_find(struct stand *stand, tram_id from);
 void stand_in_state(struct stand_in *in, struct stand_in_state *ret_state);
 /* The daemon's own, with the channel. */
@@ -211,8 +208,6 @@ int stand_out_open(struct stand *stand, const struct stand_out_plan *plan,
 /* Leave it as it is. NULL is fine; returns NULL. */
 struct stand_out *stand_out_close(struct stand_out *out);
 struct stand_out *stand_out_find(struct stand *stand, tram_id to);
-struct stand_out *stand_out_each(struct stand *stand, struct stand_out *before);
-tram_id stand_out_to(const struct stand_out *out);
 void stand_out_set_user(struct stand_out *out, void *user);
 void *stand_out_user(const struct stand_out *out);
 

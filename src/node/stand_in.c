@@ -583,14 +583,6 @@ void stand_in_close(struct stand_in *in, const char *why) {
 
 /* ---- questions ------------------------------------------------------------------------------- */
 
-struct stand_in *stand_in_each(struct stand *stand, struct stand_in *before) {
-    struct stand_in *in = before ? before->next : stand->ins;
-
-    while (in && (!in->in || !in->known))
-        in = in->next;
-    return in;
-}
-
 struct stand_in *stand_in_find(struct stand *stand, tram_id from) {
     struct peer *peer = peer_find(&stand->node, from);
 

@@ -655,14 +655,6 @@ struct stand_out *stand_out_find(struct stand *stand, tram_id to) {
     return out;
 }
 
-struct stand_out *stand_out_each(struct stand *stand, struct stand_out *before) {
-    return before ? before->next : stand->outs;
-}
-
-tram_id stand_out_to(const struct stand_out *out) {
-    return out->to;
-}
-
 void stand_out_set_user(struct stand_out *out, void *user) {
     out->user = user;
 }

@@ -36,7 +36,6 @@ int socket_connect(tram_worker *worker, const struct address *address, bool plai
 struct socket_budget;
 struct socket_budget *socket_budget_new(uint64_t max);
 struct socket_budget *socket_budget_unref(struct socket_budget *budget);
-uint64_t socket_budget_used(const struct socket_budget *budget);
 
 struct socket_listener;
 struct transport;

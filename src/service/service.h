@@ -291,8 +291,6 @@ void session_end(tram_session *session, int status);
 /* Its node, or its connection, went. */
 void session_down(tram_session *session);
 tram_session *session_find(struct endpoint *endpoint, tram_id from, uint32_t port);
-void session_set_party(tram_session *session, const struct hello *hello, const void *payload,
-                       size_t size);
 int session_hello(tram_session *session, enum frame_kind kind);
 int session_read_hello(tram_session *session, const struct inbound *in);
 extern const struct link_owner session_link_owner;

@@ -41,10 +41,6 @@ struct socket_budget *socket_budget_unref(struct socket_budget *budget) {
     return NULL;
 }
 
-uint64_t socket_budget_used(const struct socket_budget *budget) {
-    return budget ? budget->used : 0;
-}
-
 /* ---- connections ----------------------------------------------------------------------------- */
 
 void socket_budget_join(struct socket_link *me, struct socket_budget *budget) {

@@ -95,8 +95,6 @@ int64_t sys_send_pieces(int fd, const struct iovec *pieces, int count);
 
 /* TCP: send at once what is given. */
 int sys_no_delay(int fd);
-/* TCP: give up (-ETIMEDOUT) when what was sent is not acknowledged for so long. */
-int sys_patience(int fd, uint32_t milliseconds);
 
 /* One datagram to the UNIX socket at `path`, or of the abstract name behind an '@'. */
 int sys_tell(const char *path, const void *bytes, size_t size);

@@ -197,7 +197,6 @@ struct tram_worker {
     bool loop_made;
     bool free_wanted;
     struct tram_error error;
-    char *bus;
     char name[32];
     char *keys; /* NULL: as the environment says */
     uint32_t flags;

@@ -223,11 +223,8 @@ int tram_worker_new(const struct tram_worker_options *given, tram_worker **ret_w
     else
         sys_program(worker->name, sizeof(worker->name));
     worker->flags = options.flags;
-    worker->bus = options.bus ? strdup(options.bus) : NULL;
     worker->keys = options.keys ? strdup(options.keys) : NULL;
-    rc = (options.bus && !worker->bus) || (options.keys && !worker->keys)
-             ? -ENOMEM
-             : worker_jobs_make(worker, options.jobs_max);
+    rc = options.keys && !worker->keys ? -ENOMEM : worker_jobs_make(worker, options.jobs_max);
     if (rc < 0)
         (void) fail_making(rc, "no memory for a worker");
     else
@@ -301,7 +298,6 @@ void worker_destroy(tram_worker *worker) {
         (void) pthread_cond_destroy(&worker->life_changed);
         (void) pthread_mutex_destroy(&worker->life_lock);
     }
-    free(worker->bus);
     free(worker->keys);
     if (worker->forked) { /* libuv's part of it is not to be touched: it stays, and is no leak */
         worker->registry_next = graveyard;
@@ -372,8 +368,4 @@ bool worker_looks(const tram_worker *worker) {
 
 bool worker_spins(const tram_worker *worker) {
     return worker->spins;
-}
-
-const char *worker_bus(const tram_worker *worker) {
-    return worker->bus;
 }

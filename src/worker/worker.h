@@ -170,7 +170,6 @@ bool worker_spins(const tram_worker *worker);
 /* Is it looking now, so that a source that found much may leave the other side alone for some µs,
  * though there could be more? Not where the turn tells somebody that there is nothing. */
 bool worker_looks(const tram_worker *worker);
-const char *worker_bus(const tram_worker *worker);
 
 /* CLOCK_MONOTONIC as of the beginning of this turn, or now if the turn is older than that matters:
  * what one handler after the other may use without a clock read each. */
