@@ -354,8 +354,8 @@ static void receive_moved(struct cable *cable, tram_node *r, tram_id first) {
     CHECK_OK(tram_done(r));
 }
 
-/* `first` is who sent what is in hand. */
-static void move(tram_id first) {
+/* `first` is who sent what is in hand, the third of it with so many bytes. */
+static void move(tram_id first, size_t third) {
     struct cable cable;
     tram_node *s;
     tram_node *r;
@@ -367,7 +367,7 @@ static void move(tram_id first) {
     p = open_on(&cable, 1, P, 65536);
     cable_plug(&cable);
     for (uint64_t n = 1; n <= 8; n++)
-        send_number(first == S ? s : p, R, n, 100);
+        send_number(first == S ? s : p, R, n, n == 3 ? third : 100);
     cable_settle(&cable);
     /* On B: 1 is done with, 2 and 4 are in hand, 3 is released. */
     JOIN(test_fork(die_out_of_turn, &cable));
@@ -405,10 +405,20 @@ static void move(tram_id first) {
 
 /* From the host that it moves to: an origin there, which had a mirror where it was. */
 TEST(moves_to_its_senders_host) {
-    move(S);
+    move(S, 100);
 }
 
 /* From the host that it moves away from: an origin there, which gets a mirror where it goes. */
 TEST(moves_away_from_its_sender) {
-    move(P);
+    move(P, 100);
+}
+
+/* What is in hand began in one ring and goes on in the next: the journal counts through the
+ * link. */
+TEST(moves_with_two_rings_to_its_senders_host) {
+    move(S, 200000);
+}
+
+TEST(moves_with_two_rings_away_from_its_sender) {
+    move(P, 200000);
 }
