@@ -81,7 +81,8 @@ function(test_program name source)
         cxx_program(${name})
     endif()
     if(TRAM_COVERAGE)
-        target_link_options(${name} PRIVATE -Wl,--wrap=_exit)
+        target_link_options(${name} PRIVATE
+            -Wl,--wrap=_exit,--wrap=kill,--undefined=__wrap__exit)
     endif()
     if(tag_wrap)
         file(STRINGS ${names} wrapped REGEX "^wrap ")
@@ -136,6 +137,7 @@ function(find_tests)
         TRAM_SANITIZER=${TRAM_SANITIZE}
         TRAM_SERVICE=${TRAM_SERVICE}
         TRAM_TLS=${TRAM_TLS}
+        TRAM_COVERAGE=${TRAM_COVERAGE}
         TRAM_TIME_SCALE=${TRAM_TIME_SCALE}
         UBSAN_OPTIONS=print_stacktrace=1
         TSAN_OPTIONS=halt_on_error=1:die_after_fork=0

@@ -2,6 +2,7 @@
 of its own. The test runs itself again in namespaces of its own (enter()), so that nothing of it is
 seen outside, and no rights are needed where the kernel lets anybody have them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -132,6 +133,10 @@ class Host:
 
     def stop(self, number=signal.SIGKILL):
         if self.daemon:
+            if number == signal.SIGKILL and os.environ.get("TRAM_COVERAGE") == "ON":
+                self.daemon.send_signal(signal.SIGRTMAX)  # writes its counters, and kills itself
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it may be stopped
+                    self.daemon.wait(1)
             self.daemon.send_signal(number)
             self.daemon.wait(20 * SCALE)
             self.daemon = None
