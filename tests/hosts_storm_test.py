@@ -9,11 +9,13 @@ and killed; receivers move. Everything has to come, in order, once (hosts_storm_
     STORM_FAULTS=N  so many (100)
     STORM_KIND=cuts|flaps|rest
                     instead (make soak): STORM_FAULTS cuts of 0.2 to 5 s, and when traffic is
-                    back; a link that goes up and down every 200 ms for STORM_SECONDS (60), and
-                    what a message costs; what a daemon does beside a dead one
+                    back (if after more than 100 ms, what channels and hosts did until then); a
+                    link that goes up and down every 200 ms for STORM_SECONDS (60), and what a
+                    message costs; what a daemon does beside a dead one
 
 What the kernel has no tool for is left out, by name."""
 
+import datetime
 import mmap
 import os
 import random
@@ -122,7 +124,12 @@ class Storm:
         """Until something came on each channel, sent or not, since then."""
         end = time.monotonic() + 30 * SCALE
         chans = range(len(self.state.pairs))
+        self.asked = []  # what the daemons said of slow ones while these were slow
+        self.first = {}  # channel: ns from then to its first message, or the look that found it
         while min(self.state.get(at, "came") for at in chans) < began:
+            self.note_first(began)
+            if KIND == "cuts" and not self.asked and time.monotonic() > began / 1e9 + 0.07:
+                self.ask(chans)
             self.state.check()
             if time.monotonic() > end:
                 quiet = [self.state.pairs[at] for at in chans if self.state.get(at, "came") < began]
@@ -133,7 +140,22 @@ class Storm:
                         print(f"{host.name}: {out}{err}", flush=True)
                 raise AssertionError(f"nothing came for 30 s: {quiet}")
             rest(0.002)
+        self.note_first(began)
         return time.monotonic() - began / 1e9
+
+    def note_first(self, began):
+        for at in range(len(self.state.pairs)):
+            came = self.state.get(at, "came")
+            if came >= began:
+                self.first.setdefault(at, came - began)
+
+    def ask(self, chans):
+        for at in chans:
+            if at not in self.first:
+                source, target = self.state.pairs[at]
+                for host in self.hosts.hosts:
+                    out, err, _ = host.tram("trace", "--from", source, "--to", target, expect=None)
+                    self.asked.append(f"{host.name}: {out}{err}")
 
     # ---- faults ----
 
@@ -334,6 +356,25 @@ def seconds_of(pid):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def neighbours(hosts):
+    """What the kernels know of each other's cards: a cut may end while one is asked for."""
+    return [f"{host.name}: " + subprocess.run(host.inside("ip", "-4", "neigh"), check=True,
+                                              capture_output=True, text=True).stdout.strip()
+            for host in hosts.hosts]
+
+
+def tell_cut(it, length, mended, seen, logs):
+    """What there is to say of a cut after which it took too long."""
+    print(f"a cut of {length:.2f} s, mended at {mended}: traffic was back after "
+          f"{it.back[-1] * 1000:.0f} ms")
+    for at, (source, target) in enumerate(it.state.pairs):
+        print(f"  {source} to {target}: {it.first[at] / 1e6:.0f} ms")
+    print("\n".join(f"  {line}" for text in seen + it.asked for line in text.splitlines()))
+    for host, size in zip(it.hosts.hosts, logs):
+        print("\n".join(f"  {host.name}: {line}" for line in host.said()[size:].splitlines()),
+              flush=True)
+
+
 def cuts(hosts, dice):
     it = Storm(hosts, dice)
     try:
@@ -341,13 +382,15 @@ def cuts(hosts, dice):
         for _ in range(FAULTS):
             host = it.some_host()
             length = 0.2 + dice.random() * 4.8
+            logs = [len(other.said()) for other in hosts.hosts]
             ip("link", "set", host.port, "nomaster")
             rest(length)
+            seen = neighbours(hosts)
+            mended = datetime.datetime.now(datetime.timezone.utc).isoformat()
             ip("link", "set", host.port, "master", "tram0")
             it.back.append(it.traffic(time.monotonic_ns()))
             if it.back[-1] > 0.1:
-                print(f"a cut of {length:.2f} s: traffic was back after "
-                      f"{it.back[-1] * 1000:.0f} ms", flush=True)
+                tell_cut(it, length, mended, seen, logs)
             it.a_while(0.6)
         it.end()
     finally:

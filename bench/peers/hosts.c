@@ -3,7 +3,7 @@
  * tram between two hosts: two bus directories with a tramd each, joined over loopback TCP, a node
  * on either. Each daemon runs on the core of its node, so that a core is a host. --channels:
  * messages of a stream take turns among so many senders on the one host, to one receiver on the
- * other.
+ * other. --one-host: the same nodes on one bus without a daemon, the floor of it all.
  */
 // links: tram_shared
 #include <fcntl.h>
@@ -134,9 +134,9 @@ static int hosts_setup(const struct job_opts *o) {
         bench_dir_remove(dir); /* of a run that was repeated */
         ret = write_config(o, i, ports);
     }
-    for (unsigned i = 0; i < 2 && ret == 0; i++)
+    for (unsigned i = 0; i < 2 && ret == 0 && !o->one_host; i++)
         start_daemon(o, i);
-    for (unsigned i = 0; i < 2 && ret == 0; i++)
+    for (unsigned i = 0; i < 2 && ret == 0 && !o->one_host; i++)
         ret = await_daemon(o->dir, i);
     if (ret < 0)
         hosts_teardown();
@@ -164,8 +164,9 @@ static tram_node *open_node(const struct job_opts *o, unsigned who, tram_id id) 
     char dir[192];
     int ret;
 
-    host_dir(dir, sizeof(dir), o->dir, who);
+    host_dir(dir, sizeof(dir), o->dir, o->one_host ? 0 : who);
     options.dir = dir;
+    options.ring_size = o->ring;
     options.spin_ns = o->stream ? 0 : o->sleep ? TRAM_NO_SPIN : TRAM_FOREVER;
     ret = tram_open("default", id, &options, &node);
     if (ret < 0)

@@ -15,8 +15,8 @@ struct job_call {
 
 static void job_help(const struct job_ops *ops, FILE *out) {
     fprintf(out,
-            "usage: peer-%s rtt|stream%s [--size S] [--count N] [--sleep] [--each]%s%s%s%s\n"
-            "       [--json]\n\n"
+            "usage: peer-%s rtt|stream%s [--size S] [--count N] [--sleep] [--each]%s%s\n"
+            "       %s%s[--json]\n\n"
             "  --size S   bytes of a message (k, M behind the number; default 32)\n"
             "  --count N  messages or round trips\n"
             "  --sleep    round trips: both sides block; else both spin\n"
@@ -25,10 +25,14 @@ static void job_help(const struct job_ops *ops, FILE *out) {
             "  --json     nothing but the JSON object on the last line\n\n%s\n",
             ops->name, ops->requests ? "|rpc" : "", ops->requests ? " [--batch N]" : "",
             ops->number ? " [--channels N]" : "",
-            ops->daemons ? " [--spin-daemons]" : "", ops->tcp ? " [--tcp]" : "",
+            ops->daemons ? "[--spin-daemons] [--one-host] [--ring S] " : "",
+            ops->tcp ? "[--tcp] " : "",
             ops->requests ? "  --batch N  rpc: so many requests under way (1)\n" : "",
             ops->number ? "  --channels N  streams: messages take turns among so many (1)\n" : "",
-            ops->daemons ? "  --spin-daemons  daemons look for 1 ms before they sleep\n" : "",
+            ops->daemons ? "  --spin-daemons  daemons look for 1 ms before they sleep\n"
+                           "  --one-host  both ends on one host, no daemon between them\n"
+                           "  --ring S   bytes of a ring (4M)\n"
+                         : "",
             ops->tcp ? "  --tcp      over loopback TCP\n" : "", ops->modes);
 }
 
@@ -39,6 +43,8 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
         { "batch", required_argument, NULL, 'b' },
         { "channels", required_argument, NULL, 'c' },
         { "spin-daemons", no_argument, NULL, 'd' },
+        { "one-host", no_argument, NULL, 'o' },
+        { "ring", required_argument, NULL, 'r' },
         { "tcp", no_argument, NULL, 't' },
         { "sleep", no_argument, NULL, 'w' },
         { "each", no_argument, NULL, 'e' },
@@ -57,7 +63,7 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
         }
         if (opt == '?')
             return false;
-        if (strchr("snbc", opt) && (!bench_parse_size(optarg, &n) || n < 1))
+        if (strchr("snbcr", opt) && (!bench_parse_size(optarg, &n) || n < 1))
             return false;
         if (opt == 's')
             call->o.size = n < BENCH_SIZE_MIN ? BENCH_SIZE_MIN : n;
@@ -71,6 +77,9 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
             return false;
         if (opt == 'c')
             call->o.channels = (unsigned) n;
+        if (opt == 'r')
+            call->o.ring = n;
+        call->o.one_host |= opt == 'o';
         call->o.spin_daemons |= opt == 'd';
         call->o.tcp |= opt == 't';
         call->o.sleep |= opt == 'w';
@@ -85,7 +94,7 @@ static bool job_options(struct job_call *call, int argc, char **argv) {
         return false;
     if (call->o.channels > 1 && !(call->ops->number && call->o.stream))
         return false;
-    if (call->o.spin_daemons && !call->ops->daemons)
+    if ((call->o.spin_daemons || call->o.one_host || call->o.ring) && !call->ops->daemons)
         return false;
     if (call->o.tcp && !call->ops->tcp)
         return false;

@@ -27,6 +27,8 @@ struct job_opts {
     bool sleep; /* round trips: block, don't spin; streams: the peer's best way anyhow */
     bool each;  /* streams: one message per write, where that makes a difference */
     bool spin_daemons; /* if the peer has some: they look before they sleep */
+    bool one_host; /* … both ends are on one host, without them */
+    size_t ring; /* bytes of a ring; 0: as it is by default */
     bool tcp;   /* over loopback TCP, of a peer that has several transports */
     bool quiet;
     unsigned channels; /* streams: messages take turns among so many */
@@ -48,7 +50,7 @@ struct job_ops {
     const char *name;
     const char *modes; /* for --help: what its settings are */
     bool packs;        /* several messages per system call: --each makes a difference */
-    bool daemons;      /* … and such as can spin */
+    bool daemons;      /* … and such as can spin, or be left out, and rings of any size */
     bool requests;     /* it has requests and answers */
     bool tcp;          /* it has --tcp */
     /* Once, before the two processes are started, and after they ended. May be NULL. */
