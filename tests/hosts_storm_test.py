@@ -215,6 +215,14 @@ class Storm:
         self.a_while(0.05)
         self.start(node)
 
+    def kill_receiver_often(self):
+        """Ten times in a second."""
+        node = self.dice.choice(list(RECEIVERS))
+        for _ in range(10):
+            self.kill(node)
+            self.start(node)
+            rest(0.1)
+
     def move_receiver(self):
         node = self.dice.choice(list(RECEIVERS))
         self.kill(node)
@@ -260,7 +268,8 @@ class Storm:
         """Those that this kernel has tools for."""
         all_of_them = [self.pull, self.unplug, self.flap, self.kill_daemon, self.kill_two_daemons,
                        self.stop_daemon, self.stop_node, self.kill_sender, self.kill_receiver,
-                       self.move_receiver, self.black_hole, self.reset, self.narrow, self.lossy]
+                       self.kill_receiver_often, self.move_receiver, self.black_hole, self.reset,
+                       self.narrow, self.lossy]
         found = []
         for fault in all_of_them:
             if fault in (self.reset, self.narrow, self.lossy):
@@ -303,6 +312,8 @@ def holds(host):
 def storm(hosts, dice):
     it = Storm(hosts, dice)
     counts = {}
+    for at in range(len(it.state.pairs)):  # so that who is killed has one in hand, now and then
+        it.state.put(at, "hold", 100)
     try:
         it.traffic(time.monotonic_ns())
         faults = it.faults()
