@@ -240,6 +240,15 @@ int conn_new(struct daemon *daemon, int fd, struct conn **ret_conn) {
     return 0;
 }
 
+static void not_due(struct conn *conn) {
+    struct conn **link = &conn->daemon->due;
+
+    while (*link != conn)
+        link = &(*link)->due_next;
+    *link = conn->due_next;
+    conn->due = false;
+}
+
 struct conn *conn_free(struct conn *conn) {
     struct daemon *daemon = conn->daemon;
 
@@ -252,6 +261,8 @@ struct conn *conn_free(struct conn *conn) {
     relay_conn_end(conn);
     conn->doomed = true; /* nothing is sent to it any more */
     ask_nothing(conn);
+    if (conn->due)
+        not_due(conn);
     conn->io = tram_io_free(conn->io);
     if (control_out_size(&conn->out) > 0) /* the last word, if it goes */
         (void) sys_send(conn->fd, control_out_bytes(&conn->out), control_out_size(&conn->out));

@@ -138,8 +138,10 @@ class Host:
                 with contextlib.suppress(subprocess.TimeoutExpired):  # it may be stopped
                     self.daemon.wait(1)
             self.daemon.send_signal(number)
-            self.daemon.wait(20 * SCALE)
+            code = self.daemon.wait(20 * SCALE)
             self.daemon = None
+            assert code == (0 if number == signal.SIGTERM else -number), (
+                f"the daemon of {self.name} ended by {code}: {self.said()[-4000:]}")
 
     def restart(self):
         self.stop()
