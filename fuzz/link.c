@@ -348,7 +348,8 @@ static void act(struct world *world, uint8_t what) {
         break;
     case 5:
         if (o->out)
-            o->out = link_close(world->link, o->out, what & 64 ? LINK_ENDED : LINK_MOVED);
+            o->out = link_close(world->link, o->out, what & 64 ? LINK_ENDED : LINK_MOVED,
+                                what & 128);
         else
             REQUIRE(link_open(world->link, &name, o, &o->out) == 0);
         break;

@@ -59,9 +59,13 @@ void origin_open(struct origin *origin) {
 }
 
 void origin_close(struct origin *origin, enum link_end end) {
+    struct stand_in_state state;
+
     if (!origin->out)
         return;
-    origin->out = link_close(peer_link(origin->host), origin->out, end);
+    stand_in_state(origin->in, &state);
+    origin->out = link_close(peer_link(origin->host), origin->out, end,
+                             state.consumed < state.accepted);
     peer_flush(origin->host);
     origin->host = NULL;
 }

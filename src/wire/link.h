@@ -322,8 +322,8 @@ int link_open(struct link *link, const struct link_name *name, void *channel,
 
 /* No more of it: `end` is LINK_ENDED or LINK_MOVED. What is on its way to the socket is copied, so
  * the ring may be unmapped afterwards. `commit` may not come any more: with LINK_MOVED who closes
- * gets the last consumed count by another way. Returns NULL. */
-struct link_out *link_close(struct link *link, struct link_out *out, enum link_end end);
+ * gets the last consumed count by another way. `more`: the peer lacks some of it. Returns NULL. */
+struct link_out *link_close(struct link *link, struct link_out *out, enum link_end end, bool more);
 
 /* Something may be there to be sent. */
 void link_kick(struct link *link, struct link_out *out);

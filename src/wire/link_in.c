@@ -154,7 +154,7 @@ static int ask_open(struct link *link, struct link_in *in) {
         in->answer = answer;
     switch (answer) {
     case LINK_TAKEN:
-        in->more = in->more || in->offer.accepted > state.accepted;
+        in->more = in->behind || in->offer.accepted > state.accepted;
         go(link, in);
         break;
     case LINK_WAIT:
@@ -262,6 +262,7 @@ void link_refuse(struct link *link, struct link_in *in, enum link_answer answer)
         look(link, in);
     if (answer == LINK_WAIT) {
         list_remove(&in->wheel);
+        in->behind = in->more;
         if (in->offer.accepted < in->state.accepted) /* for when the store is asked again */
             in->offer.accepted = in->state.accepted;
         if (in->offer.handed < in->state.accepted)

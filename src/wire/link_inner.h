@@ -117,6 +117,7 @@ struct link_in {
     enum link_answer answer;     /* of a refusal that is to be said */
     uint16_t turn;
     bool more;                   /* the peer said that it has more */
+    bool behind;                 /* … when it was taken, and had to wait again */
     bool wanted;                 /* the store kicks us */
     bool flag_want;              /* … as the peer wishes */
     bool body_open;              /* a DATA of it has begun */

@@ -81,7 +81,7 @@ int link_open(struct link *link, const struct link_name *name, void *channel,
     return 0;
 }
 
-struct link_out *link_close(struct link *link, struct link_out *out, enum link_end end) {
+struct link_out *link_close(struct link *link, struct link_out *out, enum link_end end, bool more) {
     bool said = out->serial != 0;
 
     tx_salvage(link, out);
@@ -89,7 +89,7 @@ struct link_out *link_close(struct link *link, struct link_out *out, enum link_e
     out->channel = NULL;
     out_asked(link, out, false);
     unsay_open(link, out);
-    out->more = list_in(&out->turns);
+    out->more = more;
     list_remove(&out->turns);
     link->outs[out->number] = NULL;
     link->outs_count--;

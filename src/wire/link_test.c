@@ -114,6 +114,21 @@ TEST(what_a_mirror_has_from_before_has_left) {
     world_free(&w);
 }
 
+/* All of it had come before the last cut: nothing is cut short by the next one. */
+TEST(who_has_all_of_it_misses_nothing) {
+    struct world w;
+    struct origin *o = begin_fallen(&w);
+
+    w.b.mirrors[1].consumed = 10;
+    world_connect(&w);
+    CHECK_OK(world_pass(&w, 10 * MS));
+    CHECK_EQ(o->committed, 10);
+    world_cut(&w);
+    CHECK_EQ(w.b.mirrors[1].end, LINK_CUT);
+    CHECK(!w.b.mirrors[1].closed_more);
+    world_free(&w);
+}
+
 TEST(what_was_consumed_before_it_was_refused_has_left) {
     struct world w;
     struct origin *o = begin_fallen(&w);
@@ -280,7 +295,7 @@ TEST(who_is_refused_sends_nothing) {
     CHECK_EQ(o->answer, LINK_AWAY);
     CHECK_EQ(o->committed, 1); /* as the refusal said */
     CHECK_EQ(w.b.mirrors[1].accepted, 1);
-    o->out = link_close(w.a.link, o->out, LINK_MOVED);
+    o->out = link_close(w.a.link, o->out, LINK_MOVED, true);
     CHECK_OK(link_open(w.a.link, &o->name, o, &o->out)); /* it came back */
     CHECK_OK(world_pass(&w, 10 * MS));
     CHECK_EQ(w.b.mirrors[1].accepted, 2);
@@ -324,7 +339,7 @@ TEST(a_ring_that_is_closed_is_not_read_any_more) {
     w.chunk = 10;
     (void) world_move(&w, &w.a, &w.b, &rc);
     CHECK(link_pieces(w.a.link, w.now, &pieces) > 1);
-    o->out = link_close(w.a.link, o->out, LINK_ENDED);
+    o->out = link_close(w.a.link, o->out, LINK_ENDED, false);
     memset(o->bytes, 0xee, WIRE);
     w.chunk = SIZE_MAX;
     CHECK_OK(world_pass(&w, 10 * MS));

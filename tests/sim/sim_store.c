@@ -215,7 +215,8 @@ static struct ring *mirror_new(struct host *host, int from, int to, uint64_t id,
 }
 
 void store_close(struct host *host, struct ring *ring, enum link_end end) {
-    ring->out = link_close(host->peers[ring->out_host].link, ring->out, end);
+    ring->out = link_close(host->peers[ring->out_host].link, ring->out, end,
+                           !ring_drained(ring));
     ring->out_host = -1;
     ring->away = ring->again = false;
 }
