@@ -124,15 +124,18 @@ static void on_refused(void *arg, uint64_t cookie, uint32_t id, int error, uint3
     REQUIRE(member_claim(member, cookie, id, false) == 0);
 }
 
-static void on_placed(void *arg, uint32_t id, uint64_t epoch, uint32_t host) {
-    (void) epoch;
-    REQUIRE(host <= HOSTS_MAX);
-    member_unwatch(*(struct member **) arg, id);
+static void on_placed(void *arg, const hosts_placed *placed) {
+    REQUIRE(placed->host <= HOSTS_MAX && placed->n_left <= HOSTS_LEFT_MAX);
+    REQUIRE(placed->n_to == placed->n_left);
+    for (size_t i = 0; i < placed->n_left; i++)
+        REQUIRE(placed->left[i] > 0 && placed->left[i] <= HOSTS_MAX);
+    member_unwatch(*(struct member **) arg, placed->id);
 }
 
 static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
     (void) to;
-    member_yielded(*(struct member **) arg, id, epoch, -EADDRINUSE, false, "no");
+    member_yielded(*(struct member **) arg, id, epoch, -EADDRINUSE, false,
+                   (struct member_left){ 0 }, "no");
 }
 
 static void on_done(void *arg, uint64_t cookie, int error, const char *text) {

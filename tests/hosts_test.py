@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
 import stranger  # noqa: E402
-from cluster import Cluster, all_know, test, until  # noqa: E402
+from cluster import Cluster, all_know, ip, test, until  # noqa: E402
 
 SCALE = cluster.SCALE
 PATIENCE = int(os.environ.get("PATIENCE") or 60)
@@ -241,6 +241,61 @@ def a_sender_moves():
                 host.tram("send", "--from", "1.0.0.2", "--to", target,
                           given=f"{i} one\n{i} two\n".encode())
                 assert [m["text"] for m in texts(into)] == [f"{i} one", f"{i} two"]
+
+
+def apart(one, other, act):
+    """A black hole between two hosts; `act`: replace, del."""
+    for here, there in ((one, other), (other, one)):
+        wrong = ("lladdr", "02:00:00:00:00:99") if act == "replace" else ()
+        ip("neigh", act, there.address, *wrong, "dev", "eth0",
+           *(("nud", "permanent") if wrong else ()), inside=here.space.pid)
+
+
+@test
+def what_a_sender_left_goes_first():
+    """Its old host can't reach the receiver's when it moves, and its new one can. What it sends to
+    others waits for nothing."""
+    with Cluster(["a", "b", "c", "d"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c, d = (hosts[name] for name in "abcd")
+        for i, killed in enumerate(([], [b], [c], [a, b, c])):
+            target = f"1.0.0.{10 + i}"
+            into = receive(c, target, 5)
+            b.tram("send", "--from", "1.0.0.2", "--to", target, given=b"0\n")
+            apart(b, c, "replace")
+            b.tram("send", "--from", "1.0.0.2", "--to", target, given=b"1\n2\n")
+            a.tram("send", "--from", "1.0.0.2", "--to", target, given=b"3\n4\n")
+            for host in killed:
+                host.stop()
+            for host in killed:
+                host.start()
+            other = receive(d, f"1.0.0.{20 + i}", 1)
+            until(lambda i=i: a.tram("send", "--from", "1.0.0.2", "--to", f"1.0.0.{20 + i}",
+                                     given=b"other\n", expect=None)[2] == 0)
+            assert [m["text"] for m in texts(other)] == ["other"]
+            rest(2)
+            assert into.poll() is None, texts(into)
+            apart(b, c, "del")
+            got = [m["text"] for m in texts(into)]
+            assert got == ["0", "1", "2", "3", "4"], (killed, got)
+            assert "cut short" not in c.said()
+
+
+@test
+def what_a_sender_left_on_a_forgotten_host_holds_nobody_up():
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        into = receive(c, "1.0.0.7", 2)
+        until(lambda: "1.0.0.7" in c.tram("ls", expect=None)[0])
+        apart(b, c, "replace")
+        b.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"left\n")
+        a.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"1\n2\n")
+        b.stop()
+        rest(2)
+        assert into.poll() is None, texts(into)
+        until(lambda: a.tram("forget", "b", expect=None)[2] == 0)
+        assert [m["text"] for m in texts(into)] == ["1", "2"]
 
 
 @test

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "wire/hosts.h"
+#include "wire/member.h"
 
 struct hosts;
 struct seat; /* ours at the directory */
@@ -34,7 +35,7 @@ struct seat_calls {
                        uint32_t from, bool taken);
     void (*on_refused)(struct hosts *hosts, uint64_t cookie, uint32_t id, int error, uint32_t host,
                        const char *text);
-    void (*on_placed)(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t host);
+    void (*on_placed)(struct hosts *hosts, const hosts_placed *placed);
     void (*on_yield)(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t to);
     void (*on_done)(struct hosts *hosts, uint64_t cookie, int error, const char *text);
 };
@@ -52,9 +53,11 @@ struct seat_maker {
     void (*release)(struct seat *seat, uint32_t id, uint64_t epoch);
     /* What the old host knew of it is known here. */
     void (*settled)(struct seat *seat, uint32_t id, uint64_t epoch);
-    /* `knew`: nothing that there is to know of it was missing here. */
+    /* `knew`: nothing that there is to know of it was missing here. `left`: for whom what
+     * it sent waits here, until left() says otherwise. */
     void (*yielded)(struct seat *seat, uint32_t id, uint64_t epoch, int error, bool knew,
-                    const char *text);
+                    struct member_left left, const char *text);
+    void (*left)(struct seat *seat, uint32_t id, struct member_left left);
     int (*forget)(struct seat *seat, uint64_t cookie, const char *host);
     /* The way became better (a network interface came up): try again now. */
     void (*hurry)(struct seat *seat);

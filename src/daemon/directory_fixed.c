@@ -80,8 +80,12 @@ static void say(struct seat *seat, const struct answer *answer) {
         seat->calls->on_done(seat->hosts, answer->cookie, -EPERM,
                              "without a host server the config says which hosts there are");
     } else if (!answer->claim) {
-        seat->calls->on_placed(seat->hosts, answer->id, holder ? EPOCH : 0,
-                               holder ? number_of(settings, holder->name) : 0);
+        hosts_placed placed = HOSTS_NEW(Placed, placed);
+
+        placed.id = answer->id;
+        placed.epoch = holder ? EPOCH : 0;
+        placed.host = holder ? number_of(settings, holder->name) : 0;
+        seat->calls->on_placed(seat->hosts, &placed);
     } else if (holder && strcmp(holder->name, settings->host) == 0) {
         seat->calls->on_granted(seat->hosts, answer->cookie, answer->id, EPOCH, 0, false);
     } else {
@@ -180,11 +184,18 @@ static void list_nothing(struct seat *seat, uint32_t id, uint64_t epoch) {
 }
 
 static void list_yielded(struct seat *seat, uint32_t id, uint64_t epoch, int error, bool knew,
-                         const char *text) {
+                         struct member_left left, const char *text) {
     (void) error;
     (void) knew;
+    (void) left;
     (void) text;
     list_nothing(seat, id, epoch);
+}
+
+static void list_left(struct seat *seat, uint32_t id, struct member_left left) {
+    (void) seat;
+    (void) id;
+    (void) left;
 }
 
 static int list_forget(struct seat *seat, uint64_t cookie, const char *host) {
@@ -208,6 +219,7 @@ const struct seat_maker seat_by_list = {
     .release = list_nothing,
     .settled = list_nothing,
     .yielded = list_yielded,
+    .left = list_left,
     .forget = list_forget,
     .hurry = list_hurry,
 };

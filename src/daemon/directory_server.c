@@ -87,10 +87,10 @@ static void on_refused(void *arg, uint64_t cookie, uint32_t id, int error, uint3
     seat->calls->on_refused(seat->hosts, cookie, id, error, host, text);
 }
 
-static void on_placed(void *arg, uint32_t id, uint64_t epoch, uint32_t host) {
+static void on_placed(void *arg, const hosts_placed *placed) {
     struct seat *seat = arg;
 
-    seat->calls->on_placed(seat->hosts, id, epoch, host);
+    seat->calls->on_placed(seat->hosts, placed);
 }
 
 static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
@@ -293,8 +293,12 @@ static void server_settled(struct seat *seat, uint32_t id, uint64_t epoch) {
 }
 
 static void server_yielded(struct seat *seat, uint32_t id, uint64_t epoch, int error, bool knew,
-                           const char *text) {
-    member_yielded(seat->member, id, epoch, error, knew, text);
+                           struct member_left left, const char *text) {
+    member_yielded(seat->member, id, epoch, error, knew, left, text);
+}
+
+static void server_left(struct seat *seat, uint32_t id, struct member_left left) {
+    member_left(seat->member, id, left);
 }
 
 static int server_forget(struct seat *seat, uint64_t cookie, const char *host) {
@@ -319,6 +323,7 @@ const struct seat_maker seat_by_server = {
     .release = server_release,
     .settled = server_settled,
     .yielded = server_yielded,
+    .left = server_left,
     .forget = server_forget,
     .hurry = server_hurry,
 };

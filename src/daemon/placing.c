@@ -20,6 +20,8 @@
 
 #define GRACE INT64_C(1000000000)    /* for a directory that is not there at this moment */
 #define PATIENCE INT64_C(5000000000) /* for what the old host knows */
+#define LOOK INT64_C(50000000)       /* whether what a node left here is gone */
+#define SAY INT64_C(1000000000)      /* that it is, again: the directory could not note it */
 
 /* Where a node is placed. */
 struct known {
@@ -27,6 +29,10 @@ struct known {
     uint32_t host;     /* 0: nowhere, or nobody told us yet */
     uint64_t epoch;
     uint32_t given_to; /* it was given up here for that host, and nothing was said of it since */
+    bool told;         /* the directory said so, and not a file */
+    uint32_t *left;    /* where what it sent waits, and goes first; behind these: for whom */
+    uint32_t left_count;
+    int64_t said;      /* when the directory was told what of it waits here; 0 */
 };
 
 /* A claim on its way. */
@@ -48,6 +54,8 @@ struct placing {
     struct known *known;
     size_t count, room;
     struct claim *claims;
+    int64_t began;
+    int64_t look_at;   /* whether what nodes left here is gone; 0: there are none */
 };
 
 /* ---- what is known --------------------------------------------------------------------------- */
@@ -96,9 +104,12 @@ static int known_set(struct placing *placing, tram_id id, uint32_t host, uint64_
         }
         memmove(&placing->known[at + 1], &placing->known[at],
                 (placing->count - at) * sizeof(*placing->known));
+        placing->known[at] = (struct known){ .id = id };
         placing->count++;
     }
-    placing->known[at] = (struct known){ .id = id, .host = host, .epoch = epoch };
+    placing->known[at].host = host;
+    placing->known[at].epoch = epoch;
+    placing->known[at].given_to = 0;
     return 0;
 }
 
@@ -163,6 +174,108 @@ size_t placing_left(struct hosts *hosts, uint32_t host, tram_id after,
         count++;
     }
     return count;
+}
+
+/* ---- who sends for it ------------------------------------------------------------------------ */
+
+static bool is_left(const struct known *known, uint32_t host) {
+    for (uint32_t i = 0; i < known->left_count; i++)
+        if (known->left[i] == host)
+            return true;
+    return false;
+}
+
+/* The first host on which messages of it wait for that node; 0: none. */
+static uint32_t left_first(const struct known *known, tram_id to) {
+    for (uint32_t i = 0; i < known->left_count; i++) {
+        uint32_t whom = known->left[known->left_count + i];
+
+        if (whom == 0 || whom == to)
+            return known->left[i];
+    }
+    return 0;
+}
+
+/* What it sent before it moved goes before what it sends now. Who gave it up in order has the word
+ * of the directory for that, not his own. */
+enum link_answer placing_sends(struct hosts *hosts, const struct link_name *name, uint32_t host,
+                               uint64_t epoch) {
+    const struct known *known = known_find(hosts->placing, name->from);
+    uint32_t first;
+
+    if (!known || (!known->told && hosts_now(hosts) - hosts->placing->began < GRACE))
+        return LINK_LATER; /* nobody told us yet */
+    first = left_first(known, name->to);
+    if (host == (first > 0 ? first : known->host))
+        return LINK_TAKEN;
+    if (is_left(known, host) || known->host == host)
+        return LINK_LATER; /* others go first */
+    return known->host > 0 && known->epoch > epoch ? LINK_STALE : LINK_LATER;
+}
+
+static void left_set(struct hosts *hosts, struct known *known, const hosts_placed *placed) {
+    size_t count = placed->n_left;
+    uint32_t *left = count > 0 ? malloc(2 * count * sizeof(*left)) : NULL;
+
+    if (count > 0 && !left)
+        return; /* it stays as it was, until the directory says it again */
+    for (size_t i = 0; i < count; i++) {
+        left[i] = placed->left[i];
+        left[count + i] = placed->to[i];
+    }
+    free(known->left);
+    known->left = left;
+    known->left_count = (uint32_t) count;
+    known->told = true;
+    known->said = 0;
+    if (!is_left(known, hosts->self.host))
+        return;
+    hosts->placing->look_at = hosts_now(hosts) + LOOK;
+    hosts_wake(hosts, hosts->placing->look_at);
+}
+
+/* Does the directory know it so? */
+static bool is_said(const struct known *known, uint32_t host, struct member_left left) {
+    size_t same = 0, count = 0;
+
+    for (uint32_t i = 0; i < known->left_count; i++) {
+        if (known->left[i] != host)
+            continue;
+        count++;
+        for (size_t k = 0; k < left.count; k++)
+            same += left.to[k] == known->left[known->left_count + i];
+    }
+    return count == left.count && same == count;
+}
+
+/* What nodes left here when they moved: is it gone? */
+static int64_t left_time(struct hosts *hosts, int64_t now) {
+    struct placing *placing = hosts->placing;
+    bool any = false;
+
+    if (placing->look_at > 0 && now - placing->began < GRACE) /* all that is here is looked at */
+        placing->look_at = placing->began + GRACE;
+    if (placing->look_at == 0 || placing->look_at > now)
+        return placing->look_at > 0 ? placing->look_at : INT64_MAX;
+    for (size_t i = 0; i < placing->count; i++) {
+        struct known *known = &placing->known[i];
+        tram_id to[HOSTS_LEFT_EACH];
+        struct member_left left = { to, 0 };
+        int rc;
+
+        if (!is_left(known, hosts->self.host) || known->host == hosts->self.host)
+            continue;
+        any = true;
+        rc = known->said > 0 && now - known->said < SAY ? -EALREADY
+                                                         : stands_left(hosts, known->id, to);
+        left.count = rc < 0 ? 0 : (size_t) rc;
+        if (rc < 0 || is_said(known, hosts->self.host, left))
+            continue;
+        known->said = now;
+        hosts->maker->left(hosts->seat, known->id, left);
+    }
+    placing->look_at = any ? now + LOOK : 0;
+    return any ? placing->look_at : INT64_MAX;
 }
 
 /* ---- claims ---------------------------------------------------------------------------------- */
@@ -366,7 +479,9 @@ static void on_refused(struct hosts *hosts, uint64_t cookie, uint32_t id, int er
     claim_end(hosts, claim, error, said);
 }
 
-static void on_placed(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t host) {
+static void on_placed(struct hosts *hosts, const hosts_placed *placed) {
+    uint32_t id = placed->id, host = placed->host;
+    uint64_t epoch = placed->epoch;
     struct known *known = known_find(hosts->placing, id);
     struct claim *claim = claim_find(hosts->placing, id);
     char text[TRAM_ID_TEXT];
@@ -374,13 +489,21 @@ static void on_placed(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t
     stands_known(hosts, id);
     if (claim && claim->granted && claim->epoch < epoch)
         claim_end(hosts, claim, -EAGAIN, "it was taken over meanwhile");
-    if (host == hosts->self.host || (known && known->epoch > epoch))
-        return; /* that it is placed here is said by on_granted */
+    if (known && known->epoch > epoch)
+        return;
+    if (host == hosts->self.host) { /* that it is placed here is said by on_granted */
+        if (known)
+            left_set(hosts, known, placed);
+        return;
+    }
     if (known && known->host == hosts->self.host)
         log_line(LEVEL_WARNING, "node %s was placed on host %s meanwhile: fenced",
                  tram_id_format(id, text), host_name(hosts, host));
     if (epoch > 0 && (!known || known->epoch != epoch || known->host != host))
         (void) write_place(hosts, id, host, epoch);
+    known = known_find(hosts->placing, id);
+    if (known)
+        left_set(hosts, known, placed);
     stands_place(hosts, id, host, epoch);
 }
 
@@ -393,6 +516,9 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     struct tram_error error = { 0 };
     struct stand *stand;
     char text[TRAM_ID_TEXT];
+    tram_id to_whom[HOSTS_LEFT_EACH] = { 0 }; /* if that can't be said now: maybe to any */
+    struct member_left left = { to_whom, 0 };
+    int sent = stands_left(hosts, id, to_whom);
     bool here = known && known->host == hosts->self.host;
     /* … or was given up before, for this epoch. */
     bool knew = here || (known && known->host == 0 && known->epoch + 1 == epoch);
@@ -410,9 +536,10 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     if (rc == 0)
         log_line(LEVEL_INFO, "node %s is given up for host %s", tram_id_format(id, text),
                  host_name(hosts, to));
+    left.count = (size_t) (sent < 0 ? 1 : sent);
     error.text[CONTROL_TEXT_MAX < sizeof(error.text) - 1 ? CONTROL_TEXT_MAX
                                                           : sizeof(error.text) - 1] = '\0';
-    hosts->maker->yielded(hosts->seat, id, epoch, rc, knew, rc == 0 ? "" : error.text);
+    hosts->maker->yielded(hosts->seat, id, epoch, rc, knew, left, rc == 0 ? "" : error.text);
     if (rc == 0 && knew) {
         known->given_to = to;
         stands_place(hosts, id, 0, known->epoch);
@@ -586,7 +713,7 @@ void placing_link(struct host *host) {
 
 int64_t placing_time(struct hosts *hosts, int64_t now) {
     const char *trouble = hosts->maker ? hosts->maker->trouble(hosts->seat) : "";
-    int64_t next = INT64_MAX;
+    int64_t next = INT64_MAX, left_at;
     struct claim *after;
     char text[256];
 
@@ -608,7 +735,8 @@ int64_t placing_time(struct hosts *hosts, int64_t now) {
             next = now + GRACE < next ? now + GRACE : next;
         }
     }
-    return next;
+    left_at = left_time(hosts, now);
+    return left_at < next ? left_at : next;
 }
 
 /* ---- start and end --------------------------------------------------------------------------- */
@@ -626,6 +754,7 @@ int placing_start(struct hosts *hosts) {
     hosts->placing = calloc(1, sizeof(*hosts->placing));
     if (!hosts->placing)
         return -ENOMEM;
+    hosts->placing->began = hosts_now(hosts);
     rc = place_each(&hosts->daemon->bus, each_place, hosts);
     if (rc == 0)
         rc = claims_open(&hosts->daemon->bus, &hosts->claims);
@@ -648,6 +777,8 @@ void placing_stop(struct hosts *hosts) {
         placing->claims = claim->next;
         free(claim);
     }
+    for (size_t i = 0; i < placing->count; i++)
+        free(placing->known[i].left);
     free(placing->known);
     free(placing);
     hosts->placing = NULL;

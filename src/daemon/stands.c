@@ -540,6 +540,31 @@ void stands_count(struct hosts *hosts, tram_id id, uint64_t *ret_waiting, uint64
     }
 }
 
+int stands_left(struct hosts *hosts, tram_id id, tram_id *ret_to) {
+    int count = 0;
+
+    for (struct standin *to = hosts->all_standins; to; to = to->all_next) {
+        struct stand_in *in = stand_in_find(to->stand, id);
+        struct stand_in_state state = { 0 };
+
+        if (host_by_number(hosts, to->host) &&
+            (to->retry > 0 || (stand_is_held(to->stand) && !to->scanned))) {
+            ret_to[0] = 0;
+            return -EAGAIN;
+        }
+        if (in)
+            stand_in_state(in, &state);
+        if (!in || state.broken || state.consumed == state.accepted)
+            continue;
+        if (count == (int) HOSTS_LEFT_EACH) {
+            ret_to[0] = 0;
+            return 1;
+        }
+        ret_to[count++] = to->id;
+    }
+    return count;
+}
+
 /* ---- time, start, end ------------------------------------------------------------------------ */
 
 /* Where it is: the answer opens its channels. */

@@ -13,6 +13,9 @@ extern const struct link_store stands_store;
 
 /* A node is placed there from now on (0: not known): a stand-in for it is had, or not. */
 void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch);
+/* May that host send for the node now, in that epoch? LINK_TAKEN: so far. */
+enum link_answer placing_sends(struct hosts *hosts, const struct link_name *name, uint32_t host,
+                               uint64_t epoch);
 /* The directory answered where it is. */
 void stands_known(struct hosts *hosts, tram_id id);
 /* Somebody opens it here: let go of it. 0: nobody stands in for it (any more). */

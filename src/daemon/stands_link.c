@@ -228,16 +228,11 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
         return placing_claims(hosts, name->to) ? LINK_LATER : LINK_AWAY;
     if (offer->to_epoch < epoch)
         return LINK_AWAY; /* said before it left from here, and came back: `handed` is older */
-    placed = placing_of(hosts, name->from, &epoch);
     if (is_ephemeral(name->from))
-        return placed == host->number ? LINK_TAKEN : LINK_DENIED;
+        return hosts_number_of(name->from) == host->number ? LINK_TAKEN : LINK_DENIED;
     if (!settings_allow_id(hosts_settings(hosts), host->name, name->from))
         return LINK_DENIED;
-    if (placed == host->number)
-        return LINK_TAKEN;
-    if (placed > 0 && epoch > offer->from_epoch)
-        return LINK_STALE;
-    return LINK_LATER; /* nobody told us yet */
+    return placing_sends(hosts, name, host->number, offer->from_epoch);
 }
 
 /* Nothing more comes of the channel. */
@@ -392,8 +387,10 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
         mirror_free(mirror);
         return (int) answer;
     }
-    if (answer != LINK_TAKEN)
+    if (answer != LINK_TAKEN) {
+        mirror->out = stand_out_close(mirror->out); /* kept: who waits is in nobody's way */
         standins_wake(host->hosts, hosts_now(host->hosts) + AGAIN);
+    }
     *ret_channel = mirror;
     return (int) answer;
 }

@@ -324,6 +324,9 @@ int directory_take(struct directory *directory, struct directory_member *member,
     case TRAM__HOSTS__FRAME__KIND_SETTLED:
         dir_place_settled(directory, member, frame->settled);
         return 0;
+    case TRAM__HOSTS__FRAME__KIND_LEFT:
+        dir_place_left(directory, member, frame->left);
+        return 0;
     case TRAM__HOSTS__FRAME__KIND_FORGET:
         take_forget(directory, member, frame->forget);
         return 0;

@@ -46,6 +46,9 @@ struct dir_place {
     uint32_t host;                   /* 0: nowhere */
     uint32_t from;                   /* whose knowledge of it the host still lacks; 0: nobody's;
                                         the host itself: what is known of it is lost */
+    uint32_t *left;                  /* where what it sent waits, given up in order, the oldest
+                                        first; and behind all these for whom, 0: maybe for any */
+    uint32_t left_count;
     uint64_t epoch;
     struct directory_member *asker;  /* who waits until it is yielded; NULL: nobody */
     uint64_t cookie;                 /* his */
@@ -81,6 +84,8 @@ int dir_place_where(struct directory *directory, struct directory_member *member
                 const Tram__Hosts__Where *where, struct wrong *wrong);
 void dir_place_yielded(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Yielded *yielded);
+void dir_place_left(struct directory *directory, struct directory_member *member,
+                    const Tram__Hosts__Left *left);
 void dir_place_settled(struct directory *directory, struct directory_member *member,
                    const Tram__Hosts__Settled *settled);
 /* Its IDs are placed nowhere any more. */

@@ -59,6 +59,7 @@ static void dir_place_put(struct directory *directory, struct dir_place *place) 
     if (place->all_next)
         place->all_next->all_link = place->all_link;
     directory->id_count--;
+    free(place->left);
     free(place);
 }
 
@@ -67,6 +68,7 @@ void dir_place_free_all(struct directory *directory) {
         struct dir_place *place = directory->all;
 
         directory->all = place->all_next;
+        free(place->left);
         free(place);
     }
 }
@@ -77,17 +79,24 @@ static struct dir_host *host_at(struct directory *directory, uint32_t number) {
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
+static uint32_t *left_to(const struct dir_place *place) {
+    return place->left_count > 0 ? place->left + place->left_count : NULL;
+}
+
 static void tell_place(struct directory *directory, const struct directory_member *member,
-                       const struct dir_place *place) {
+                       struct dir_place *place) {
     Tram__Hosts__Placed placed = HOSTS_NEW(Placed, placed);
 
     placed.id = place->id;
     placed.epoch = place->epoch;
     placed.host = place->host;
+    placed.left = place->left;
+    placed.to = left_to(place);
+    placed.n_left = placed.n_to = place->left_count;
     directory_send(directory, member, HOSTS_FRAME(PLACED, placed, &placed));
 }
 
-static void tell_watches(struct directory *directory, const struct dir_place *place) {
+static void tell_watches(struct directory *directory, struct dir_place *place) {
     for (const struct dir_watch *watch = place->watches; watch; watch = watch->next)
         tell_place(directory, watch->member, place);
 }
@@ -129,32 +138,93 @@ static void grant(struct directory *directory, const struct directory_member *me
 
 /* ---- placing --------------------------------------------------------------------------------- */
 
-static int note_place(struct directory *directory, const struct dir_place *place) {
+static int note_place(struct directory *directory, struct dir_place *place) {
     Tram__Hosts__Record record = HOSTS_NEW(Record, record);
 
     record.id = place->id;
     record.epoch = place->epoch;
     record.holder = place->host;
     record.from = place->from;
+    record.left = place->left;
+    record.to = left_to(place);
+    record.n_left = record.n_to = place->left_count;
     return directory->calls->note(directory->arg, &record);
 }
 
-/* It is placed there from now on, if that can be noted. */
-static int dir_place_set(struct directory *directory, struct dir_place *place, uint32_t host,
-                     uint64_t epoch, uint32_t from) {
-    struct dir_place before = *place;
-    int rc;
+/* Where what it sent waits, and for whom, as it was; but without one host, and with others for
+ * another one, at its place, or as the youngest. */
+static int left_change(struct dir_place *place, uint32_t without, uint32_t host,
+                       const uint32_t *to, size_t count) {
+    uint32_t hosts[HOSTS_LEFT_MAX + HOSTS_LEFT_EACH], whom[HOSTS_LEFT_MAX + HOSTS_LEFT_EACH];
+    uint32_t made = 0, *left = NULL;
+    bool in = count == 0;
 
+    for (uint32_t i = 0; i <= place->left_count; i++) {
+        bool last = i == place->left_count;
+
+        for (size_t k = 0; !in && (last || place->left[i] == host) && k < count; k++) {
+            hosts[made] = host;
+            whom[made++] = to[k];
+        }
+        in = in || last || place->left[i] == host;
+        if (last || place->left[i] == without || place->left[i] == host)
+            continue;
+        hosts[made] = place->left[i];
+        whom[made++] = place->left[place->left_count + i];
+    }
+    if (made > HOSTS_LEFT_MAX)
+        return -EAGAIN; /* until somewhere it came through */
+    if (made > 0) {
+        left = malloc(2 * made * sizeof(*left));
+        if (!left)
+            return -ENOMEM;
+        memcpy(left, hosts, made * sizeof(*left));
+        memcpy(left + made, whom, made * sizeof(*left));
+    }
+    place->left = left; /* whose the old one was frees it */
+    place->left_count = made;
+    return 0;
+}
+
+static bool left_has(const struct dir_place *place, uint32_t host) {
+    for (uint32_t i = 0; i < place->left_count; i++)
+        if (place->left[i] == host)
+            return true;
+    return false;
+}
+
+/* What changed, and left_change() made, is so if it can be noted; else all is as `before`. */
+static int note_or_undo(struct directory *directory, struct dir_place *place,
+                        const struct dir_place *before) {
+    int rc = note_place(directory, place);
+
+    free(rc < 0 ? place->left : before->left);
+    if (rc < 0) {
+        place->host = before->host;
+        place->epoch = before->epoch;
+        place->from = before->from;
+        place->left = before->left;
+        place->left_count = before->left_count;
+    }
+    return rc;
+}
+
+/* It is placed there from now on, if that can be noted. `yielded`: with what waits where it was;
+ * NULL: if something does, it is of one who is fenced. */
+static int dir_place_set(struct directory *directory, struct dir_place *place, uint32_t host,
+                         uint64_t epoch, uint32_t from, const Tram__Hosts__Yielded *yielded) {
+    struct dir_place before = *place;
+    int rc = left_change(place, host, place->host, yielded ? yielded->left : NULL,
+                         yielded && host != place->host ? yielded->n_left : 0);
+
+    if (rc < 0)
+        return rc;
     place->host = host;
     place->epoch = epoch;
     place->from = from;
-    rc = note_place(directory, place);
-    if (rc < 0) {
-        place->host = before.host;
-        place->epoch = before.epoch;
-        place->from = before.from;
+    rc = note_or_undo(directory, place, &before);
+    if (rc < 0)
         return rc;
-    }
     if (host_at(directory, before.host))
         host_at(directory, before.host)->ids--;
     if (host_at(directory, host))
@@ -187,7 +257,7 @@ int dir_place_hold(struct directory *directory, struct directory_member *member,
         return -ENOMEM;
     if (place->host == host->number && place->epoch == epoch && place->from > 0 &&
         !BUG(SETTLED_LOST))
-        return dir_place_set(directory, place, host->number, epoch, 0); /* it has settled */
+        return dir_place_set(directory, place, host->number, epoch, 0, NULL); /* it has settled */
     if (place->host == host->number && place->epoch >= epoch)
         return 0;
     if (place->epoch >= epoch && !BUG(HOLD_LOWER)) { /* it was placed elsewhere meanwhile */
@@ -199,7 +269,7 @@ int dir_place_hold(struct directory *directory, struct directory_member *member,
         return -EDQUOT;
     }
     loser = host_at(directory, place->host);
-    rc = dir_place_set(directory, place, host->number, epoch, 0);
+    rc = dir_place_set(directory, place, host->number, epoch, 0, NULL);
     if (rc < 0)
         return rc;
     if (loser && loser != host && loser->member && loser->member->joined)
@@ -209,7 +279,8 @@ int dir_place_hold(struct directory *directory, struct directory_member *member,
 
 /* Place it with who asked, and tell him; and who had it, if he did not yield. */
 static void dir_place_anew(struct directory *directory, struct dir_place *place,
-                       struct directory_member *member, uint64_t cookie, bool taken) {
+                       struct directory_member *member, uint64_t cookie, bool taken,
+                           const Tram__Hosts__Yielded *yielded) {
     struct dir_host *old = host_at(directory, place->host);
     /* What a holder never got to know it can't hand on. */
     uint32_t from = place->from ? place->from : place->host;
@@ -220,7 +291,7 @@ static void dir_place_anew(struct directory *directory, struct dir_place *place,
     else if (from == member->host->number || BUG(FORGET_FROM))
         from = 0;
     rc = dir_place_set(directory, place, member->host->number,
-                       place->epoch + !(BUG(EPOCH_KEPT) && place->epoch > 0), from);
+                       place->epoch + !(BUG(EPOCH_KEPT) && place->epoch > 0), from, yielded);
     if (rc < 0) {
         refuse(directory, member, cookie, place->id, rc, 0, "it can't be noted: error %d", -rc);
         dir_place_put(directory, place);
@@ -242,7 +313,7 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
             refuse(directory, place->asker, place->cookie, place->id, -EAGAIN,
                    member->host->number, "it was taken over by host %s", member->host->name);
         place->asker = NULL;
-        dir_place_anew(directory, place, member, claim->cookie, true);
+        dir_place_anew(directory, place, member, claim->cookie, true, NULL);
         return;
     }
     if (place->asker && place->asker != member) {
@@ -251,7 +322,7 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
         return;
     }
     if (BUG(NO_YIELD)) {
-        dir_place_anew(directory, place, member, claim->cookie, false);
+        dir_place_anew(directory, place, member, claim->cookie, false, NULL);
     } else if (old->member && old->member->joined) {
         place->asker = member;
         place->cookie = claim->cookie;
@@ -261,7 +332,7 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
         directory_send(directory, old->member, HOSTS_FRAME(YIELD, yield, &yield));
     } else if (old->away && directory->rules.lease_ns > 0 &&
                directory->now - old->since > directory->rules.lease_ns) {
-        dir_place_anew(directory, place, member, claim->cookie, true);
+        dir_place_anew(directory, place, member, claim->cookie, true, NULL);
     } else {
         refuse(directory, member, claim->cookie, claim->id, -EHOSTUNREACH, place->host,
                "it is placed on host %s, which %s", old->name,
@@ -296,7 +367,7 @@ void dir_place_claim(struct directory *directory, struct directory_member *membe
     else if (place->host == host->number && !host->anew)
         grant(directory, member, claim->cookie, place, claim->take && place->from > 0);
     else if (place->host == 0 || place->host == host->number || !host_at(directory, place->host))
-        dir_place_anew(directory, place, member, claim->cookie, false);
+        dir_place_anew(directory, place, member, claim->cookie, false, NULL);
     else
         claim_elsewhere(directory, member, claim, place);
 }
@@ -315,7 +386,32 @@ void dir_place_yielded(struct directory *directory, struct directory_member *mem
         refuse(directory, asker, place->cookie, place->id, yielded->error, place->host, "%s",
                yielded->text);
     else
-        dir_place_anew(directory, place, asker, place->cookie, false);
+        dir_place_anew(directory, place, asker, place->cookie, false, yielded);
+}
+
+/* What waits on that host, by now; or is lost. */
+static int left_set(struct directory *directory, struct dir_place *place, uint32_t host,
+                    const uint32_t *to, size_t count) {
+    struct dir_place before = *place;
+    int rc;
+
+    if (!left_has(place, host))
+        return 0; /* it says nothing of what it did not give up */
+    rc = left_change(place, 0, host, to, count);
+    if (rc == 0)
+        rc = note_or_undo(directory, place, &before);
+    if (rc == 0)
+        tell_watches(directory, place);
+    return rc;
+}
+
+/* Can't it be noted: it is said again. */
+void dir_place_left(struct directory *directory, struct directory_member *member,
+                    const Tram__Hosts__Left *left) {
+    struct dir_place *place = dir_place_find(directory, left->id);
+
+    if (place)
+        (void) left_set(directory, place, member->host->number, left->to, left->n_to);
 }
 
 void dir_place_settled(struct directory *directory, struct directory_member *member,
@@ -324,7 +420,7 @@ void dir_place_settled(struct directory *directory, struct directory_member *mem
 
     if (place && place->host == member->host->number && place->epoch == settled->epoch &&
         place->from > 0) /* can't it be noted: it is asked once more, which changes nothing */
-        (void) dir_place_set(directory, place, place->host, place->epoch, 0);
+        (void) dir_place_set(directory, place, place->host, place->epoch, 0, NULL);
 }
 
 void dir_place_release(struct directory *directory, struct directory_member *member,
@@ -332,7 +428,7 @@ void dir_place_release(struct directory *directory, struct directory_member *mem
     struct dir_place *place = dir_place_find(directory, release->id);
 
     if (place && place->host == member->host->number && place->epoch == release->epoch)
-        (void) dir_place_set(directory, place, 0, place->epoch, 0); /* or it stays there */
+        (void) dir_place_set(directory, place, 0, place->epoch, 0, NULL); /* or it stays there */
 }
 
 int dir_place_forget(struct directory *directory, struct dir_host *host) {
@@ -341,9 +437,11 @@ int dir_place_forget(struct directory *directory, struct dir_host *host) {
 
         /* One more, so that it is fenced, should it come back. */
         if (place->host == host->number)
-            rc = dir_place_set(directory, place, 0, place->epoch + 1, 0);
+            rc = dir_place_set(directory, place, 0, place->epoch + 1, 0, NULL);
         else if (place->from == host->number) /* is lost */
-            rc = dir_place_set(directory, place, place->host, place->epoch, place->host);
+            rc = dir_place_set(directory, place, place->host, place->epoch, place->host, NULL);
+        if (rc == 0)
+            rc = left_set(directory, place, host->number, NULL, 0);
         if (rc < 0)
             return rc;
     }
@@ -435,6 +533,18 @@ int dir_place_enter(struct directory *directory, const Tram__Hosts__Record *reco
     place->epoch = record->epoch;
     place->host = record->holder;
     place->from = record->from;
+    free(place->left);
+    place->left = NULL;
+    place->left_count = 0;
+    if (record->n_left > 0)
+        place->left = malloc(2 * record->n_left * sizeof(*place->left));
+    if (record->n_left > 0 && !place->left)
+        return -ENOMEM;
+    for (size_t i = 0; i < record->n_left; i++) {
+        place->left[i] = record->left[i];
+        place->left[record->n_left + i] = record->to[i];
+    }
+    place->left_count = (uint32_t) record->n_left;
     if (host_at(directory, place->host))
         host_at(directory, place->host)->ids++;
     return 0;
@@ -452,6 +562,9 @@ int dir_place_each(struct directory *directory,
         record.epoch = place->epoch;
         record.holder = place->host;
         record.from = place->from;
+        record.left = place->left;
+        record.to = left_to(place);
+        record.n_left = record.n_to = place->left_count;
         rc = each(arg, &record);
         if (rc != 0)
             return rc;

@@ -86,7 +86,7 @@ TEST(who_is_asked_for_a_node_is_not_granted_it) {
     CHECK_EQ(a->error, -EAGAIN);
     CHECK_EQ(a->granted, 1);
     hold(a, NODE, 0);
-    member_yielded(a->member, NODE, 2, 0, true, "");
+    member_yielded(a->member, NODE, 2, 0, true, (struct member_left){ 0 }, "");
     settle(&world);
     CHECK_EQ(b->epoch, 2);
     claim(&world, 0, NODE, false);
@@ -113,6 +113,62 @@ TEST(who_waits_for_a_node_that_is_placed_anew_is_told) {
     CHECK_EQ(c->granted, 1);
     claim(&world, 1, NODE, false); /* nobody asks for it any more */
     CHECK_EQ(b->granted, 1);
+    world_end(&world);
+}
+
+/* What a node sent on hosts that it left goes first, the oldest first; until it came through, is
+ * lost, or is of one who is fenced. */
+TEST(where_messages_wait_is_told) {
+    struct world world;
+    struct side *a = &world.sides[0], *b = &world.sides[1], *c = &world.sides[2];
+    const uint32_t whom[2] = { NODE + 1, NODE + 2 };
+
+    world_begin_with(&world, 3);
+    CHECK_OK(member_watch(c->member, NODE));
+    a->leaves = (struct member_left){ whom, 2 };
+    b->leaves = (struct member_left){ whom, 1 };
+    claim(&world, 0, NODE, false);
+    claim(&world, 1, NODE, false);
+    CHECK_EQ(c->left_count, 2);
+    CHECK_EQ(c->left[1], 1);
+    CHECK_EQ(c->left_to[1], NODE + 2);
+    member_settled(b->member, NODE, 2);
+    settle(&world);
+    claim(&world, 2, NODE, false);
+    CHECK_EQ(c->epoch, 3);
+    CHECK_EQ(c->left_count, 3);
+    CHECK_EQ(c->left[2], 2);
+    directory_restart(&world, true);
+    for (int i = 0; i < 3; i++)
+        join(&world, i);
+    CHECK_EQ(c->left_count, 3);
+    CHECK_EQ(c->left_to[0], NODE + 1);
+    world.note_fails = 1;
+    member_left(a->member, NODE, (struct member_left){ whom + 1, 1 });
+    settle(&world);
+    CHECK_EQ(c->left_count, 3); /* can't be noted: it says it again */
+    world.note_fails = 0;
+    member_left(a->member, NODE, (struct member_left){ whom + 1, 1 });
+    settle(&world);
+    CHECK_EQ(c->left_count, 2);
+    CHECK_EQ(c->left[0], 1); /* at its place */
+    CHECK_EQ(c->left_to[0], NODE + 2);
+    member_left(a->member, NODE, (struct member_left){ 0 });
+    settle(&world);
+    CHECK_EQ(c->left_count, 1);
+    CHECK_EQ(c->left[0], 2);
+    member_left(a->member, NODE, (struct member_left){ whom, 2 }); /* who is not in it stays so */
+    settle(&world);
+    CHECK_EQ(c->left_count, 1);
+    claim(&world, 1, NODE, false); /* back: all of it is its own */
+    CHECK_EQ(c->left_count, 0);
+    claim(&world, 0, NODE, true); /* taken over: what b sent is fenced */
+    CHECK_EQ(c->left_count, 0);
+    claim(&world, 2, NODE, false);
+    CHECK_EQ(c->left_count, 2);
+    forget(a); /* its memory, and so what waited there */
+    join(&world, 0);
+    CHECK_EQ(c->left_count, 0);
     world_end(&world);
 }
 

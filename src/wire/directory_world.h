@@ -37,6 +37,8 @@ struct side {
     int error;
     uint32_t placed_host;
     uint64_t placed_epoch;
+    uint32_t left[HOSTS_LEFT_MAX], left_to[HOSTS_LEFT_MAX], left_count;
+    struct member_left leaves;     /* when it yields */
     int refuse_yield;              /* errno to answer with; 1: no answer */
     uint32_t ids[HELD];
     uint64_t epochs[HELD];
@@ -168,13 +170,19 @@ static inline void on_refused(void *arg, uint64_t cookie, uint32_t id, int error
     side->holder = host;
 }
 
-static inline void on_placed(void *arg, uint32_t id, uint64_t epoch, uint32_t host) {
+static inline void on_placed(void *arg, const hosts_placed *placed) {
     struct side *side = arg;
+    uint32_t id = placed->id;
 
     side->placed++;
-    side->placed_host = host;
-    side->placed_epoch = epoch;
-    if (host != side->number && held(side, id) > 0 && held(side, id) <= epoch)
+    side->placed_host = placed->host;
+    side->placed_epoch = placed->epoch;
+    side->left_count = (uint32_t) placed->n_left;
+    for (uint32_t i = 0; i < side->left_count; i++) {
+        side->left[i] = placed->left[i];
+        side->left_to[i] = placed->to[i];
+    }
+    if (placed->host != side->number && held(side, id) > 0 && held(side, id) <= placed->epoch)
         hold(side, id, 0);
 }
 
@@ -188,7 +196,7 @@ static inline void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to)
         return;
     if (side->refuse_yield == 0)
         hold(side, id, 0);
-    member_yielded(side->member, id, epoch, side->refuse_yield, knew,
+    member_yielded(side->member, id, epoch, side->refuse_yield, knew, side->leaves,
                    side->refuse_yield ? "it runs" : "");
 }
 

@@ -103,6 +103,17 @@ static int id_check(uint32_t id, uint32_t host, struct wrong *wrong) {
     return 0;
 }
 
+/* Hosts, and for each one for whom. */
+static int left_check(const uint32_t *left, size_t count, size_t to_count, struct wrong *wrong) {
+    if (count > HOSTS_LEFT_MAX || to_count != count)
+        return wrong_set(wrong, -EBADMSG, "an ID with messages on %zu hosts, for %zu", count,
+                         to_count);
+    for (size_t i = 0; i < count; i++)
+        if (left[i] == 0 || left[i] > HOSTS_MAX)
+            return wrong_set(wrong, -EBADMSG, "a host with the number %u", left[i]);
+    return 0;
+}
+
 static int check_to_directory(const hosts_frame *frame, struct wrong *wrong) {
     switch ((int) frame->kind_case) {
     case TRAM__HOSTS__FRAME__KIND_JOIN:
@@ -120,9 +131,15 @@ static int check_to_directory(const hosts_frame *frame, struct wrong *wrong) {
     case TRAM__HOSTS__FRAME__KIND_YIELDED:
         if (answer_check(frame->yielded->error, frame->yielded->text, wrong) < 0)
             return -EBADMSG;
+        if (frame->yielded->n_left > HOSTS_LEFT_EACH)
+            return wrong_set(wrong, -EBADMSG, "messages for %zu nodes", frame->yielded->n_left);
         return id_check(frame->yielded->id, 0, wrong);
     case TRAM__HOSTS__FRAME__KIND_SETTLED:
         return id_check(frame->settled->id, 0, wrong);
+    case TRAM__HOSTS__FRAME__KIND_LEFT:
+        if (frame->left->n_to > HOSTS_LEFT_EACH)
+            return wrong_set(wrong, -EBADMSG, "messages for %zu nodes", frame->left->n_to);
+        return id_check(frame->left->id, 0, wrong);
     case TRAM__HOSTS__FRAME__KIND_FORGET:
         if (!hosts_name_valid(frame->forget->host))
             return wrong_set(wrong, -EBADMSG, "a host's name that can be none");
@@ -151,6 +168,8 @@ static int check_to_member(const hosts_frame *frame, struct wrong *wrong) {
             return -EBADMSG;
         return id_check(frame->refused->id, frame->refused->host, wrong);
     case TRAM__HOSTS__FRAME__KIND_PLACED:
+        if (left_check(frame->placed->left, frame->placed->n_left, frame->placed->n_to, wrong) < 0)
+            return -EBADMSG;
         return id_check(frame->placed->id, frame->placed->host, wrong);
     case TRAM__HOSTS__FRAME__KIND_YIELD:
         return id_check(frame->yield->id, frame->yield->to, wrong);
@@ -269,7 +288,8 @@ static int check_to_file(const hosts_frame *frame, struct wrong *wrong) {
         return host_check(record->host, true, wrong);
     if (record->version > 0)
         return 0;
-    if (id_check(record->id, record->holder, wrong) < 0)
+    if (id_check(record->id, record->holder, wrong) < 0 ||
+        left_check(record->left, record->n_left, record->n_to, wrong) < 0)
         return -EBADMSG;
     return id_check(record->id, record->from, wrong);
 }

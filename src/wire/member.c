@@ -184,8 +184,7 @@ int member_take(struct member *member, int64_t now, const hosts_frame *frame, st
         take_answer(member, frame);
         return 0;
     case TRAM__HOSTS__FRAME__KIND_PLACED:
-        calls->on_placed(member->arg, frame->placed->id, frame->placed->epoch,
-                         frame->placed->host);
+        calls->on_placed(member->arg, frame->placed);
         return 0;
     case TRAM__HOSTS__FRAME__KIND_YIELD:
         calls->on_yield(member->arg, frame->yield->id, frame->yield->epoch, frame->yield->to);
@@ -304,14 +303,26 @@ void member_settled(struct member *member, uint32_t id, uint64_t epoch) {
         put(member, HOSTS_FRAME(SETTLED, settled, &settled));
 }
 
+void member_left(struct member *member, uint32_t id, struct member_left left) {
+    Tram__Hosts__Left words = HOSTS_NEW(Left, left);
+
+    words.id = id;
+    words.to = (uint32_t *) (uintptr_t) left.to; /* they are only read */
+    words.n_to = left.count;
+    if (member->joined)
+        put(member, HOSTS_FRAME(LEFT, left, &words));
+}
+
 void member_yielded(struct member *member, uint32_t id, uint64_t epoch, int error, bool knew,
-                    const char *text) {
+                    struct member_left left, const char *text) {
     Tram__Hosts__Yielded yielded = HOSTS_NEW(Yielded, yielded);
 
     yielded.id = id;
     yielded.epoch = epoch;
     yielded.error = error;
     yielded.knew = knew && !BUG(SETTLED_LOST);
+    yielded.left = (uint32_t *) (uintptr_t) left.to; /* they are only read */
+    yielded.n_left = left.count;
     yielded.text = (char *) (uintptr_t) text; /* it is only read */
     if (member->joined)
         put(member, HOSTS_FRAME(YIELDED, yielded, &yielded));

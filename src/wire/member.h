@@ -37,7 +37,7 @@ struct member_calls {
     void (*on_refused)(void *arg, uint64_t cookie, uint32_t id, int error, uint32_t host,
                        const char *text);
     /* Where a node is placed: of those watched, and of one that was here and is elsewhere now. */
-    void (*on_placed)(void *arg, uint32_t id, uint64_t epoch, uint32_t host);
+    void (*on_placed)(void *arg, const hosts_placed *placed);
     /* Give it up for host `to`: answered by member_yielded(), perhaps at once. */
     void (*on_yield)(void *arg, uint32_t id, uint64_t epoch, uint32_t to);
     void (*on_done)(void *arg, uint64_t cookie, int error, const char *text);
@@ -68,8 +68,12 @@ void member_unwatch(struct member *member, uint32_t id);
 /* What is lost if there is no connection: said again by holding it, or not, at the next join. */
 void member_release(struct member *member, uint32_t id, uint64_t epoch);
 void member_settled(struct member *member, uint32_t id, uint64_t epoch);
-/* `knew`: it was placed here, in the epoch before, and nothing of it was missing here. */
+/* `knew`: it was placed here, in the epoch before, and nothing of it was missing here. `to`: for
+ * these nodes (0: maybe for any) what it sent waits here, and goes before what it sends where it is
+ * next, until member_left() says otherwise. HOSTS_LEFT_EACH at most. */
+struct member_left { const uint32_t *to; size_t count; };
 void member_yielded(struct member *member, uint32_t id, uint64_t epoch, int error, bool knew,
-                    const char *text);
+                    struct member_left left, const char *text);
+void member_left(struct member *member, uint32_t id, struct member_left left);
 /* -EAGAIN: there is no directory. */
 int member_forget(struct member *member, uint64_t cookie, const char *host);

@@ -237,9 +237,11 @@ static void fence(struct host *host, int node) {
     place_watch(host, node); /* it may go on from there */
 }
 
-static void on_placed(void *arg, uint32_t id, uint64_t epoch, uint32_t holder) {
+static void on_placed(void *arg, const hosts_placed *placed) {
     struct host *host = arg;
-    int node = (int) id - 1;
+    uint64_t epoch = placed->epoch;
+    uint32_t holder = placed->host;
+    int node = (int) placed->id - 1;
     struct where *where = &host->where[node];
     bool doubt = host->place[node].here;
 
@@ -273,7 +275,8 @@ static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
     if (host->claims[node].on && host->claims[node].granted && !BUG(LATE_GIVEN))
         claim_end(host, node); /* somebody else has it before we had */
     if (place->here && runs) {
-        member_yielded(host->member, id, epoch, -EADDRINUSE, true, "it runs");
+        member_yielded(host->member, id, epoch, -EADDRINUSE, true, (struct member_left){0},
+                       "it runs");
         return;
     }
     if (place->here) {
@@ -284,7 +287,7 @@ static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
         move_give_up(host, node);
         place_watch(host, node);
     }
-    member_yielded(host->member, id, epoch, 0, knew, "");
+    member_yielded(host->member, id, epoch, 0, knew, (struct member_left){0}, "");
 }
 
 static bool on_held(void *arg, uint32_t after, uint32_t *ret_id, uint64_t *ret_epoch) {
