@@ -410,7 +410,7 @@ void dir_place_left(struct directory *directory, struct directory_member *member
                     const Tram__Hosts__Left *left) {
     struct dir_place *place = dir_place_find(directory, left->id);
 
-    if (place)
+    if (place && !BUG(LEFT_STAYS))
         (void) left_set(directory, place, member->host->number, left->to, left->n_to);
 }
 

@@ -46,6 +46,7 @@ enum bug {
     BUG_EPOCH_KEPT,         /* a node is placed anew in its old epoch */
     BUG_SETTLED_LOST,       /* who holds a node, or yields it, may not have settled it */
     BUG_FORGET_WATCH,       /* what is watched is not said again on a new connection */
+    BUG_LEFT_STAYS,         /* that nothing waits any more where a sender was is not heard */
     BUGS,
 };
 

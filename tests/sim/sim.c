@@ -25,7 +25,7 @@ static const char *const bug_names[BUGS] = {
     "no-unsure", "no-past", "no-stream", "no-wait", "no-tail-check", "publish-part",
     "free-unconsumed", "no-epoch", "no-journal", "no-window", "handed-stays", "keep-removed",
     "late-given", "no-yield", "forget-from", "note-late", "no-fence", "hold-lower", "epoch-kept",
-    "settled-lost", "forget-watch",
+    "settled-lost", "forget-watch", "left-stays",
 };
 
 /* Where to begin to look for the rarest, so that `make check` can. */

@@ -162,6 +162,12 @@ struct where {
     bool known, told;
 };
 
+/* Where what a node sent waits, and for whom, as the directory said; the oldest first. */
+struct left {
+    uint32_t host[HOSTS_LEFT_MAX], to[HOSTS_LEFT_MAX], count;
+    uint64_t at;                  /* when it is looked at whether it waits here still */
+};
+
 /* Of an opener, on its way. */
 struct claim {
     bool on, granted, began;      /* what the old host knows is missing, or comes */
@@ -186,6 +192,7 @@ struct host {
     struct chan *chans;
     struct place place[NODES];
     struct where where[NODES];
+    struct left left[NODES];
     struct claim claims[NODES];
     bool watched[NODES];
     uint64_t ask_at[NODES];
@@ -359,6 +366,8 @@ void place_watch(struct host *host, int node);
 void place_ask(struct host *host, int node);  /* of the directory, soon */
 void place_say(struct host *host, int peer, const hosts_frame *frame);
 void place_take(struct host *host, int peer, const hosts_frame *frame);
+bool place_waits(const struct host *host, int from, int to, int peer); /* others go first */
+bool place_first(const struct host *host, int from, int to, int peer); /* it is in the list */
 void place_cut(struct host *host);            /* from the directory */
 void place_link(struct host *host, int peer);
 

@@ -237,6 +237,91 @@ static void fence(struct host *host, int node) {
     place_watch(host, node); /* it may go on from there */
 }
 
+/* ---- what a node left here when it moved ----------------------------------------------------- */
+
+/* For whom, elsewhere, messages of it wait. */
+static struct member_left left_of(const struct host *host, int node, uint32_t *to) {
+    struct member_left left = {to, 0};
+
+    for (int n = 0; n < host->sim->nodes; n++) {
+        const struct ring *ring = host->rings[node][n];
+
+        if (!ring || ring->mirror || ring->promoted || ring_drained(ring) || host->place[n].here)
+            continue;
+        if (left.count == HOSTS_LEFT_EACH) {
+            to[0] = 0;
+            left.count = 1;
+            break;
+        }
+        to[left.count++] = (uint32_t) n + 1;
+    }
+    return left;
+}
+
+static bool is_left(const struct left *left, int host) {
+    for (uint32_t i = 0; i < left->count; i++) {
+        if ((int) left->host[i] - 1 == host)
+            return true;
+    }
+    return false;
+}
+
+static void left_set(struct host *host, int node, const hosts_placed *placed) {
+    struct left *left = &host->left[node];
+
+    left->count = (uint32_t) placed->n_left;
+    for (uint32_t i = 0; i < left->count; i++) {
+        left->host[i] = placed->left[i];
+        left->to[i] = placed->to[i];
+    }
+    left->at = is_left(left, host->index) ? host->sim->now + 20 * MS : NEVER;
+    host->pending |= UINT32_C(1) << node;
+}
+
+static bool left_same(const struct left *left, int host, struct member_left now) {
+    size_t count = 0, same = 0;
+
+    for (uint32_t i = 0; i < left->count; i++) {
+        if ((int) left->host[i] - 1 != host)
+            continue;
+        count++;
+        for (size_t k = 0; k < now.count; k++)
+            same += now.to[k] == left->to[i];
+    }
+    return count == now.count && same == count;
+}
+
+static void left_time(struct host *host, int node) {
+    struct left *left = &host->left[node];
+    uint32_t to[HOSTS_LEFT_EACH];
+    struct member_left now = left_of(host, node, to);
+
+    left->at = host->sim->now + 20 * MS;
+    if (host->place[node].here || left_same(left, host->index, now))
+        return;
+    left->at = host->sim->now + 200 * MS; /* if it can't be noted */
+    member_left(host->member, (uint32_t) node + 1, now);
+}
+
+/* The first host where messages of it wait for that node; -1: none. */
+static int left_first(const struct left *left, int to) {
+    for (uint32_t i = 0; i < left->count; i++) {
+        if (left->to[i] == 0 || (int) left->to[i] - 1 == to)
+            return (int) left->host[i] - 1;
+    }
+    return -1;
+}
+
+bool place_waits(const struct host *host, int from, int to, int peer) {
+    int first = left_first(&host->left[from], to);
+
+    return first >= 0 && first != peer;
+}
+
+bool place_first(const struct host *host, int from, int to, int peer) {
+    return left_first(&host->left[from], to) == peer;
+}
+
 static void on_placed(void *arg, const hosts_placed *placed) {
     struct host *host = arg;
     uint64_t epoch = placed->epoch;
@@ -247,6 +332,8 @@ static void on_placed(void *arg, const hosts_placed *placed) {
 
     where->told = true;
     host->dirty = host->look = true;
+    if (where->epoch <= epoch)
+        left_set(host, node, placed);
     if ((int) holder - 1 == host->index || where->epoch > epoch)
         return;
     if (host->claims[node].on && host->claims[node].granted &&
@@ -268,6 +355,8 @@ static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
     struct sim *sim = host->sim;
     int node = (int) id - 1;
     struct place *place = &host->place[node];
+    uint32_t whom[HOSTS_LEFT_EACH];
+    struct member_left left = left_of(host, node, whom);
     bool knew = place->here || (place->yielded && place->epoch == epoch);
     bool runs = sim->node[node].home == host->index ||
                 sim->node[NODES + node].home == host->index;
@@ -287,7 +376,7 @@ static void on_yield(void *arg, uint32_t id, uint64_t epoch, uint32_t to) {
         move_give_up(host, node);
         place_watch(host, node);
     }
-    member_yielded(host->member, id, epoch, 0, knew, (struct member_left){0}, "");
+    member_yielded(host->member, id, epoch, 0, knew, left, "");
 }
 
 static bool on_held(void *arg, uint32_t after, uint32_t *ret_id, uint64_t *ret_epoch) {
@@ -423,6 +512,7 @@ static uint64_t host_next(const struct host *host) {
 
         next = at < next ? at : next;
         next = host->ask_at[n] < next ? host->ask_at[n] : next;
+        next = host->left[n].at < next ? host->left[n].at : next;
     }
     return next;
 }
@@ -434,7 +524,9 @@ static void host_time(struct host *host) {
         int n = __builtin_ctz(rest);
         struct claim *claim = &host->claims[n];
 
-        if (!claim->on && host->ask_at[n] == NEVER)
+        if (host->left[n].at <= now)
+            left_time(host, n);
+        if (!claim->on && host->ask_at[n] == NEVER && host->left[n].at == NEVER)
             host->pending &= ~(UINT32_C(1) << n);
         if (claim_due(claim) <= now && (claim->granted || !member_joined(host->member)))
             claim_end(host, n);
@@ -496,6 +588,7 @@ void place_begin(struct host *host) {
     host->line_at = host->sim->now + sim_random(host->sim, 5 * MS);
     for (int n = 0; n < NODES; n++) {
         host->ask_at[n] = NEVER;
+        host->left[n] = (struct left){.at = NEVER};
         host->where[n].told = gone_is_ephemeral(host->sim, n);
         host->watched[n] = false;
         /* So before anything is granted it is known here what became of those that are known. */
@@ -509,7 +602,7 @@ void place_end(struct host *host, bool quietly) {
     host->member = member_free(host->member);
     memset(host->claims, 0, sizeof(host->claims));
     for (int n = 0; n < NODES; n++)
-        host->ask_at[n] = NEVER;
+        host->ask_at[n] = host->left[n].at = NEVER;
 }
 
 /* It gave the node up, and who has it now has not got what is known here of it. */

@@ -292,7 +292,8 @@ static enum link_answer mirror_answer(struct host *host, int peer, const struct 
         }
     } else if (ring) {
         if (!store_may_retire(host, ring) &&
-            !(ring_drained(ring) && offer->from_epoch == YIELDED && ring->from_epoch != YIELDED))
+            !(ring_drained(ring) && offer->from_epoch == YIELDED &&
+              (ring->from_epoch != YIELDED || place_first(host, from, to, peer))))
             return LINK_WAIT;
         store_retire(host, ring);
         ring = NULL;
@@ -349,7 +350,8 @@ static int mirror_open(void *store, struct link_in *in, const struct link_name *
     }
     *ret_channel = chan;
     place_watch(host, chan->from);
-    chan->later = sim_chance(host->sim, 2) || !is_known(host, chan, offer);
+    chan->later = sim_chance(host->sim, 2) || !is_known(host, chan, offer) ||
+                  place_waits(host, chan->from, chan->to, ps->peer);
     if (chan->later)
         return LINK_LATER;
     answer = mirror_answer(host, ps->peer, chan, offer, &ring);
