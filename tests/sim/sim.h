@@ -339,6 +339,7 @@ struct journal *journal_of(struct host *host, int from, int to, uint64_t id);
 struct journal *journal_add(struct host *host, int from, int to, uint64_t id);
 void journal_enter(struct host *host, const struct ring *ring); /* all that its words say */
 void journal_remove(struct host *host, struct journal *journal);
+bool store_is_fenced(const struct host *host, const struct ring *ring); /* a mirror's sender */
 bool store_may_retire(const struct host *host, const struct ring *ring);
 void store_retire(struct host *host, struct ring *ring);
 void store_close(struct host *host, struct ring *ring, enum link_end end); /* an origin */

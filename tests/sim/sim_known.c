@@ -44,6 +44,12 @@ const struct known_world sim_known[] = {
     {41684, "a mirror that was opened anew, drained, did not give way to what was given up"},
     {143729, "what was released elsewhere before its turn, and came last, was not freed"},
     {709740, "a drained mirror of one that came back, and was fenced, did not give way"},
+    /* A receiver that comes back to what it left of a sender that was fenced since: the store of
+     * the simulator. */
+    {1063607, "that was handed out, after what the next holder had sent"},
+    {1150591, "the same; its origin never heard of it, so it came again, not marked"},
+    /* A copy that had to be dropped is no copy: the oracle. */
+    {1328512, "a host that lost its memory had just said that the channel goes elsewhere"},
     /* An OPEN that was said before its receiver left, and arrives when it is back: the daemon. */
     {486422, "what was handed out elsewhere meanwhile came again, not marked"},
     {0, NULL},

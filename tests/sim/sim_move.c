@@ -203,6 +203,11 @@ void move_enter(struct host *host, int node, bool exact) {
         if (!ring)
             continue;
         refuse(host, ring); /* its origin's host has not noticed that the node was away */
+        if (ring->left && store_is_fenced(host, ring)) {
+            move_drop(host, ring); /* who sends now was heard elsewhere, and its origin's host is
+                                      not told what is consumed of it */
+            continue;
+        }
         if (ring->left && !(exact && known && !known->past))
             continue; /* of what is in it nobody knows what was consumed since: its origin does */
         ring->left = false;

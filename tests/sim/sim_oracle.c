@@ -195,6 +195,12 @@ void oracle_removed(struct sim *sim, struct stream *stream) {
     }
 }
 
+/* Its origin may be said to be well, late, and is not; or to go another way, and is lost on it. */
+static bool is_let_go(const struct sim *sim, const struct ring *ring, int at, int lost) {
+    return ring->left || (ring->mirror && ring->source == lost &&
+                          sim->host[lost].where[ring->to].host != at);
+}
+
 /* The memory of a host is about to go: what is in no other may be lost. */
 void oracle_before_loss(struct sim *sim, int host) {
     for (int i = 0; i < sim->streams_count; i++) {
@@ -208,8 +214,8 @@ void oracle_before_loss(struct sim *sim, int host) {
         for (int h = 0; h < sim->hosts; h++) {
             const struct ring *ring = sim->host[h].rings[stream->from][stream->to];
 
-            if (h == host || !ring || ring->id != stream->id || ring->left)
-                continue; /* (the last: its origin may be said to be well, late, and is not) */
+            if (h == host || !ring || ring->id != stream->id || is_let_go(sim, ring, h, host))
+                continue;
             if (!ring->mirror && !ring->promoted)
                 origin = true;
             if (ring->accepted > best)

@@ -244,7 +244,7 @@ void store_retire(struct host *host, struct ring *ring) {
 }
 
 /* Was the host where this mirror comes from fenced? */
-static bool is_fenced(const struct host *host, const struct ring *ring) {
+bool store_is_fenced(const struct host *host, const struct ring *ring) {
     return ring->from_epoch != YIELDED && host->where[ring->from].known &&
            host->where[ring->from].epoch > ring->from_epoch &&
            host->where[ring->from].host != ring->source;
@@ -257,7 +257,7 @@ bool store_may_retire(const struct host *host, const struct ring *ring) {
         return false;
     if (!ring->mirror)
         return !ring->promoted && !host->place[ring->from].here;
-    return ring->orphan || ring->unnamed || is_fenced(host, ring);
+    return ring->orphan || ring->unnamed || store_is_fenced(host, ring);
 }
 
 static enum link_answer mirror_answer(struct host *host, int peer, const struct chan *chan,
