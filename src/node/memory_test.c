@@ -17,11 +17,17 @@
 #define KEEP 65536
 #define PAGE 4096
 
-static tram_node *open_node(tram_id id) {
+static tram_node *open_sized(tram_id id, uint64_t ring) {
+    struct tram_options options = TRAM_OPTIONS_INIT;
     tram_node *node = NULL;
 
-    CHECK_OK(tram_open("t", id, NULL, &node));
+    options.ring_size = ring;
+    CHECK_OK(tram_open("t", id, &options, &node));
     return node;
+}
+
+static tram_node *open_node(tram_id id) {
+    return open_sized(id, 0);
 }
 
 /* Bytes with memory behind them in a file of B's directory. */
@@ -129,6 +135,24 @@ TEST(light_traffic_gives_back_behind_it) {
         CHECK_ERR(tram_recv(b, &msg, 11000000), -ETIMEDOUT);
     }
     CHECK(held("from-1.1.1.1") <= PAGE + KEEP + 8 * 65536);
+    (void) tram_close(a);
+    (void) tram_close(b);
+}
+
+/* A small one goes round soon: it keeps what it has as long as anything moves. */
+TEST(a_small_ring_keeps_its_memory_in_light_traffic) {
+    tram_node *a = open_sized(A, 256 << 10);
+    tram_node *b = open_node(B);
+
+    for (int i = 0; i < 20; i++) {
+        struct tram_msg msg;
+
+        carry(a, b, 65536);
+        CHECK_ERR(tram_recv(b, &msg, 22000000), -ETIMEDOUT);
+        CHECK(i < 4 || held("from-1.1.1.1") >= 256 << 10);
+    }
+    rest(a, b);
+    CHECK(held("from-1.1.1.1") <= 2 * PAGE + KEEP);
     (void) tram_close(a);
     (void) tram_close(b);
 }

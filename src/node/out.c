@@ -594,17 +594,16 @@ int out_grant(tram_node *node, struct out *out, uint64_t end) {
     return 0;
 }
 
-/* Less than a chunk in 10 ms, several times in a row, and consumed as it comes, is light traffic:
- * memory follows the backlog. Once may be a process that was pre-empted under load. */
+/* Light: less than a chunk in 10 ms, in several in a row (one may be pre-emption), none waits, and
+ * pages may be given back before a lap: a fault for both ends each, if it needs them so soon. */
 void out_trim_if_light(tram_node *node, struct out *out) {
     uint64_t now = sys_now();
-    uint64_t us = (now - out->chunk_ns) / 1000;
-    bool light;
+    uint64_t us = now - out->chunk_ns < 1000000000 ? (now - out->chunk_ns) / 1000 : 1000000;
 
-    if (us > 1000000)
-        us = 1000000;
-    light = us * out->chunk > (out->tx.pos - out->chunk_pos) * 10000;
-    out->light = light ? out->light + 1 : 0;
+    if (us * out->chunk > (out->tx.pos - out->chunk_pos) * 10000 && out->capacity / 4 > node->keep)
+        out->light++;
+    else
+        out->light = 0;
     out->chunk_ns = now;
     out->chunk_pos = out->tx.pos;
     if (out->light < 4 || out->pinned || out->tx.pos - out->tx.freed > out->chunk)
