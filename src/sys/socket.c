@@ -348,6 +348,10 @@ int sys_no_delay(int fd) {
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ? -errno : 0;
 }
 
+int sys_unsent(int fd, uint32_t bytes) {
+    return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) < 0 ? -errno : 0;
+}
+
 int sys_tell(const char *path, const void *bytes, size_t size) {
     OWNS_FD int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un name = { .sun_family = AF_UNIX };

@@ -95,6 +95,9 @@ int64_t sys_send_pieces(int fd, const struct iovec *pieces, int count);
 
 /* TCP: send at once what is given. */
 int sys_no_delay(int fd);
+/* TCP: take no more when so much has not left: others' bytes that come next wait for no more than
+ * that. What is on its way, on a long line, has its room all the same. */
+int sys_unsent(int fd, uint32_t bytes);
 
 /* One datagram to the UNIX socket at `path`, or of the abstract name behind an '@'. */
 int sys_tell(const char *path, const void *bytes, size_t size);

@@ -165,6 +165,7 @@ static void come_up(struct link *link, const struct greet *greet, uint64_t now) 
     link->probe_due = UINT64_MAX;
     link->here_due = UINT64_MAX;
     link->pinging = link->pong = link->ping = link->here = false;
+    link->batch_most = LINK_BATCH_MIN; /* it shows how much it takes */
     for (uint32_t i = 0; i < link->outs_size; i++) {
         if (link->outs[i])
             out_up(link, link->outs[i]);

@@ -14,7 +14,8 @@
 #include "wire/link_frame.h"
 
 #define LINK_STAGE 65536u         /* small frames and heads of one batch */
-#define LINK_BATCH (256u << 10)   /* bytes of one batch, about */
+#define LINK_BATCH (256u << 10)   /* bytes of one batch, about, at most; */
+#define LINK_BATCH_MIN (64u << 10) /* … and behind one that was not taken in one piece */
 #define LINK_COPY 2048u           /* bodies up to that are copied behind their heads */
 #define LINK_BUFFER (FRAME_HEAD + LINK_PART + 4096u)
 #define LINK_DIRECT 2048u         /* bodies of which so much is missing are read into the mirror */
@@ -181,6 +182,8 @@ struct link {
     struct link_out *owner[LINK_PIECES]; /* whose ring a piece lies in */
     int first, count;
     size_t batch;           /* bytes */
+    size_t batch_most;      /* bytes, about, of the next */
+    bool batch_cut;         /* not all of it was taken at once */
     uint32_t batch_frames;
     bool batch_active;      /* has frames that a peer must say something to */
     void *salvage;          /* what was copied out of rings that were closed */

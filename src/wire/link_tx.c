@@ -2,7 +2,8 @@
  *
  * What is written, a batch at a time: small frames first, into the stage; then channels that have
  * something take turns, one DATA each, whose bytes stay in the ring (but for small ones, which are
- * cheaper to copy than to point at). The next batch is made when this one is written.
+ * cheaper to copy than to point at). The next batch is made when this one is written. What comes
+ * meanwhile waits for it, so batches are large only as long as the connection takes each at once.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -44,7 +45,7 @@ void tx_reset(struct link *link) {
 
 static bool has_room(const struct link *link, size_t size) {
     return link->staged + size <= LINK_STAGE && link->count + 2 <= LINK_PIECES &&
-           link->batch < LINK_BATCH;
+           link->batch < link->batch_most;
 }
 
 static void add_piece(struct link *link, const void *base, size_t size, struct link_out *owner) {
@@ -352,6 +353,7 @@ static void make_batch(struct link *link) {
     link->batch = 0;
     link->batch_frames = 0;
     link->batch_active = false;
+    link->batch_cut = false;
     if (link->over) {
         if (link->bye)
             make_bye(link);
@@ -398,8 +400,13 @@ void link_wrote(struct link *link, uint64_t now, size_t size) {
         if (piece->size == 0)
             link->first++;
     }
-    if (link->first < link->count)
+    if (link->first < link->count) {
+        link->batch_cut = true;
+        link->batch_most = LINK_BATCH_MIN;
         return;
+    }
+    if (!link->batch_cut && link->batch_most < LINK_BATCH)
+        link->batch_most *= 2;
     link->stats.frames_out += link->batch_frames;
     link->batch_frames = 0;
     if (link->batch_active && !link->pinging && link->probe_due == UINT64_MAX)
