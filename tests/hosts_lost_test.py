@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -229,6 +230,43 @@ def senders_host_loses_its_memory():
         assert expected == 0 or "was cut short: what had not come is lost" in c.said()
         print(f"seed {SEED}: {lives[-1][1] - len(came)} of {lives[-1][1]} were lost with their "
               f"sender's host, {expected} channels cut short")
+
+
+def read_later(losing, first):
+    """D ran on c; what b sends it then crosses, and waits there. D is opened on host `first`, and
+    all of it comes there, unmarked."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        b, c = hosts["b"], hosts["c"]
+        path = os.path.join(hosts.dir, "got")
+        reader = Reader(c, path)
+        feed = Feed(b, "1.0.0.2")
+        feed.more(5)
+        until(reader.has(feed.source, 4))
+        until(traced(b, feed.source, consumed=5))
+        reader.process.send_signal(signal.SIGTERM)
+        reader.process.wait()
+        feed.more(10)
+        until(traced(b, feed.source, arrived=15, waiting=10))
+        if losing:
+            lose(b)
+            until(all_know(hosts.hosts))
+        after = Reader(hosts[first], path)
+        until(after.has(feed.source, 14))
+        check(after.got(), feed.source, 15)
+        assert not any(m[2] for m in after.got()), "marked, though nobody had it in hand"
+
+
+@test
+def what_had_crossed_is_read_on_the_host_that_it_lies_on():
+    """Its sender's host lost its memory. (docs/HOSTS.md has what moves of such a receiver lose.)"""
+    read_later(losing=True, first="c")
+
+
+@test
+def what_had_crossed_comes_on_the_host_that_its_receiver_moves_to():
+    """Its sender's host lives."""
+    read_later(losing=False, first="a")
 
 
 @test
