@@ -117,6 +117,8 @@ struct journal {
     uint64_t id, consumed, handed, unsure;
     bool past;                    /* only consumed is known */
     bool retired;                 /* the mirror was drained, and gave way to another stream's */
+    int source;                   /* … and came from there, */
+    uint8_t instance;             /* … from that memory */
     uint8_t attempts[MESSAGES + 1];
     bool released[MESSAGES + 1];
 };
@@ -339,6 +341,7 @@ struct journal *journal_of(struct host *host, int from, int to, uint64_t id);
 struct journal *journal_add(struct host *host, int from, int to, uint64_t id);
 void journal_enter(struct host *host, const struct ring *ring); /* all that its words say */
 void journal_remove(struct host *host, struct journal *journal);
+uint64_t store_from_epoch(const struct host *host, const struct ring *ring);
 bool store_is_fenced(const struct host *host, const struct ring *ring); /* a mirror's sender */
 bool store_may_retire(const struct host *host, const struct ring *ring);
 void store_retire(struct host *host, struct ring *ring);

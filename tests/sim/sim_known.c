@@ -50,6 +50,11 @@ const struct known_world sim_known[] = {
     {1150591, "the same; its origin never heard of it, so it came again, not marked"},
     /* A copy that had to be dropped is no copy: the oracle. */
     {1328512, "a host that lost its memory had just said that the channel goes elsewhere"},
+    {1448118, "… or closed it, to open it anew, and that was read late"},
+    /* More than one copy of a stream whose origin is lost: the store of the simulator. */
+    {82213, "what was handed out of another one, after a take-over, came again, not marked"},
+    {1391674, "the same, the second one while the mirror of the first one stood"},
+    {1423223, "what was left of a sender whose host is lost is no fenced sender's, and is kept"},
     /* An OPEN that was said before its receiver left, and arrives when it is back: the daemon. */
     {486422, "what was handed out elsewhere meanwhile came again, not marked"},
     {0, NULL},

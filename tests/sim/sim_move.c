@@ -89,6 +89,7 @@ void move_source_back(struct host *host, int peer) {
             if (ring->left && host->place[to].here) {
                 ring->left = false;
                 ring->unsure = ring->accepted;
+                ring->from_epoch = LINK_YIELDED; /* as if it had been offered */
             } else if (ring->left) {
                 ring->mirror = ring->left = false;
                 ring->promoted = true;
@@ -203,14 +204,11 @@ void move_enter(struct host *host, int node, bool exact) {
         if (!ring)
             continue;
         refuse(host, ring); /* its origin's host has not noticed that the node was away */
-        if (ring->left && store_is_fenced(host, ring)) {
-            move_drop(host, ring); /* who sends now was heard elsewhere, and its origin's host is
-                                      not told what is consumed of it */
-            continue;
-        }
         if (ring->left && !(exact && known && !known->past))
             continue; /* of what is in it nobody knows what was consumed since: its origin does */
-        ring->left = false;
+        /* Who sends now was heard elsewhere; and the origin's host, whose OPEN is refused, is not
+         * told what is consumed. */
+        ring->left = ring->left && store_is_fenced(host, ring);
         if (ring->promoted) { /* its receiver is back */
             if (ring->out)
                 store_close(host, ring, LINK_MOVED);
@@ -244,7 +242,7 @@ void move_enter(struct host *host, int node, bool exact) {
         }
         if (known && known->consumed > ring->consumed)
             ring_consume(ring, known->consumed);
-        if (known)
+        if (known && !ring->left)
             journal_remove(host, known);
         if (ring->handed < ring->consumed)
             ring->handed = ring->consumed;

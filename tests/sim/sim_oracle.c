@@ -195,10 +195,17 @@ void oracle_removed(struct sim *sim, struct stream *stream) {
     }
 }
 
-/* Its origin may be said to be well, late, and is not; or to go another way, and is lost on it. */
+/* Its origin may be said to be well, late, and is not; or its host has closed the channel, and the
+ * CLOSE may come when its receiver has left. */
 static bool is_let_go(const struct sim *sim, const struct ring *ring, int at, int lost) {
-    return ring->left || (ring->mirror && ring->source == lost &&
-                          sim->host[lost].where[ring->to].host != at);
+    const struct host *host = &sim->host[lost];
+    const struct ring *origin = host->rings[ring->from][ring->to];
+
+    if (ring->left)
+        return true;
+    return ring->mirror && ring->source == lost && origin && origin->id == ring->id &&
+           (host->where[ring->to].host != at ||
+            store_from_epoch(host, origin) != ring->from_epoch);
 }
 
 /* The memory of a host is about to go: what is in no other may be lost. */

@@ -60,10 +60,18 @@ void journal_remove(struct host *host, struct journal *journal) {
 
 /* ---- origins --------------------------------------------------------------------------------- */
 
+/* As what its host may send for its sender. */
+uint64_t store_from_epoch(const struct host *host, const struct ring *ring) {
+    const struct place *place = &host->place[ring->from];
+
+    if (ring->promoted || (!place->here && place->yielded))
+        return YIELDED;
+    return place->here ? place->epoch : place->was;
+}
+
 static int origin_offer(void *store, void *channel, struct link_offer *ret) {
     struct peer_store *ps = store;
     struct ring *ring = channel;
-    const struct place *place = &ps->host->place[ring->from];
 
     if (sim_chance(ps->host->sim, 1)) {
         ps->host->dirty = true; /* asked for again when it is kicked */
@@ -75,9 +83,7 @@ static int origin_offer(void *store, void *channel, struct link_offer *ret) {
                   : ring->unsure > ring->handed ? ring->unsure /* as a journal said */
                                                 : ring->handed,
         .accepted = ring->accepted,
-        .from_epoch = ring->promoted || (!place->here && place->yielded) ? YIELDED
-                      : place->here                                     ? place->epoch
-                                                                        : place->was,
+        .from_epoch = store_from_epoch(ps->host, ring),
         .to_epoch = ps->host->where[ring->to].epoch,
     };
     return 0;
@@ -188,10 +194,15 @@ static void chan_free(struct chan *chan) {
     free(chan);
 }
 
+/* Does another copy of the stream go on with it? What is in that may have been seen, too. */
+static bool is_other(const struct host *host, int source, uint8_t instance, int peer) {
+    return source != peer || instance != host->peers[peer].instance;
+}
+
 static struct ring *mirror_new(struct host *host, int from, int to, uint64_t id,
-                               const struct link_offer *offer) {
+                               const struct link_offer *offer, int peer) {
     struct journal *known = journal_of(host, from, to, id);
-    uint64_t consumed = offer->consumed;
+    uint64_t consumed = offer->consumed, unsure = known ? known->unsure : 0;
     struct ring *ring;
 
     if (known && known->retired && BUG(NO_PAST))
@@ -202,7 +213,10 @@ static struct ring *mirror_new(struct host *host, int from, int to, uint64_t id,
     ring->mirror = true;
     if (known && !known->past) {
         ring->handed = known->handed > consumed ? known->handed : consumed;
-        ring->unsure = known->unsure;
+        if (known->retired && is_other(host, known->source, known->instance, peer) &&
+            unsure < offer->handed)
+            unsure = offer->handed;
+        ring->unsure = unsure;
         memcpy(ring->attempts, known->attempts, sizeof(ring->attempts));
         memcpy(ring->released, known->released, sizeof(ring->released));
     } else if (!BUG(NO_UNSURE)) {
@@ -223,8 +237,13 @@ void store_close(struct host *host, struct ring *ring, enum link_end end) {
 
 /* Its files go; what its words say is noted. */
 void store_retire(struct host *host, struct ring *ring) {
+    struct journal *known;
+
     journal_enter(host, ring);
-    journal_of(host, ring->from, ring->to, ring->id)->retired = true;
+    known = journal_of(host, ring->from, ring->to, ring->id);
+    known->retired = true;
+    known->source = ring->source;
+    known->instance = ring->instance;
     if (ring->out)
         store_close(host, ring, LINK_MOVED);
     if (ring->chan) {
@@ -290,6 +309,9 @@ static enum link_answer mirror_answer(struct host *host, int peer, const struct 
         } else if (offer->consumed > ring->consumed) {
             ring_consume(ring, offer->consumed);
         }
+        if (ring && is_other(host, ring->source, ring->instance, peer) &&
+            ring->unsure < offer->handed)
+            ring->unsure = offer->handed;
     } else if (ring) {
         if (!store_may_retire(host, ring) &&
             !(ring_drained(ring) && offer->from_epoch == YIELDED &&
@@ -298,7 +320,7 @@ static enum link_answer mirror_answer(struct host *host, int peer, const struct 
         store_retire(host, ring);
         ring = NULL;
     }
-    *ret_ring = ring ? ring : mirror_new(host, from, to, chan->id, offer);
+    *ret_ring = ring ? ring : mirror_new(host, from, to, chan->id, offer, peer);
     return LINK_TAKEN;
 }
 
