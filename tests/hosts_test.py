@@ -365,6 +365,26 @@ def taken_over_and_fenced():
         assert first.returncode != 0, (first.returncode, out, err)
 
 
+@test
+def taken_over_and_back():
+    """What was mirrored to it before it was taken away is not what it has now: some of it was
+    consumed on the other host."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        into = receive(b, "1.0.0.7", 1)
+        a.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"0\n")
+        assert len(texts(into)) == 1
+        a.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"1\n2\n3\n")
+        until(lambda: a.json("trace", "--from", "1.0.0.2", "--to", "1.0.0.7")["arrived"] == 4)
+        c.tram("takeover", "1.0.0.7")
+        assert [m["text"] for m in texts(receive(c, "1.0.0.7", 2))] == ["1", "2"]
+        until(lambda: a.json("trace", "--from", "1.0.0.2", "--to", "1.0.0.7")["consumed"] == 3)
+        b.tram("takeover", "1.0.0.7")
+        got = texts(receive(b, "1.0.0.7", 1))
+        assert [(m["text"], m["redelivered"] > 0) for m in got] == [("3", True)], got
+
+
 def away(host, name):
     return lambda: any(h["name"] == name and h["away"] for h in host.json("hosts")["hosts"])
 

@@ -367,8 +367,14 @@ static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t fro
     struct known *known = known_find(hosts->placing, id);
     uint32_t was = known && known->host > 0 ? known->host : from;
     char text[TRAM_ID_TEXT];
-    int rc = write_place(hosts, id, hosts->self.host, epoch);
+    int rc = 0;
 
+    /* What lies here of before it was taken away was perhaps consumed elsewhere since: the origins
+     * know, and mirror it anew, marked. */
+    if (taken && !(known && known->host == hosts->self.host))
+        rc = stands_forget(hosts, id);
+    if (rc == 0)
+        rc = write_place(hosts, id, hosts->self.host, epoch);
     if (rc == 0)
         rc = stands_let_go(hosts, id);
     if (rc == 0) {
