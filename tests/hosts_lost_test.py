@@ -24,32 +24,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
-from cluster import SCALE, Cluster, all_know, test, until  # noqa: E402
+from cluster import SCALE, Cluster, Feed, all_know, test, until  # noqa: E402
 
 SEED = int(os.environ.get("LOST_SEED") or time.time())
 ROUNDS = int(os.environ.get("LOST_ROUNDS") or 6)
 OPENS = int(os.environ.get("LOST_OPENS") or 30)
 TARGET = "1.0.0.9"
-
-
-class Feed:
-    """A sender, which is given numbered messages little by little."""
-
-    def __init__(self, host, source, first=0, size=0):
-        self.host, self.source, self.count = host, source, first
-        self.fill = "x" * size
-        self.process = host.run("tram", "send", "--from", source, "--to", TARGET,
-                                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-    def more(self, count):
-        lines = "".join(f"{self.count + i} {self.fill}\n" for i in range(count))
-        self.count += count
-        self.process.stdin.write(lines.encode())
-        self.process.stdin.flush()
-
-    def end(self):
-        self.process.stdin.close()
-        assert self.process.wait(60 * SCALE) == 0
 
 
 class Reader:
@@ -77,7 +57,7 @@ class Reader:
                     message = json.loads(line)
                 except ValueError:
                     continue
-                found.append((message["from"], int(message["text"].split()[0]),
+                found.append((message["from"], int(message["text"].split()[1]),
                               message["redelivered"] > 0))
         return found
 
@@ -129,7 +109,7 @@ def receivers_host_loses_its_memory():
         until(all_know(hosts.hosts))
         c = hosts["c"]
         reader = Reader(c, os.path.join(hosts.dir, "got"))
-        feeds = [Feed(hosts["a"], "1.0.0.1"), Feed(hosts["b"], "1.0.0.2", size=300)]
+        feeds = [Feed(hosts["a"], "1.0.0.1", TARGET), Feed(hosts["b"], "1.0.0.2", TARGET, size=300)]
         for feed in feeds:
             feed.more(10)
         for feed in feeds:
@@ -183,10 +163,10 @@ def senders_host_loses_its_memory():
         until(all_know(hosts.hosts))
         a, b, c = (hosts[name] for name in "abc")
         reader = Reader(c, os.path.join(hosts.dir, "got"))
-        other = Feed(a, "1.0.0.1")  # another host's, and nobody's loss
+        other = Feed(a, "1.0.0.1", TARGET)  # another host's, and nobody's loss
         expected = 0
         for turn in range(ROUNDS):
-            feed = Feed(b, "1.0.0.2", lives[-1][1] if lives else 0, size=1000)
+            feed = Feed(b, "1.0.0.2", TARGET, lives[-1][1] if lives else 0, size=1000)
             first = feed.count
             other.more(50)
             feed.more(20)
@@ -211,7 +191,7 @@ def senders_host_loses_its_memory():
             if turn % 3 != 2:
                 assert short(c, "b") == expected, (turn, short(c, "b"), expected)
             expected = short(c, "b")
-        feed = Feed(b, "1.0.0.2", lives[-1][1])
+        feed = Feed(b, "1.0.0.2", TARGET, lives[-1][1])
         feed.more(10)
         lives.append((lives[-1][1], feed.count, feed.count))
         other.more(10)
@@ -240,7 +220,7 @@ def read_later(losing, first):
         b, c = hosts["b"], hosts["c"]
         path = os.path.join(hosts.dir, "got")
         reader = Reader(c, path)
-        feed = Feed(b, "1.0.0.2")
+        feed = Feed(b, "1.0.0.2", TARGET)
         feed.more(5)
         until(reader.has(feed.source, 4))
         until(traced(b, feed.source, consumed=5))

@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
 import stranger  # noqa: E402
-from cluster import Cluster, all_know, ip, test, until  # noqa: E402
+from cluster import Cluster, Feed, all_know, ip, test, until  # noqa: E402
 
 SCALE = cluster.SCALE
 PATIENCE = int(os.environ.get("PATIENCE") or 60)
@@ -30,25 +30,6 @@ def receive(host, node, count):
 def texts(process):
     out, _ = process.communicate(timeout=PATIENCE * SCALE)
     return [json.loads(line) for line in out.splitlines()]
-
-
-class Feed:
-    """A sender that is given its messages little by little."""
-
-    def __init__(self, host, source, target):
-        self.count = 0
-        self.process = host.run("tram", "send", "--from", source, "--to", target,
-                                stdin=subprocess.PIPE)
-
-    def more(self, count):
-        lines = "".join(f"message {self.count + i}\n" for i in range(count))
-        self.count += count
-        self.process.stdin.write(lines.encode())
-        self.process.stdin.flush()
-
-    def end(self):
-        self.process.stdin.close()
-        assert self.process.wait(60 * SCALE) == 0
 
 
 def check_order(got, count):

@@ -255,6 +255,26 @@ class Cluster:
                 print("\n".join(lines[-60:]), file=sys.stderr)
 
 
+class Feed:
+    """A sender that is given numbered messages little by little, each with `size` bytes more."""
+
+    def __init__(self, host, source, target, first=0, size=0):
+        self.host, self.source, self.count = host, source, first
+        self.fill = " " + "x" * size if size else ""
+        self.process = host.run("tram", "send", "--from", source, "--to", target,
+                                stdin=subprocess.PIPE)
+
+    def more(self, count):
+        lines = "".join(f"message {self.count + i}{self.fill}\n" for i in range(count))
+        self.count += count
+        self.process.stdin.write(lines.encode())
+        self.process.stdin.flush()
+
+    def end(self):
+        self.process.stdin.close()
+        assert self.process.wait(60 * SCALE) == 0
+
+
 # ---- tests -----------------------------------------------------------------------------------
 
 
