@@ -135,6 +135,46 @@ def what_is_not_there_is_named(hosts):
     assert counts(waits(a, "nothing")) == (5, 5, 5)
 
 
+def shown_links(host):
+    """The row of each link, and what is indented below it."""
+    links = {}
+    for line in host.tram("links")[0].splitlines()[1:]:
+        if not line.startswith("  "):
+            name, *row = line.split()
+            links[name] = row, []
+        else:
+            links[name][1].append(line.strip())
+    return links
+
+
+def links_are_shown(hosts):
+    """As text, all that JSON has of state, cipher, what came in vain and the last error."""
+    a, b = hosts["a"], hosts["b"]
+    b.cut()
+    until(lambda: shown_links(a)["b"][0][0] == "down")
+    row, below = shown_links(a)["b"]
+    known = {link["host"]: link for link in a.json("links")["links"]}
+    assert row[-1] == "-" and not any("version" in line for line in below), (row, below)
+    assert known["b"]["error"] and below[-1].startswith("last error: "), (known, below)
+    b.mend()
+    until(all_meet(hosts))
+    until(lambda: "clock" in shown_links(a)["b"][1][0])
+    before = shown_links(a)
+    known = {link["host"]: link for link in a.json("links")["links"]}
+    assert sorted(before) == sorted(known) == ["b", "c"], (before, known)
+    for name, (row, below) in before.items():
+        link = known[name]
+        assert row[0] == "up" and row[2] == "ms" and float(row[1]) > 0, row
+        assert row[5:] == [str(link["backlog"]), str(link["connections"]), link["address"]], row
+        cipher = f"{link['tls']} {link['cipher']}" if link["tls"] else "plain"
+        assert below[0].startswith(f"version {link['version']}, {cipher}, clock "), (below, link)
+        assert below[0].endswith(f" ms, retransmitted {link['retransmitted_bytes']} bytes, "
+                                 f"duplicates dropped {link['dropped_bytes']} bytes"), below
+        assert below[1:] == ([f"last error: {link['error']}"] if link["error"] else []), below
+        assert "another connection" not in link["error"], link
+    assert before["b"][1][1:], "what cut it stays"
+
+
 def hosts_are_pinged(hosts):
     out = hosts["a"].tram("ping", "--hosts", "--count", "1", "--json")[0]
     seen = {line["host"]: line for line in map(json.loads, out.splitlines())}
@@ -212,6 +252,8 @@ def what_is_wrong_is_found():
             assert len(keys) == 1 and f"of {whose} ends in" in keys[0]["what"], keys
             assert keys[0]["severity"] == "warning" and "renew c" in keys[0]["do"], keys
         assert not [f for f in found(a)[0] if f["check"] in ("insecure", "versions", "places")]
+        links_are_shown(hosts)
+        assert "TLSv1.3 TLS_" in shown_links(c)["b"][1][0], shown_links(c)
         first = b.run("tram", "recv", "--id", "1.0.0.40", "--count", "9",
                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: "1.0.0.40" in b.tram("ls", expect=None)[0])
@@ -277,9 +319,10 @@ with Cluster(["a", "b", "c"]) as three:
     a_message_is_found(three)
     a_name_that_cannot_be_shown(three)
     what_is_not_there_is_named(three)
+    links_are_shown(three)
     hosts_are_pinged(three)
     all_buses_are_shown(three)
-passed = 5
+passed = 6
 if "built without TLS" not in one_host("keys", "show", "--keys", "/none")[1]:
     what_is_wrong_is_found()
     passed += 1

@@ -66,15 +66,20 @@ static struct gate gate = { 0 }; /* of all that were accepted */
 
 /* ---- wires: ends ----------------------------------------------------------------------------- */
 
+/* Another one is in use: nothing went wrong. */
+static void wire_yield(struct wire *wire) {
+    wire->doomed = true;
+    task_add(&wire->hosts->tasks, &wire->task);
+}
+
 static void wire_doom(struct wire *wire, const char *why) {
     const char *address = transport_peer(wire->transport)->address;
     char *text = wire->peer ? wire->peer->error : wire->why;
 
     if (wire->doomed)
         return;
-    wire->doomed = true;
     (void) snprintf(text, sizeof(wire->why), "%s: %.160s", address, trust_bare(address, why));
-    task_add(&wire->hosts->tasks, &wire->task);
+    wire_yield(wire);
 }
 
 /* When to dial again. A short cut is to be noticed at its end, so soon while it may be one. */
@@ -228,7 +233,7 @@ static int find_peer(struct wire *wire) {
 static void end_races(struct peer *peer, const struct wire *winner) {
     for (struct wire *wire = winner->hosts->wires; wire; wire = wire->next)
         if (wire != winner && wire->peer == peer && wire->dialled && !wire->linked)
-            wire_doom(wire, "another connection is in use");
+            wire_yield(wire);
 }
 
 static void meet(struct wire *wire) {
@@ -246,7 +251,7 @@ static void meet(struct wire *wire) {
             struct wire *old = peer->wire;
 
             peer->wire = NULL;
-            wire_doom(old, "another connection is in use");
+            wire_yield(old);
         }
         if (peer->dialling == wire)
             peer->dialling = NULL;
