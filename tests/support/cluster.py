@@ -122,13 +122,13 @@ class Host:
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(text)
 
-    def start(self, prepare=None):
+    def start(self, prepare=None, **environment):
         """`prepare` is called in the daemon's process, before it is that."""
         assert not self.daemon
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
                 self.inside(os.path.join(BIN, "tramd"), "--config", self.config),
-                env=self.environment(), stderr=log, preexec_fn=prepare)
+                env={**self.environment(), **environment}, stderr=log, preexec_fn=prepare)
         return self
 
     def stop(self, number=signal.SIGKILL):
