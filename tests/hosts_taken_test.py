@@ -148,5 +148,39 @@ def orders_without_a_next_one_do_no_harm():
         assert b.daemon.poll() is None and "runtime error" not in b.said(), b.said()
 
 
+@test
+def many_names_are_taken_in_no_time():
+    """Each is looked up among all: a daemon that reads them does nothing else meanwhile."""
+    count = 10000
+    with Cluster(["a", "b", "c", "d"]) as hosts:
+        until(all_know(hosts.hosts))
+        b = hosts["b"]
+
+        def took(taken, gone=0, first=0, last=0):
+            with open(f"/proc/{b.daemon.pid}/schedstat", encoding="ascii") as file:
+                before = int(file.read().split()[0])
+            for at in range(0, count, 100):
+                some = (name(b"x%d" % i, i + 1, gone) for i in range(at, at + 100))
+                taken.say(stranger.CONTROL, body=names(*some, first=first and at == 0,
+                                                       last=last and at == count - 100))
+            assert taken.heard()
+            with open(f"/proc/{b.daemon.pid}/schedstat", encoding="ascii") as file:
+                return (int(file.read().split()[0]) - before) / 1e6
+
+        def counted():
+            return {h["name"]: h["names"] for h in b.json("hosts")["hosts"]}
+
+        spent = []
+        for host in "cd":  # the same names, with the same orders
+            taken = Taken(hosts[host], b)
+            spent.append(took(taken, first=1, last=1))
+            spent.append(took(taken, first=1, last=1))  # again, as after a cut
+        assert (counted()["c"], counted()["d"]) == (count, count), counted()
+        spent.append(took(taken, gone=1))
+        assert (counted()["c"], counted()["d"]) == (count, 0), counted()
+        print(f"ms for {count} names: {spent}")
+        assert max(spent) < 100 * SCALE, spent  # 10 here; 190 to 570 when all were compared
+
+
 if __name__ == "__main__":
     cluster.run_tests()

@@ -82,7 +82,7 @@ struct entry {
     uint64_t order;              /* 0: not published */
     uint64_t wish;               /* … the order that it had before the table was lost */
     uint64_t size;               /* of its record in the file */
-    /* Of another host (far.c): no life, and in no bucket. */
+    /* Of another host (far.c): no life, and in buckets of its own. */
     struct host *far;
     uint64_t round;              /* in which it was told last */
     uint64_t far_order, far_life;
@@ -96,6 +96,8 @@ struct table {
     uint64_t order;              /* of the last publication */
 };
 
+/* Which of TABLE_BUCKETS that name is in. */
+uint32_t table_bucket(const char *name, const char *instance);
 struct entry *table_find(struct table *table, const char *name, const char *instance);
 /* Enter it, reserved. NULL: no memory. */
 struct entry *table_add(struct table *table, const struct name *name, struct life *life);

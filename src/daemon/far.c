@@ -2,8 +2,9 @@
  *
  * Names of other hosts. Each daemon tells all others what is published on its bus, and each of
  * these tells its own clients: so a look-up is answered where it is asked. A name of another host
- * stands in the list of the published, by the order that its own host gave it, and in no table: it
- * can be held here, too.
+ * stands in the list of the published, behind what was known before it, and in a table of its own:
+ * it can be held here, too, and by several hosts. Its order, which only clients compare, is that of
+ * its host.
  *
  * A name goes when its host says so; all of a host when it was not heard of for as long as the
  * heartbeat allows. A daemon that comes back says all of them, and what it does not say any more
@@ -122,22 +123,20 @@ void far_tell(struct daemon *daemon, const struct entry *entry, bool gone) {
 
 /* ---- what others tell ------------------------------------------------------------------------ */
 
-static struct entry *far_find(const struct host *host, const Tram__Hosts__Name *name) {
-    struct entry *entry = host->names;
+/* Where it hangs; NULL is there: it was not announced by that host. */
+static struct entry **far_link(struct host *host, const char *name, const char *instance) {
+    struct entry **link = &host->hosts->far[table_bucket(name, instance)];
 
-    while (entry && (strcmp(entry->name.name, name->name) != 0 ||
-                     strcmp(entry->name.instance, name->instance) != 0))
-        entry = entry->hash_next;
-    return entry;
+    while (*link && ((*link)->far != host || strcmp((*link)->name.name, name) != 0 ||
+                     strcmp((*link)->name.instance, instance) != 0))
+        link = &(*link)->hash_next;
+    return link;
 }
 
 static void far_drop(struct host *host, struct entry *entry) {
     struct daemon *daemon = host->hosts->daemon;
-    struct entry **link = &host->names;
 
-    while (*link != entry)
-        link = &(*link)->hash_next;
-    *link = entry->hash_next;
+    *far_link(host, entry->name.name, entry->name.instance) = entry->hash_next;
     if (entry->order > 0)
         watch_offline(daemon, entry);
     table_hide(&daemon->table, entry);
@@ -146,9 +145,24 @@ static void far_drop(struct host *host, struct entry *entry) {
     free(entry);
 }
 
+/* The next one that this host announced, behind that one; NULL: the first. */
+static struct entry *far_next(const struct host *host, const struct entry *entry) {
+    struct entry *next = entry ? entry->next : host->hosts->daemon->table.first;
+
+    if (host->name_count == 0)
+        return NULL;
+    while (next && next->far != host)
+        next = next->next;
+    return next;
+}
+
 void far_forget(struct host *host) {
-    while (host->names)
-        far_drop(host, host->names);
+    struct entry *next;
+
+    for (struct entry *entry = far_next(host, NULL); entry; entry = next) {
+        next = far_next(host, entry);
+        far_drop(host, entry);
+    }
 }
 
 uint64_t far_count(const struct host *host) {
@@ -225,17 +239,16 @@ static int far_add(struct host *host, const Tram__Hosts__Name *name) {
     entry->round = host->round;
     entry->pid = name->pid;
     entry->port = name->port;
-    entry->hash_next = host->names;
-    host->names = entry;
+    *far_link(host, name->name, name->instance) = entry; /* it is not there: so the last one */
     host->name_count++;
-    table_show(&daemon->table, entry, name->order);
+    table_show(&daemon->table, entry, 0);
     watch_online(daemon, entry);
     return 0;
 }
 
 static int take_usable(struct host *host, const Tram__Hosts__Name *name) {
     const struct settings *settings = hosts_settings(host->hosts);
-    struct entry *entry = far_find(host, name);
+    struct entry *entry = *far_link(host, name->name, name->instance);
     char full[NAME_FULL_SIZE];
 
     if (entry && !name->gone && is_same(entry, name)) {
@@ -277,8 +290,8 @@ int far_take(struct host *host, const Tram__Hosts__Names *names) {
         return rc;
     host->heard = true;
     hosts_wake(host->hosts, hosts_now(host->hosts)); /* perhaps it was the last one */
-    for (struct entry *entry = host->names; entry; entry = next) {
-        next = entry->hash_next;
+    for (struct entry *entry = far_next(host, NULL); entry; entry = next) {
+        next = far_next(host, entry);
         if (entry->round != host->round)
             far_drop(host, entry);
     }
@@ -303,7 +316,8 @@ void far_down(struct host *host) {
 
 /* Those who watch its names are told how far it is by now. */
 static void tell_distance(struct host *host, int64_t now) {
-    uint64_t is = host->names && peer_is_up(host) ? far_distance(host) : 0, was = host->distance;
+    uint64_t is = host->name_count > 0 && peer_is_up(host) ? far_distance(host) : 0;
+    uint64_t was = host->distance;
     uint64_t more = is > was ? is : was, less = is > was ? was : is;
 
     if (is == 0 || now < host->distance_due ||
@@ -311,7 +325,7 @@ static void tell_distance(struct host *host, int64_t now) {
         return;
     host->distance = is;
     host->distance_due = now + FARTHER_AFTER;
-    for (struct entry *entry = host->names; entry; entry = entry->hash_next)
+    for (struct entry *entry = NULL; (entry = far_next(host, entry));)
         watch_online(host->hosts->daemon, entry);
 }
 

@@ -66,8 +66,7 @@ struct host {
     int64_t drop_at;        /* its mirrors are kept open till then, for its next connection; 0 */
     bool heard;             /* it has said all its names since this daemon began */
     struct peer *peer;
-    struct entry *names;    /* that it announced, linked by hash_next */
-    uint64_t name_count, round;
+    uint64_t name_count, round; /* of names that it announced (far.c) */
     bool names_owed;        /* it was not told all of ours */
     int64_t names_due;      /* … and will be then */
     uint64_t distance;      /* to it, as clients were told */
@@ -129,6 +128,7 @@ struct hosts {
     int64_t due;                   /* for which that is set */
     int64_t strays_due;            /* when strays.c looks */
     int64_t names_until;           /* the names of all hosts are waited for; 0: no more */
+    struct entry *far[TABLE_BUCKETS]; /* names of other hosts, by hash_next */
     bool told;                     /* all hosts that the directory knows */
     bool joined;
     struct command *commands;      /* that wait for an answer */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t hash(const char *name, const char *instance) {
+uint32_t table_bucket(const char *name, const char *instance) {
     uint32_t value = 2166136261u; /* FNV-1a */
 
     for (; *name; name++)
@@ -19,7 +19,7 @@ static uint32_t hash(const char *name, const char *instance) {
 }
 
 struct entry *table_find(struct table *table, const char *name, const char *instance) {
-    struct entry *entry = table->buckets[hash(name, instance)];
+    struct entry *entry = table->buckets[table_bucket(name, instance)];
 
     while (entry &&
            (strcmp(entry->name.name, name) != 0 || strcmp(entry->name.instance, instance) != 0))
@@ -28,7 +28,7 @@ struct entry *table_find(struct table *table, const char *name, const char *inst
 }
 
 struct entry *table_add(struct table *table, const struct name *name, struct life *life) {
-    struct entry **bucket = &table->buckets[hash(name->name, name->instance)];
+    struct entry **bucket = &table->buckets[table_bucket(name->name, name->instance)];
     struct entry *entry = calloc(1, sizeof(*entry));
 
     if (!entry)
@@ -101,7 +101,7 @@ void table_hide(struct table *table, struct entry *entry) {
 }
 
 void table_remove(struct table *table, struct entry *entry) {
-    struct entry **link = &table->buckets[hash(entry->name.name, entry->name.instance)];
+    struct entry **link = &table->buckets[table_bucket(entry->name.name, entry->name.instance)];
 
     table_hide(table, entry);
     while (*link != entry)
