@@ -14,12 +14,14 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
 from cluster import Cluster, ip, net, until  # noqa: E402
 
 PROGRAM = os.path.join(cluster.BUILD, "tests", "hosts_direct_prog")
+FAR_NS = 10_000_000  # no link here is that slow by itself: half of it is told again
 SEGMENTS = {"a": (1, 2), "b": (1,), "c": (2,)}
 
 
@@ -216,19 +218,24 @@ def distance_is_told_as_it_changes(hosts):
     first = next(far for _, _, far in seen if far > 0)
     assert first < 20_000_000, first
     slow = threading.Event()
+    beat = 0.2 * cluster.SCALE
+    step = beat / (int(beat / 0.15) + 0.5)
 
     def stutter():
-        """The daemon there answers late, most of the time."""
+        """The daemon there answers late: it runs for a moment in each step. What comes a heartbeat
+        after its last answer waits for half of one, and never so long that the link is anew."""
+        due = time.monotonic()
         while not slow.is_set():
             a.daemon.send_signal(signal.SIGSTOP)
-            slow.wait(0.08)
+            due = max(due + step, time.monotonic())
+            slow.wait(due - time.monotonic())
             a.daemon.send_signal(signal.SIGCONT)
             slow.wait(0.004)
 
     thread = threading.Thread(target=stutter)
     thread.start()
     try:
-        farther = next(far for _, _, far in seen if far > 2 * first)
+        farther = next(far for _, _, far in seen if far > max(2 * first, FAR_NS))
     finally:
         slow.set()
         thread.join()
