@@ -16,7 +16,6 @@
 #include "daemon/log.h"
 #include "daemon/record_file.h"
 #include "sys/cleanup.h"
-#include "transport/gate.h"
 #include "wire/allow.h"
 #include "wire/directory.h"
 

@@ -31,6 +31,7 @@
 #include "daemon/line.h"
 #include "node/place.h"
 #include "sys/socket.h"
+#include "transport/gate.h"
 #include "transport/security.h"
 #include "wire/link_hello.h"
 #include "worker/worker.h"
@@ -109,6 +110,7 @@ struct hosts {
     uint32_t count;
     struct listener *listeners;
     struct wire *wires;
+    struct gate gate;              /* of those that were accepted */
     uint64_t tries;
     struct placing *placing;
     struct standin **standins;     /* by hash of the ID */

@@ -21,7 +21,6 @@
 #include "sys/clock.h"
 #include "sys/event.h"
 #include "sys/file.h"
-#include "transport/gate.h"
 #include "wire/allow.h"
 #include "wire/link.h"
 
@@ -61,8 +60,6 @@ struct peer {
     char said[256];          /* … as the log has it */
     char error[256];         /* why the last one ended, or could not be */
 };
-
-static struct gate gate = { 0 }; /* of all that were accepted */
 
 /* ---- wires: ends ----------------------------------------------------------------------------- */
 
@@ -427,13 +424,13 @@ static void on_accept(struct hosts *hosts, int fd) {
     int rc = transport_take(fd, true, NULL, hosts->security, &transport);
 
     if (rc == 0) {
-        turn_away(hosts, gate_enter(&gate, transport, hosts_now(hosts)));
+        turn_away(hosts, gate_enter(&hosts->gate, transport, hosts_now(hosts)));
         rc = wire_new(hosts, transport, NULL, &wire);
     }
     if (rc < 0)
         log_line(LEVEL_ERROR, "cannot take a connection: %s", strerror(-rc));
     else
-        hosts_wake(hosts, gate_next(&gate));
+        hosts_wake(hosts, gate_next(&hosts->gate));
 }
 
 /* ---- dialling -------------------------------------------------------------------------------- */
@@ -496,7 +493,7 @@ static int64_t peer_time(struct peer *peer, int64_t now) {
 int64_t peers_time(struct hosts *hosts, int64_t now) {
     int64_t next = listeners_time(hosts->listeners, now);
 
-    for (struct transport *late; (late = gate_due(&gate, now));)
+    for (struct transport *late; (late = gate_due(&hosts->gate, now));)
         turn_away(hosts, late);
     for (struct wire *wire = hosts->wires; wire; wire = wire->next) {
         if (wire->doomed || wire->linked)
@@ -517,7 +514,7 @@ int64_t peers_time(struct hosts *hosts, int64_t now) {
 
         next = its < next ? its : next;
     }
-    return gate_next(&gate) < next ? gate_next(&gate) : next;
+    return gate_next(&hosts->gate) < next ? gate_next(&hosts->gate) : next;
 }
 
 void peers_look(struct hosts *hosts, int64_t seconds) {

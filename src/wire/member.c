@@ -30,7 +30,7 @@ struct member {
     const struct member_calls *calls;
     void *arg;
     bool connected, joined;
-    int64_t heard, beaten, round_trip;
+    int64_t heard, beaten;
     int64_t beat_ns;
     uint32_t misses;
     struct claim *claims;
@@ -193,9 +193,7 @@ int member_take(struct member *member, int64_t now, const hosts_frame *frame, st
         calls->on_done(member->arg, frame->done->cookie, frame->done->error, frame->done->text);
         return 0;
     case TRAM__HOSTS__FRAME__KIND_BEAT:
-        if ((int64_t) frame->beat->time <= now)
-            member->round_trip = now - (int64_t) frame->beat->time;
-        return 0;
+        return 0; /* that it was heard is all */
     default:
         return wrong_set(wrong, -EBADMSG, "a frame of kind %d, which no directory sends",
                          (int) frame->kind_case);
@@ -224,10 +222,6 @@ int64_t member_time(struct member *member, int64_t now) {
 
 bool member_joined(const struct member *member) {
     return member->joined;
-}
-
-int64_t member_round_trip(const struct member *member) {
-    return member->round_trip;
 }
 
 /* ---- what is asked --------------------------------------------------------------------------- */

@@ -56,8 +56,6 @@ int64_t member_time(struct member *member, int64_t now);
 
 /* Has it joined, in this connection? */
 bool member_joined(const struct member *member);
-/* Of the last beat, in ns; 0: none yet. */
-int64_t member_round_trip(const struct member *member);
 
 /* -EEXIST: this ID is claimed already. -ENOMEM. Without a connection it waits for one. */
 int member_claim(struct member *member, uint64_t cookie, uint32_t id, bool take);
