@@ -156,7 +156,7 @@ def own_segment_first(hosts, family):
                 until(lambda h=host: h.tram("hosts", expect=None)[2] == 0)
     into = c.run("tram", "recv", "--id", "1.0.0.3", "--count", "1", stdout=subprocess.PIPE,
                  text=True)
-    until(lambda: "1.0.0.3" in c.tram("ls", expect=None)[0])
+    until(lambda: c.has("1.0.0.3"))
     a.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.3", given=b"hello\n")
     assert into.communicate(timeout=30)[0] == "hello\n"
 

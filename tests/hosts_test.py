@@ -130,7 +130,7 @@ def a_node_is_open_once():
     with Cluster(["a", "b"]) as hosts:
         until(all_know(hosts.hosts))
         first = receive(hosts["a"], "1.0.0.7", 2)
-        until(lambda: "1.0.0.7" in hosts["a"].tram("ls", expect=None)[0])
+        until(lambda: hosts["a"].has("1.0.0.7"))
         _, err, code = hosts["b"].tram("recv", "--id", "1.0.0.7", "--count", "1", expect=None)
         assert code == 4 and "host a" in err and "tram" in err, (code, err)
         hosts["b"].tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"one\ntwo\n")
@@ -268,7 +268,7 @@ def what_a_sender_left_on_a_forgotten_host_holds_nobody_up():
         until(all_know(hosts.hosts))
         a, b, c = hosts["a"], hosts["b"], hosts["c"]
         into = receive(c, "1.0.0.7", 2)
-        until(lambda: "1.0.0.7" in c.tram("ls", expect=None)[0])
+        until(lambda: c.has("1.0.0.7"))
         apart(b, c, "replace")
         b.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"left\n")
         a.tram("send", "--from", "1.0.0.2", "--to", "1.0.0.7", given=b"1\n2\n")
@@ -288,7 +288,7 @@ def what_runs_when_a_bus_becomes_a_host_is_placed_there():
         for name in ("cluster", "life", "hosts"):
             os.unlink(os.path.join(b.dir, "default", name))
         into = receive(b, "1.0.0.5", 2)
-        until(lambda: "1.0.0.5" in b.tram("ls", expect=None)[0])
+        until(lambda: b.has("1.0.0.5"))
         b.start()
         until(all_know(hosts.hosts))
         a.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.5", given=b"x\ny\n")
@@ -323,7 +323,7 @@ def taken_over_and_fenced():
         until(all_know(hosts.hosts))
         b, c = hosts["b"], hosts["c"]
         first = receive(b, "1.0.0.7", 1000)
-        until(lambda: "1.0.0.7" in b.tram("ls", expect=None)[0])
+        until(lambda: b.has("1.0.0.7"))
         c.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"one\n")
         b.cut()
         until(lambda: any(h["name"] == "b" and h["away"] for h in c.json("hosts")["hosts"]))
@@ -376,7 +376,7 @@ def a_lease_that_is_over_is_taken_over():
         until(all_know(hosts.hosts))
         b, c = hosts["b"], hosts["c"]
         first = receive(b, "1.0.0.7", 1000)
-        until(lambda: "1.0.0.7" in b.tram("ls", expect=None)[0])
+        until(lambda: b.has("1.0.0.7"))
         b.cut()
         until(away(c, "b"))
         # not before it is over, however often it is asked for

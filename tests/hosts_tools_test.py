@@ -256,7 +256,7 @@ def what_is_wrong_is_found():
         assert "TLSv1.3 TLS_" in shown_links(c)["b"][1][0], shown_links(c)
         first = b.run("tram", "recv", "--id", "1.0.0.40", "--count", "9",
                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: "1.0.0.40" in b.tram("ls", expect=None)[0])
+        until(lambda: b.has("1.0.0.40"))
         first.send_signal(signal.SIGSTOP)  # it does not see that it is fenced
         a.tram("takeover", "1.0.0.40")
         second = a.run("tram", "recv", "--id", "1.0.0.40", "--count", "9",

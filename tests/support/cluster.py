@@ -172,6 +172,12 @@ class Host:
     def json(self, *args):
         return json.loads(self.tram(*args, "--json")[0])
 
+    def has(self, node):
+        """Is it open here? It is listed from the moment that its folder is there."""
+        out, _, code = self.tram("ls", "--json", node, expect=None)
+        return code == 0 and any(n["id"] == node and n["state"] == "up"
+                                 for n in json.loads(out)["nodes"])
+
     def said(self):
         with open(self.log, encoding="utf-8") as file:
             return file.read()
