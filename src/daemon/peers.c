@@ -314,7 +314,8 @@ static bool read_link(struct wire *wire) {
         return false;
     }
     wire->came = true;
-    rc = link_came(link, (uint64_t) hosts_now(wire->hosts), (size_t) got);
+    /* Not the time of the turn: a PING that came since would be said to be held for longer. */
+    rc = link_came(link, (uint64_t) worker_read_clock(wire->hosts->tasks.worker), (size_t) got);
     if (rc < 0)
         wire_doom(wire, link_wrong(link));
     return rc >= 0 && !wire->doomed && (got == room || transport_pending(wire->transport));
