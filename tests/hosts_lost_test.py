@@ -68,18 +68,6 @@ class Reader:
         return it
 
 
-def lose(host):
-    """Its processes and its memory; what else it has is there again at once."""
-    host.stop()
-    for process in host.running:
-        process.kill()
-        process.wait()
-    host.running.clear()
-    shutil.rmtree(host.dir)
-    os.mkdir(host.dir, 0o700)
-    host.start()
-
-
 def traced(host, source, **wanted):
     def it():
         out, _, code = host.tram("trace", "--from", source, "--to", TARGET, "--json", expect=None)
@@ -118,7 +106,7 @@ def receivers_host_loses_its_memory():
         for turn in range(ROUNDS):
             if turn % 3 == 0:  # at rest: nothing that was consumed may come again
                 seen = reader.got()
-                lose(c)
+                cluster.lose(c)
                 reader.start()
                 for feed in feeds:
                     feed.more(20)
@@ -130,7 +118,7 @@ def receivers_host_loses_its_memory():
                 for feed in feeds:
                     feed.more(dice.randrange(1, 2000))
                 cluster.select_sleep(dice.random() * 0.03 * SCALE)
-                lose(c)
+                cluster.lose(c)
                 reader.start()
             for feed in feeds:
                 feed.more(20)
@@ -184,7 +172,7 @@ def senders_host_loses_its_memory():
             else:
                 feed.more(dice.randrange(1, 3000))
                 cluster.select_sleep(dice.random() * 0.02 * SCALE)
-            lose(b)
+            cluster.lose(b)
             narrow(b, "del")
             until(all_know(hosts.hosts))
             lives.append((first, feed.count, sure))
@@ -229,7 +217,7 @@ def read_later(losing, first):
         feed.more(10)
         until(traced(b, feed.source, arrived=15, waiting=10))
         if losing:
-            lose(b)
+            cluster.lose(b)
             until(all_know(hosts.hosts))
         after = Reader(hosts[first], path)
         until(after.has(feed.source, 14))
@@ -239,8 +227,14 @@ def read_later(losing, first):
 
 @test
 def what_had_crossed_is_read_on_the_host_that_it_lies_on():
-    """Its sender's host lost its memory. (docs/HOSTS.md has what moves of such a receiver lose.)"""
+    """Its sender's host lost its memory."""
     read_later(losing=True, first="c")
+
+
+@test
+def what_had_crossed_goes_with_its_receiver():
+    """Its sender's host lost its memory, and the receiver moves."""
+    read_later(losing=True, first="a")
 
 
 @test

@@ -82,6 +82,14 @@ hosts_lost()
         bash tests/private_bus.sh python3 tests/hosts_lost_test.py
 }
 
+# Receivers that move while what waits for them lies where they were, and maybe nowhere else.
+hosts_copies()
+{
+    TRAM_SRC=$PWD TRAM_BUILD=$(realpath "$build") TRAM_BIN=$(realpath "$build")/bin/tram \
+        TRAM_TIME_SCALE=4 COPIES_SEED=$seed COPIES_ROUNDS=200 \
+        bash tests/private_bus.sh python3 tests/hosts_copies_test.py
+}
+
 # 1,000 processes, 39,800 channels of 200 nodes, 10,000 of one.
 scale()
 {
@@ -120,6 +128,7 @@ run stand_storm env STAND_KILLS=6000 TRAM_TIME_SCALE=4 "$tests/stand_storm_test"
 run hosts_storm hosts_storm || failed=1
 run hosts_kinds hosts_kinds || failed=1
 run hosts_lost hosts_lost || failed=1
+run hosts_copies hosts_copies || failed=1
 RELAY_STEPS=300 run relay "$tests/service_relay_test" daemons_die_and_nothing_is_lost || failed=1
 run cpp_storm bindings cpp_storm_test.py || failed=1
 run python_storm bindings python_storm_test.py || failed=1

@@ -3,13 +3,14 @@
  * This host as a part of a cluster (docs/HOSTS.md).
  *
  *   hosts.c             start and end, the table of hosts, time
- *   placing.c           on which host a node is placed: claims of openers, giving up, being fenced
+ *   placing*.c          on which host a node is placed: claims of openers, giving up, being fenced
  *   directory_*.c       the directory as this host sees it (directory.h)
  *   host_server.c       … and as a host server: its connections and its file
  *   peers.c             connections to the other daemons, and their links
  *   listener.c          where these, and members of the directory, connect to
  *   dial.c              which of a host's addresses is dialled
  *   stands.c            stand-ins: rings ↔ link
+ *   copies.c            mirrors of a receiver that moves
  *   far.c               names of other hosts
  *   looks.c             lives of nodes of other hosts
  *   strays.c            what is left here of ephemeral ones that are over

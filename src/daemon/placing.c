@@ -16,47 +16,10 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/placing_inner.h"
 #include "daemon/stands.h"
 
-#define GRACE INT64_C(1000000000)    /* for a directory that is not there at this moment */
 #define PATIENCE INT64_C(5000000000) /* for what the old host knows */
-#define LOOK INT64_C(50000000)       /* whether what a node left here is gone */
-#define SAY INT64_C(1000000000)      /* that it is, again: the directory could not note it */
-
-/* Where a node is placed. */
-struct known {
-    tram_id id;
-    uint32_t host;     /* 0: nowhere, or nobody told us yet */
-    uint64_t epoch;
-    uint32_t given_to; /* it was given up here for that host, and nothing was said of it since */
-    bool told;         /* the directory said so, and not a file */
-    uint32_t *left;    /* where what it sent waits, and goes first; behind these: for whom */
-    uint32_t left_count;
-    int64_t said;      /* when the directory was told what of it waits here; 0 */
-};
-
-/* A claim on its way. */
-struct claim {
-    struct claim *next;
-    tram_id id;
-    int64_t since;
-    bool opener;       /* somebody waits in claims/ID */
-    bool command;      /* `tram takeover` waits */
-    uint64_t cookie;   /* … with this one */
-    bool granted;      /* what the old host knows is missing yet */
-    bool asked;        /* … and it was asked, on this connection */
-    bool bad;          /* … and says nonsense */
-    uint64_t epoch;
-    uint32_t from;
-};
-
-struct placing {
-    struct known *known;
-    size_t count, room;
-    struct claim *claims;
-    int64_t began;
-    int64_t look_at;   /* whether what nodes left here is gone; 0: there are none */
-};
 
 /* ---- what is known --------------------------------------------------------------------------- */
 
@@ -83,7 +46,8 @@ static size_t known_at(const struct placing *placing, tram_id id) {
     return low;
 }
 
-static struct known *known_find(const struct placing *placing, tram_id id) {
+struct known *placing_find(struct hosts *hosts, tram_id id) {
+    const struct placing *placing = hosts->placing;
     size_t at = known_at(placing, id);
 
     return at < placing->count && placing->known[at].id == id ? &placing->known[at] : NULL;
@@ -119,7 +83,7 @@ uint32_t placing_of(struct hosts *hosts, tram_id id, uint64_t *ret_epoch) {
     *ret_epoch = 0;
     if (is_ephemeral(id))
         return hosts_number_of(id);
-    known = known_find(hosts->placing, id);
+    known = placing_find(hosts, id);
     if (!known)
         return 0;
     *ret_epoch = known->epoch;
@@ -176,106 +140,10 @@ size_t placing_left(struct hosts *hosts, uint32_t host, tram_id after,
     return count;
 }
 
-/* ---- who sends for it ------------------------------------------------------------------------ */
+bool placing_is_new(struct hosts *hosts, tram_id id, int64_t span) {
+    const struct known *known = placing_find(hosts, id);
 
-static bool is_left(const struct known *known, uint32_t host) {
-    for (uint32_t i = 0; i < known->left_count; i++)
-        if (known->left[i] == host)
-            return true;
-    return false;
-}
-
-/* The first host on which messages of it wait for that node; 0: none. */
-static uint32_t left_first(const struct known *known, tram_id to) {
-    for (uint32_t i = 0; i < known->left_count; i++) {
-        uint32_t whom = known->left[known->left_count + i];
-
-        if (whom == 0 || whom == to)
-            return known->left[i];
-    }
-    return 0;
-}
-
-/* What it sent before it moved goes before what it sends now. Who gave it up in order has the word
- * of the directory for that, not his own. */
-enum link_answer placing_sends(struct hosts *hosts, const struct link_name *name, uint32_t host,
-                               uint64_t epoch) {
-    const struct known *known = known_find(hosts->placing, name->from);
-    uint32_t first;
-
-    if (!known || (!known->told && hosts_now(hosts) - hosts->placing->began < GRACE))
-        return LINK_LATER; /* nobody told us yet */
-    first = left_first(known, name->to);
-    if (host == (first > 0 ? first : known->host))
-        return LINK_TAKEN;
-    if (is_left(known, host) || known->host == host)
-        return LINK_LATER; /* others go first */
-    return known->host > 0 && known->epoch > epoch ? LINK_STALE : LINK_LATER;
-}
-
-static void left_set(struct hosts *hosts, struct known *known, const hosts_placed *placed) {
-    size_t count = placed->n_left;
-    uint32_t *left = count > 0 ? malloc(2 * count * sizeof(*left)) : NULL;
-
-    if (count > 0 && !left)
-        return; /* it stays as it was, until the directory says it again */
-    for (size_t i = 0; i < count; i++) {
-        left[i] = placed->left[i];
-        left[count + i] = placed->to[i];
-    }
-    free(known->left);
-    known->left = left;
-    known->left_count = (uint32_t) count;
-    known->told = true;
-    known->said = 0;
-    if (!is_left(known, hosts->self.host))
-        return;
-    hosts->placing->look_at = hosts_now(hosts) + LOOK;
-    hosts_wake(hosts, hosts->placing->look_at);
-}
-
-/* Does the directory know it so? */
-static bool is_said(const struct known *known, uint32_t host, struct member_left left) {
-    size_t same = 0, count = 0;
-
-    for (uint32_t i = 0; i < known->left_count; i++) {
-        if (known->left[i] != host)
-            continue;
-        count++;
-        for (size_t k = 0; k < left.count; k++)
-            same += left.to[k] == known->left[known->left_count + i];
-    }
-    return count == left.count && same == count;
-}
-
-/* What nodes left here when they moved: is it gone? */
-static int64_t left_time(struct hosts *hosts, int64_t now) {
-    struct placing *placing = hosts->placing;
-    bool any = false;
-
-    if (placing->look_at > 0 && now - placing->began < GRACE) /* all that is here is looked at */
-        placing->look_at = placing->began + GRACE;
-    if (placing->look_at == 0 || placing->look_at > now)
-        return placing->look_at > 0 ? placing->look_at : INT64_MAX;
-    for (size_t i = 0; i < placing->count; i++) {
-        struct known *known = &placing->known[i];
-        tram_id to[HOSTS_LEFT_EACH];
-        struct member_left left = { to, 0 };
-        int rc;
-
-        if (!is_left(known, hosts->self.host) || known->host == hosts->self.host)
-            continue;
-        any = true;
-        rc = known->said > 0 && now - known->said < SAY ? -EALREADY
-                                                         : stands_left(hosts, known->id, to);
-        left.count = rc < 0 ? 0 : (size_t) rc;
-        if (rc < 0 || is_said(known, hosts->self.host, left))
-            continue;
-        known->said = now;
-        hosts->maker->left(hosts->seat, known->id, left);
-    }
-    placing->look_at = any ? now + LOOK : 0;
-    return any ? placing->look_at : INT64_MAX;
+    return known && known->since > 0 && hosts_now(hosts) < known->since + span;
 }
 
 /* ---- claims ---------------------------------------------------------------------------------- */
@@ -364,20 +232,21 @@ static void say_give(struct hosts *hosts, uint32_t from, tram_id id, uint64_t ep
 /* All is known that there is to know: it is placed here. `taken`: without the old host. */
 static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t from, bool taken) {
     struct claim *claim = claim_find(hosts->placing, id);
-    struct known *known = known_find(hosts->placing, id);
+    struct known *known = placing_find(hosts, id);
     uint32_t was = known && known->host > 0 ? known->host : from;
     char text[TRAM_ID_TEXT];
     int rc = 0;
 
-    /* What lies here of before it was taken away was perhaps consumed elsewhere since: the origins
-     * know, and mirror it anew, marked. */
     if (taken && !(known && known->host == hosts->self.host))
-        rc = stands_forget(hosts, id);
+        rc = copies_back(hosts, id);
     if (rc == 0)
         rc = write_place(hosts, id, hosts->self.host, epoch);
     if (rc == 0)
         rc = stands_let_go(hosts, id);
+    if (rc == 0)
+        rc = copies_here(hosts, id);
     if (rc == 0) {
+        placing_find(hosts, id)->since = hosts_now(hosts);
         log_line(LEVEL_DEBUG, "node %s is placed here, for the %" PRIu64 ". time",
                  tram_id_format(id, text), epoch);
         if (from > 0 || taken)
@@ -401,7 +270,7 @@ void placing_adopt(struct hosts *hosts, tram_id id) {
 
 static int each_claim(void *context, tram_id id) {
     struct hosts *hosts = context;
-    struct known *known = known_find(hosts->placing, id);
+    struct known *known = placing_find(hosts, id);
     struct claim *claim;
     int rc;
 
@@ -432,7 +301,7 @@ static void on_claims(tram_io *io, int fd, uint32_t events, void *arg) {
 }
 
 int placing_takeover(struct hosts *hosts, tram_id id, uint64_t cookie) {
-    struct known *known = known_find(hosts->placing, id);
+    struct known *known = placing_find(hosts, id);
     struct claim *claim;
     int rc;
 
@@ -451,7 +320,7 @@ int placing_takeover(struct hosts *hosts, tram_id id, uint64_t cookie) {
 static void on_granted(struct hosts *hosts, uint64_t cookie, uint32_t id, uint64_t epoch,
                        uint32_t from, bool taken) {
     struct claim *claim = claim_find(hosts->placing, id);
-    struct known *known = known_find(hosts->placing, id);
+    struct known *known = placing_find(hosts, id);
 
     (void) cookie;
     if (from == 0 || taken || (known && known->epoch >= epoch)) { /* (it was here in that epoch) */
@@ -488,7 +357,7 @@ static void on_refused(struct hosts *hosts, uint64_t cookie, uint32_t id, int er
 static void on_placed(struct hosts *hosts, const hosts_placed *placed) {
     uint32_t id = placed->id, host = placed->host;
     uint64_t epoch = placed->epoch;
-    struct known *known = known_find(hosts->placing, id);
+    struct known *known = placing_find(hosts, id);
     struct claim *claim = claim_find(hosts->placing, id);
     char text[TRAM_ID_TEXT];
 
@@ -499,7 +368,7 @@ static void on_placed(struct hosts *hosts, const hosts_placed *placed) {
         return;
     if (host == hosts->self.host) { /* that it is placed here is said by on_granted */
         if (known)
-            left_set(hosts, known, placed);
+            placing_left_set(hosts, known, placed);
         return;
     }
     if (known && known->host == hosts->self.host)
@@ -507,9 +376,9 @@ static void on_placed(struct hosts *hosts, const hosts_placed *placed) {
                  tram_id_format(id, text), host_name(hosts, host));
     if (epoch > 0 && (!known || known->epoch != epoch || known->host != host))
         (void) write_place(hosts, id, host, epoch);
-    known = known_find(hosts->placing, id);
+    known = placing_find(hosts, id);
     if (known)
-        left_set(hosts, known, placed);
+        placing_left_set(hosts, known, placed);
     stands_place(hosts, id, host, epoch);
 }
 
@@ -517,7 +386,7 @@ static void on_placed(struct hosts *hosts, const hosts_placed *placed) {
  * Until then the node is nowhere, in the epoch in which it was here: so it can be placed here again
  * in that one. */
 static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t to) {
-    struct known *known = known_find(hosts->placing, id);
+    struct known *known = placing_find(hosts, id);
     struct claim *claim = claim_find(hosts->placing, id);
     struct tram_error error = { 0 };
     struct stand *stand;
@@ -534,6 +403,8 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
         claim_end(hosts, claim, -EAGAIN, "another host asked for it meanwhile");
     if (here) {
         rc = stands_hold(hosts, id, &stand, &error);
+        if (rc == 0)
+            rc = copies_keep(hosts, id);
         if (rc == 0)
             rc = write_place(hosts, id, 0, known->epoch);
         else if (rc == -EBUSY)
@@ -576,6 +447,24 @@ struct giving {
     const Tram__Hosts__Give *give;
 };
 
+static int give_note(void *context, const struct stand_note *known) {
+    struct giving *giving = context;
+    Tram__Hosts__Given given = HOSTS_NEW(Given, given);
+    Tram__Hosts__Note note = HOSTS_NEW(Note, note), *notes[1] = { &note };
+    hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
+
+    given.id = giving->give->id;
+    given.epoch = giving->give->epoch;
+    given.more = true;
+    given.notes = notes;
+    given.n_notes = 1;
+    note.from = known->from;
+    note.stream = known->id;
+    note.number = known->number;
+    note.copy = known->host;
+    return peer_say(giving->host, &frame);
+}
+
 /* One channel, in a frame of its own. */
 static int give_channel(void *context, const struct stand_journal *journal) {
     struct giving *giving = context;
@@ -597,6 +486,14 @@ static int give_channel(void *context, const struct stand_journal *journal) {
     channel.unsure = journal->unsure;
     channel.hands = pointers;
     channel.n_hands = journal->count;
+    if (journal->mirror && journal->accepted > journal->consumed) { /* it is kept: copies_keep() */
+        const struct stand_note note = { journal->from, giving->host->hosts->self.host,
+                                         journal->id, journal->accepted };
+        int rc = give_note(giving, &note);
+
+        if (rc < 0)
+            return rc;
+    }
     for (uint32_t i = 0; i < journal->count; i++) {
         hands[i] = HOSTS_NEW(Hand, hand);
         hands[i].number = journal->hands[i].number;
@@ -612,7 +509,8 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
     struct hosts *hosts = host->hosts;
     Tram__Hosts__Given given = HOSTS_NEW(Given, given);
     hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
-    struct known *known = known_find(hosts->placing, give->id);
+    struct known *known = placing_find(hosts, give->id);
+    static const struct stand_exported each = { give_channel, give_note };
     struct giving giving = { host, give };
     struct tram_error error = { 0 };
     struct stand *stand = NULL;
@@ -626,12 +524,12 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
         rc = -ESTALE; /* it is here, or went on */
     else if (give->entered) /* only who was given it may have it forgotten */
         rc = known->host == host->number || (known->host == 0 && known->given_to == host->number)
-                 ? stands_forget(hosts, give->id)
+                 ? copies_given(hosts, give->id)
                  : -ESTALE;
     else /* where it is is said by the directory, and not by who asks */
         rc = stands_hold(hosts, give->id, &stand, &error);
     if (rc == 0 && known && !give->entered)
-        rc = stand_export(stand, give_channel, &giving);
+        rc = stand_export(stand, &each, &giving);
     given.error = rc;
     if (!give->entered)
         (void) peer_say(host, &frame); /* without a link it asks again */
@@ -658,11 +556,24 @@ static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
         rc = stands_enter(hosts, given->id, &stand, &error);
     if (rc == 0)
         rc = stand_import(stand, &journal);
-    if (rc == -EEXIST) { /* a mirror from before the node was taken away from here */
-        rc = stands_forget(hosts, given->id);
-        if (rc == 0)
-            rc = stand_import(stand, &journal);
-    }
+    if (rc == -EEXIST && (rc = copies_reuse(hosts, journal.from, given->id)) == 0)
+        rc = stand_import(stand, &journal);
+    return rc;
+}
+
+static int enter_note(struct hosts *hosts, const Tram__Hosts__Given *given,
+                      const Tram__Hosts__Note *note) {
+    const struct stand_note known = { note->from, note->copy, note->stream, note->number };
+    struct tram_error error = { 0 };
+    struct stand *stand;
+    int rc = stands_enter(hosts, given->id, &stand, &error);
+
+    if (rc == 0 && known.host == hosts->self.host)
+        return 0; /* it lies here, and is found here */
+    if (rc == 0)
+        rc = stand_import_note(stand, &known);
+    if (rc == -EEXIST && (rc = copies_reuse(hosts, known.from, given->id)) == 0)
+        rc = stand_import_note(stand, &known);
     return rc;
 }
 
@@ -675,6 +586,8 @@ static int take_given(struct host *host, const Tram__Hosts__Given *given) {
 
     if (!claim || !claim->granted || claim->from != host->number || claim->epoch != given->epoch)
         return 0; /* nobody asks any more */
+    for (size_t i = 0; rc == 0 && i < given->n_notes; i++)
+        rc = enter_note(hosts, given, given->notes[i]);
     for (size_t i = 0; rc == 0 && i < given->n_channels; i++)
         rc = enter(hosts, given, given->channels[i]);
     if (rc < 0 || given->error < 0) {
@@ -741,7 +654,7 @@ int64_t placing_time(struct hosts *hosts, int64_t now) {
             next = now + GRACE < next ? now + GRACE : next;
         }
     }
-    left_at = left_time(hosts, now);
+    left_at = placing_left_time(hosts, now);
     return left_at < next ? left_at : next;
 }
 

@@ -82,6 +82,7 @@ static struct origin *origin_add(struct standin *standin, struct stand_in *in) {
     origin->standin = standin;
     origin->in = in;
     origin->from = state.from;
+    origin->copy = state.copy;
     origin->next = standin->origins;
     standin->origins = origin;
     stand_in_set_user(in, origin);
@@ -314,8 +315,7 @@ int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
     return rc;
 }
 
-/* It is not here any more: what others' hosts send here for it has to go elsewhere. */
-static void refuse_all(struct hosts *hosts, tram_id id) {
+void stands_refuse(struct hosts *hosts, tram_id id) {
     for (struct standin *sender = hosts->all_standins; sender; sender = sender->all_next)
         mirrors_away(sender, id);
 }
@@ -340,7 +340,7 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
 
     if (host == hosts->self.host)
         return;
-    refuse_all(hosts, id);
+    stands_refuse(hosts, id);
     end_all(hosts, id);
     if (standin_get(hosts, id, &standin) < 0)
         return; /* looked at again with all others */
@@ -378,30 +378,6 @@ void stands_drop(struct host *host) {
     host->drop_at = 0;
     for (struct standin *one = host->hosts->all_standins; one; one = one->all_next)
         mirrors_drop(one, host);
-}
-
-struct forgetting {
-    struct hosts *hosts;
-    tram_id id;
-};
-
-static int forget_mirror(void *context, tram_id from, tram_id to, uint64_t stream) {
-    struct forgetting *forgetting = context;
-    struct standin *sender;
-    int rc;
-
-    (void) stream;
-    if (to != forgetting->id || standin_get(forgetting->hosts, from, &sender) < 0)
-        return 0;
-    rc = stand_out_remove(sender->stand, to, true);
-    return rc == -ENOENT || rc == -EBUSY ? 0 : rc;
-}
-
-int stands_forget(struct hosts *hosts, tram_id id) {
-    struct forgetting forgetting = { hosts, id };
-
-    refuse_all(hosts, id);
-    return stand_mirrors(&hosts->daemon->bus, forget_mirror, &forgetting);
 }
 
 /* ---- no longer ------------------------------------------------------------------------------- */

@@ -27,8 +27,22 @@ int stands_hold(struct hosts *hosts, tram_id id, struct stand **ret_stand,
 /* … of one that an opener here waits for, until what is known of it was entered. */
 int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
                  struct tram_error *error);
-/* What was known of a node that is placed elsewhere, and is known there now: mirrors of what others
- * send to it. */
-int stands_forget(struct hosts *hosts, tram_id id);
+/* It is not here any more: what other hosts send here for it has to go elsewhere. */
+void stands_refuse(struct hosts *hosts, tram_id id);
+/* It was placed here less than that span ago. */
+bool placing_is_new(struct hosts *hosts, tram_id id, int64_t span);
+
+/* ---- copies.c: mirrors of what others send to a node, when it moves -------------------------- */
+
+/* It is given up in order: what waits here for it is kept, as copies. */
+int copies_keep(struct hosts *hosts, tram_id id);
+/* … and what was known of it here is known at its new host: the other mirrors go. */
+int copies_given(struct hosts *hosts, tram_id id);
+/* It is back by a take-over. */
+int copies_back(struct hosts *hosts, tram_id id);
+/* It is placed here, whatever was before: what lies here is no copy (any more). */
+int copies_here(struct hosts *hosts, tram_id id);
+/* It comes in order; a mirror from that sender lies here from before. */
+int copies_reuse(struct hosts *hosts, tram_id from, tram_id id);
 /* All origins to that host are open: say so to it. */
 void stands_settle(struct host *host);

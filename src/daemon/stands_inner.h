@@ -17,6 +17,7 @@ struct origin {
     struct host *host;         /* … the one that does */
     tram_id from;
     enum link_answer answer;   /* the last one that was not LINK_TAKEN */
+    bool copy;                 /* a mirror that the receiver left here (copies.c) */
 };
 
 /* A ring from a node that is placed elsewhere to one here, as a link has it. It is kept for a while
@@ -31,6 +32,7 @@ struct mirror {
     struct link_name name;
     bool poll;                 /* look by the clock */
     bool removed;              /* its receiver was: the channel is to be refused */
+    bool copy;                 /* of a copy on the host that the receiver came from */
     uint64_t consumed;         /* as of the last look */
 };
 
@@ -79,6 +81,7 @@ void mirror_free(struct mirror *mirror);
 void mirrors_drop(struct standin *standin, const struct host *host);
 /* A host named all origins that it has, a second ago: what else lies here has none any more. */
 void mirrors_sweep(struct host *host);
+void mirrors_sweep_soon(struct host *host);
 /* One has something to do then. */
 void standins_wake(struct hosts *hosts, int64_t due);
 /* One is perhaps not needed any more. */
@@ -88,6 +91,15 @@ struct mirror *mirror_find(struct standin *standin, tram_id to);
 int mirror_remove(struct standin *standin, tram_id to);
 /* Its receiver is not here any more: the link is told, and it is freed. */
 void mirrors_away(struct standin *standin, tram_id to);
+/* copies.c: a host offers a copy, or says so: may it; its origin's host has brought all that is in
+ * it; it is not needed any more; something has to come before that channel; an origin here that is
+ * a copy is not needed any more. */
+bool copies_offer(struct host *host, const struct link_name *name, const struct link_offer *offer,
+                  enum link_answer *ret_answer);
+bool copies_have(const struct mirror *mirror, const struct link_offer *offer);
+void copies_over(const struct mirror *mirror);
+bool copies_first(struct host *host, const struct link_name *name);
+void copies_end(struct origin *origin);
 /* torn.c: a connection ended while more was to come of a channel; it was opened again; it never
  * will be; the host is connected, as that instance. */
 void torn_note(struct host *host, const struct link_name *name);

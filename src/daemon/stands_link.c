@@ -29,10 +29,11 @@ bool origin_is_over(const struct origin *origin) {
     uint64_t epoch;
     uint32_t placed = placing_of(hosts, origin->from, &epoch);
 
-    if (placed == 0 || placed == hosts->self.host || is_ephemeral(origin->from))
+    if (!origin->copy &&
+        (placed == 0 || placed == hosts->self.host || is_ephemeral(origin->from)))
         return false;
     stand_in_state(origin->in, &state);
-    return state.consumed == state.accepted;
+    return state.consumed == state.accepted && !state.broken;
 }
 
 void origin_open(struct origin *origin) {
@@ -42,6 +43,8 @@ void origin_open(struct origin *origin) {
     struct link_name name;
     int rc;
 
+    if (origin->copy && origin_is_over(origin))
+        copies_end(origin);
     if (origin->out || !host || !host->peer || origin_is_over(origin))
         return;
     stand_in_state(origin->in, &state);
@@ -68,6 +71,8 @@ void origin_close(struct origin *origin, enum link_end end) {
                              state.consumed < state.accepted);
     peer_flush(origin->host);
     origin->host = NULL;
+    if (origin->copy && end == LINK_ENDED && state.consumed == state.accepted)
+        copies_end(origin);
 }
 
 static int store_offer(void *store, void *channel, struct link_offer *ret_offer) {
@@ -84,7 +89,10 @@ static int store_offer(void *store, void *channel, struct link_offer *ret_offer)
         .accepted = state.accepted,
         .to_epoch = origin->standin->epoch,
     };
-    (void) placing_of(host->hosts, state.from, &ret_offer->from_epoch);
+    if (origin->copy) /* what of it came from elsewhere is not known here */
+        ret_offer->handed = state.accepted;
+    else
+        (void) placing_of(host->hosts, state.from, &ret_offer->from_epoch);
     return 0;
 }
 
@@ -117,8 +125,16 @@ static int store_handed(void *store, void *channel, uint64_t seq) {
 static void store_commit(void *store, void *channel, uint64_t consumed) {
     struct host *host = store;
     struct origin *origin = channel;
-    int rc = stand_in_commit(origin->in, consumed);
+    struct stand_in_state state;
+    int rc = 0;
 
+    stand_in_state(origin->in, &state);
+    if (origin->copy) { /* others may have brought more */
+        consumed = consumed < state.accepted ? consumed : state.accepted;
+        rc = stand_in_handed(origin->in, consumed);
+    }
+    if (rc == 0)
+        rc = stand_in_commit(origin->in, consumed);
     if (rc < 0)
         log_line(LEVEL_WARNING, "host %s acknowledges what can't be: %s", host->name,
                  strerror(-rc));
@@ -150,6 +166,8 @@ static void store_answered(void *store, void *channel, enum link_answer answer, 
         origin->standin->ask = hosts_now(host->hosts) + AGAIN;
         standins_wake(host->hosts, origin->standin->ask);
     }
+    if (answer == LINK_PAST && origin->copy)
+        copies_end(origin);
     if (answer == LINK_REMOVED) {
         (void) stand_in_remove(origin->in); /* or the next connection says it again */
         standin_pump(origin->standin);
@@ -221,6 +239,7 @@ struct mirror *mirror_find(struct standin *standin, tram_id to) {
 static enum link_answer may_open(struct host *host, const struct link_name *name,
                                  const struct link_offer *offer) {
     struct hosts *hosts = host->hosts;
+    enum link_answer answer;
     uint64_t epoch;
     uint32_t placed = placing_of(hosts, name->to, &epoch);
 
@@ -228,6 +247,10 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
         return placing_claims(hosts, name->to) ? LINK_LATER : LINK_AWAY;
     if (offer->to_epoch < epoch)
         return LINK_AWAY; /* said before it left from here, and came back: `handed` is older */
+    if (copies_offer(host, name, offer, &answer))
+        return answer;
+    if (copies_first(host, name))
+        return LINK_LATER;
     if (is_ephemeral(name->from))
         return hosts_number_of(name->from) == host->number ? LINK_TAKEN : LINK_DENIED;
     if (!settings_allow_id(hosts_settings(hosts), host->name, name->from))
@@ -240,6 +263,20 @@ static bool is_final(enum link_answer answer) {
     return answer != LINK_TAKEN && answer != LINK_WAIT && answer != LINK_LATER;
 }
 
+/* The host that has the origin goes before one that has a copy: that waits, and sees what comes. */
+static bool gives_way(struct mirror *copy, const struct mirror *mirror) {
+    struct hosts *hosts = copy->host->hosts;
+
+    if (!copy->copy || mirror->copy || copy->name.stream != mirror->name.stream)
+        return false;
+    link_refuse(peer_link(copy->host), copy->in, LINK_WAIT);
+    peer_flush(copy->host);
+    stand_out_drop(copy->out);
+    copy->out = stand_out_close(copy->out);
+    standins_wake(hosts, hosts_now(hosts) + AGAIN);
+    return true;
+}
+
 /* Does another link write that one, or another stream of the two? What is only kept gives way. */
 static bool is_taken(const struct mirror *mirror) {
     struct mirror *next;
@@ -248,9 +285,10 @@ static bool is_taken(const struct mirror *mirror) {
         next = one->next;
         if (one == mirror || one->name.to != mirror->name.to || !one->out)
             continue;
-        if (one->in)
+        if (one->in && !gives_way(one, mirror))
             return true; /* its origin is still there */
-        mirror_free(one);
+        if (!one->in)
+            mirror_free(one);
     }
     return false;
 }
@@ -280,19 +318,28 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
     struct stand_out_state state;
     int rc;
 
+    if (copies_have(mirror, offer))
+        return LINK_PAST;
     if (is_taken(mirror))
         return LINK_WAIT;
+    memcpy(plan.origin, mirror->host->lived_as, sizeof(plan.origin));
     if (mirror->out && (stand_out_look(mirror->out, &state) < 0 ||
                         state.accepted < offer->consumed))
         mirror->out = stand_out_close(mirror->out); /* as if it had not been kept */
     rc = stand_out_open(mirror->standin->stand, &plan, &mirror->out, &other);
     if (rc == -EEXIST) {
+        if (mirror->copy && other.id == plan.id && other.accepted >= offer->accepted)
+            return LINK_PAST; /* it is what this is a copy of */
         if (in_the_way(mirror, &other) == LINK_WAIT)
             return LINK_WAIT;
         rc = stand_out_open(mirror->standin->stand, &plan, &mirror->out, &other);
     }
     if (rc == 0)
         rc = stand_out_look(mirror->out, &state);
+    if (rc == 0 && mirror->copy && state.accepted > offer->accepted) {
+        mirror->out = stand_out_close(mirror->out);
+        return LINK_PAST; /* its origin brought more */
+    }
     if (rc == 0) {
         stand_out_set_user(mirror->out, mirror);
         *ret_state = state_of(&state);
@@ -353,6 +400,23 @@ static int sender_get(struct host *host, tram_id from, enum link_answer answer,
     return 0;
 }
 
+/* Who makes a mirror has its sender's custody, and takes it as soon as that is known to be
+ * elsewhere. The number of an ephemeral one is its place; that of a copy may be nowhere by now. */
+static void take_sender(struct mirror *mirror) {
+    struct standin *standin = mirror->standin;
+    struct hosts *hosts = standin->hosts;
+    struct tram_error error;
+    uint64_t epoch;
+
+    if (placing_of(hosts, standin->id, &epoch) == hosts->self.host)
+        return;
+    if (is_ephemeral(standin->id))
+        standin->host = hosts_number_of(standin->id);
+    else if (!mirror->copy || placing_claims(hosts, standin->id))
+        return;
+    (void) standin_take(standin, &error);
+}
+
 static int store_open(void *store, struct link_in *in, const struct link_name *name,
                       const struct link_offer *offer, void **ret_channel,
                       struct link_state *ret_state) {
@@ -374,16 +438,15 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     if (!mirror)
         return -ENOMEM;
     mirror->in = in;
+    mirror->copy = copies_offer(host, name, offer, &(enum link_answer){ LINK_TAKEN });
     torn_forget(host, name);
-    if (answer == LINK_TAKEN && is_ephemeral(name->from)) { /* its number is its place */
-        struct tram_error error;
-
-        standin->host = host->number;
-        (void) standin_take(standin, &error); /* if it fails: later */
-    }
+    if (answer == LINK_TAKEN)
+        take_sender(mirror); /* if it fails: later */
     if (answer == LINK_TAKEN)
         answer = try_open(mirror, offer, ret_state);
     if (is_final(answer)) {
+        if (answer == LINK_PAST)
+            copies_over(mirror);
         mirror_free(mirror);
         return (int) answer;
     }
@@ -491,6 +554,10 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
     mirror->poll = false;
     if (end == LINK_CUT && mirror->out)
         return;
+    if (end == LINK_ENDED && mirror->copy) {
+        ours = false; /* what it is a copy of goes on in that mirror */
+        copies_over(mirror);
+    }
     mirror_free(mirror);
     if (end == LINK_ENDED && ours)
         (void) mirror_remove(standin, to); /* or it is when it is in the way */
@@ -551,13 +618,13 @@ struct settling {
 };
 
 /* A mirror on this bus: is its origin named by its host? */
-static int each_mirror(void *context, tram_id from, tram_id to, uint64_t id) {
+static int each_mirror(void *context, const struct stand_mirror *lies) {
     struct host *host = ((struct settling *) context)->host;
+    tram_id from = lies->from, to = lies->to;
     struct standin *standin;
     struct mirror *mirror;
     uint64_t epoch;
 
-    (void) id;
     /* What a node that was given up had consumed is told to its next host, and then forgotten. */
     if (placing_of(host->hosts, to, &epoch) != host->hosts->self.host)
         return 0;
@@ -574,16 +641,18 @@ void mirrors_sweep(struct host *host) {
     struct settling settling = { host };
 
     stands_drop(host);
-    (void) stand_mirrors(&host->hosts->daemon->bus, each_mirror, &settling);
+    (void) stand_mirrors(&host->hosts->daemon->bus, 0, each_mirror, &settling);
     host->named = true;
     strays_up(host);
 }
 
-static void store_settled(void *store) {
-    struct host *host = store;
-
+void mirrors_sweep_soon(struct host *host) {
     host->sweep_at = hosts_now(host->hosts) + SWEEP;
     standins_wake(host->hosts, host->sweep_at);
+}
+
+static void store_settled(void *store) {
+    mirrors_sweep_soon(store);
 }
 
 /* ---- beside ---------------------------------------------------------------------------------- */

@@ -71,12 +71,12 @@ static bool is_over(const struct standin *standin) {
     return host && host->named && peer_is_up(host);
 }
 
-static int each_mirror(void *context, tram_id from, tram_id to, uint64_t id) {
-    struct standin *standin = standin_find(context, from);
+static int each_mirror(void *context, const struct stand_mirror *mirror) {
+    struct standin *standin = standin_find(context, mirror->from);
+    tram_id to = mirror->to;
     uint64_t epoch;
     int rc;
 
-    (void) id;
     if (!standin || !is_over(standin) || standin->mirrors ||
         placing_of(context, to, &epoch) != ((struct hosts *) context)->self.host)
         return 0;
@@ -111,7 +111,7 @@ int64_t strays_time(struct hosts *hosts, int64_t now) {
         one->lingers = false;
         over |= is_over(one) && !one->mirrors;
     }
-    if (over && stand_mirrors(&hosts->daemon->bus, each_mirror, hosts) < 0)
+    if (over && stand_mirrors(&hosts->daemon->bus, 0, each_mirror, hosts) < 0)
         over = false; /* the machine's trouble of this moment */
     for (struct standin *one = hosts->all_standins; one; one = next) {
         next = one->all_next;

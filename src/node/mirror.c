@@ -18,6 +18,16 @@ bool mirror_lies(int dir, tram_id from) {
     return sys_stat_at(dir, name, &st) == 0;
 }
 
+bool mirror_is_copy(int dir, tram_id from) {
+    char name[FILES_NAME];
+    OWNS_FD int fd = -1;
+    struct mirror_mark mark;
+
+    files_mirror_name(name, from);
+    fd = sys_file_open(dir, name, false);
+    return fd >= 0 && mirror_mark_read(fd, &mark) == 0 && mark.copy != 0;
+}
+
 int mirror_mark_read(int fd, struct mirror_mark *ret_mark) {
     struct mirror_mark mark;
     int rc = sys_file_read(fd, &mark, sizeof(mark), 0);

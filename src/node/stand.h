@@ -56,6 +56,8 @@
 #include "ring/layout.h"
 #include "tram/tram.h"
 
+#define STAND_ORIGIN 16 /* bytes that name the life of a host's memory */
+
 struct stand;
 struct stand_in;
 struct stand_out;
@@ -126,6 +128,7 @@ struct stand_in_state {
     uint64_t accepted; /* … were sent */
     uint64_t capacity; /* of the newest ring */
     uint64_t largest;  /* span of the largest record that its ring can have */
+    bool copy;         /* a mirror that R left behind (stand_out_keep()) */
     bool broken;
 };
 
@@ -154,7 +157,8 @@ struct stand_run {
 int stand_in_run(struct stand_in *in, uint64_t number, uint64_t offset, uint64_t most,
                  struct stand_run *ret_run);
 
-/* Before the bytes leave: messages up to `number`, that a run gave, may be seen over there. Also
+/* Before the bytes leave: messages up to `number`, that a run gave, may be seen over there. (Not
+ * noted of a copy: all of it may have come from elsewhere in any case.) Also
  * what no run gave in this life, if it is said to be there: from before R was here in between, and
  * the note of what had left was taken back (stand_import()). -EINVAL: there is no such number;
  * -EBADMSG; or what the machine says. */
@@ -166,7 +170,8 @@ int stand_in_handed(struct stand_in *in, uint64_t number);
 int stand_in_commit(struct stand_in *in, uint64_t number);
 
 /* R was removed on the other host (`tram rm`): so is the channel here, with what waits, and its
- * sender is told. A STAND_GONE will say so. -EBADMSG; or what the machine says: try it again. */
+ * sender is told. Or it is a copy that is not needed any more: what was consumed of it is noted. A
+ * STAND_GONE will say so. -EBADMSG; -EBUSY; or what the machine says: try it again. */
 int stand_in_remove(struct stand_in *in);
 
 /* The other host closed the mirror for good: the channel is closed here, and its sender told. */
@@ -182,6 +187,7 @@ struct stand_out_plan {
                           remembers: they come marked; 0: none */
     uint64_t capacity; /* wished; at most ring_max */
     uint64_t life;     /* how many of the bits at its end the id counts lives with: 0 */
+    uint8_t origin[STAND_ORIGIN]; /* the life of the host that has the origin, for the mark */
 };
 
 /* What lies there instead. */
@@ -255,11 +261,44 @@ int stand_out_past(struct stand *stand, tram_id to, uint64_t id, uint64_t *ret_c
  * removed goes. -ENOENT. */
 int stand_out_forget(struct stand *stand, tram_id to);
 
-/* Each mirror on the bus, open or not: for a daemon that starts. Until `each` returns other than
- * 0. */
-int stand_mirrors(const struct bus *bus,
-                  int (*each)(void *context, tram_id from, tram_id to, uint64_t id),
-                  void *context);
+struct stand_mirror {
+    tram_id from, to;
+    uint64_t id;
+    uint8_t origin[STAND_ORIGIN];
+};
+
+/* Each mirror to `to` (0: to any) on the bus, open or not. Until `each` returns other than 0. */
+int stand_mirrors(const struct bus *bus, tram_id to,
+                  int (*each)(void *context, const struct stand_mirror *mirror), void *context);
+
+/* ---- copies (stand_copy.c) ------------------------------------------------------------------- */
+
+/* R's mirror to `to`, of which `to` was given up in order: what waits in it may be gone at its
+ * origin by the time that the next host asks there. So it is read by the stand of `to` from now on,
+ * as an origin is, and noted as a copy. `doubt`: all of it may have been seen, for it is not known
+ * what was consumed elsewhere. Does not need R's custody, but that of `to`, or that it does not
+ * run. -ENOENT: there is no mirror, or nothing waits in it; -EBUSY: another process writes it. */
+int stand_out_keep(struct stand *stand, tram_id to, bool doubt);
+/* `to` is placed here (again): what lies here is a mirror, as any. 0, also if it is none. */
+int stand_out_unkeep(struct stand *stand, tram_id to);
+
+/* What R's host, or one where it was before, says of streams that have no ring of their own there;
+ * host 0: `number` messages of it were consumed; else: that host has a copy, up to `number`. */
+struct stand_note {
+    tram_id from;
+    uint32_t host;
+    uint64_t id, number;
+};
+
+/* What is known here of the stream `id` from `from` to `to`: what was consumed of it, and which is
+ * the last number that a copy on that host may have, 0: none. */
+int stand_copy_find(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host,
+                    uint64_t *ret_consumed, uint64_t *ret_accepted);
+/* Is there one of another stream than `id`: on which host? -ENOENT. */
+int stand_copy_other(const struct bus *bus, tram_id from, tram_id to, uint64_t id,
+                     uint32_t *ret_host);
+/* It is not there any more. */
+int stand_copy_forget(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host);
 
 /* ---- moves ----------------------------------------------------------------------------------- */
 
@@ -269,6 +308,7 @@ struct stand_journal {
     bool mirror;       /* of an origin on another host than that which exports */
     uint64_t id;       /* as above */
     uint64_t consumed, handed, unsure;
+    uint64_t accepted; /* of the ring that lies there: with stand_export() only */
     uint64_t epoch;    /* of the placement that it is entered for: as long as `place` says that, it
                           is exact; another, or 0: what may have left otherwise is marked as well */
     uint32_t count;    /* of what follows */
@@ -279,13 +319,20 @@ struct stand_journal {
     } hands[LAYOUT_WINDOW];
 };
 
-/* Each channel into R on this host, mirrors included. Needs the custody. Until `each` returns other
- * than 0. */
-int stand_export(struct stand *stand,
-                 int (*each)(void *context, const struct stand_journal *journal), void *context);
+struct stand_exported {
+    int (*journal)(void *context, const struct stand_journal *journal);
+    int (*note)(void *context, const struct stand_note *note);
+};
 
-/* Before R is opened here, or the mirror of that stream is: into the origin's words if it lies
- * here; else it is kept for stand_out_open() of the stand of the sender. Needs the custody. May be
- * repeated. -EEXIST: a mirror of it lies here, from before R went away: remove it first, by
- * force. -EINVAL: it makes no sense (it came from another host). */
+/* Each channel into R on this host, mirrors included, and journals that were entered and not used
+ * yet; and what else is known of streams. Needs the custody. Until one returns other than 0. */
+int stand_export(struct stand *stand, const struct stand_exported *each, void *context);
+
+/* Before R is opened here, or the mirror of that stream is: into the words of the origin, or of the
+ * copy, if it lies here; else it is kept for stand_out_open() of the stand of the sender. Needs the
+ * custody. May be repeated. -EEXIST: a mirror of that sender lies here, from before R went away:
+ * stand_out_keep() it first, or, if that finds nothing, remove it, by force. -EINVAL: it makes no
+ * sense (it came from another host). */
 int stand_import(struct stand *stand, const struct stand_journal *journal);
+/* … and before any stand_import(). */
+int stand_import_note(struct stand *stand, const struct stand_note *note);

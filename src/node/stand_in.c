@@ -17,7 +17,10 @@
 
 #include "node/custody.h"
 #include "node/disk.h"
+#include "node/mirror.h"
 #include "node/stand_inner.h"
+#include "sys/cleanup.h"
+#include "sys/file.h"
 #include "sys/lock.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -79,6 +82,7 @@ static struct stand_in *stand_in_new(struct stand *stand, struct in *in) {
     made->stand = stand;
     made->in = in;
     made->from = in->peer->id;
+    made->copy = mirror_lies(stand->node.dir, made->from);
     made->next = stand->ins;
     made->link = &stand->ins;
     if (made->next)
@@ -272,6 +276,8 @@ static int find_handed(struct stand_in *in) {
 
     stand_in_rewind(in);
     in->handed = load_relaxed(&head->unsure);
+    if (in->copy) /* its words are those of its receiver's life here: they stay */
+        return 0;
     if (rc == -EBADMSG || rc == -ENOENT) /* runs find what is wrong with it, and say so */
         return 0;
     if (rc == 0 && had > in->handed && had > in->in->done_seq) {
@@ -437,11 +443,13 @@ int stand_in_handed(struct stand_in *in, uint64_t number) {
         if (rc < 0)
             return rc;
     }
+    in->handed = number;
+    if (in->copy)
+        return 0;
     head = in->in->head_map.base;
     journal_order();
     store_relaxed(&head->unsure, number);
     journal_order();
-    in->handed = number;
     return 0;
 }
 
@@ -556,19 +564,41 @@ int stand_in_commit(struct stand_in *in, uint64_t number) {
     return inner->done_seq == number ? 0 : rc;
 }
 
+/* The note first, as for any mirror that is removed. */
+static int note_copy(struct stand_in *in) {
+    const tram_node *node = &in->stand->node;
+    struct stand_in_state state;
+    struct past past;
+    int rc = past_read(node->dir, in->from, node->id, &past);
+
+    if (rc < 0 || in->in->broken)
+        return rc;
+    stand_in_state(in, &state);
+    past_note(&past, state.id, state.consumed);
+    return past_write(&node->bus, node->dir, &past);
+}
+
 int stand_in_remove(struct stand_in *in) {
     tram_node *node = &in->stand->node;
+    OWNS_FD int mark = -1;
     struct peer *peer;
-    int rc;
+    int rc = 0;
 
     if (!in->in)
         return -EBADMSG;
     peer = in->in->peer;
-    rc = sys_lock(node->lock, LOCK_PROXY); /* who makes it anew meanwhile waits, and looks again */
+    if (in->copy)
+        rc = mirror_lock(&node->bus, node->dir, in->from, false, &mark);
+    if (rc == 0 && in->copy)
+        rc = note_copy(in);
+    if (rc == 0) /* who makes it anew meanwhile waits, and looks again */
+        rc = sys_lock(node->lock, LOCK_PROXY);
     if (rc == 0) {
         rc = custody_remove_channel(&node->bus, node->dir, in->from, node->id);
         (void) sys_unlock(node->lock, LOCK_PROXY);
     }
+    if (rc == 0 && in->copy)
+        (void) mirror_bars(node->dir, in->from); /* removes a mark without its mirror */
     if (rc == 0) {
         in_drop(node, peer);
         peer_put(node, peer);
@@ -586,6 +616,19 @@ void stand_in_close(struct stand_in *in, const char *why) {
 struct stand_in *stand_in_find(struct stand *stand, tram_id from) {
     struct peer *peer = peer_find(&stand->node, from);
 
+    return peer && peer->in ? peer->in->stand : NULL;
+}
+
+struct stand_in *stand_in_attach(struct stand *stand, tram_id from) {
+    tram_node *node = &stand->node;
+    struct peer *peer;
+
+    if (!mirror_is_copy(node->dir, from))
+        return NULL;
+    (void) ins_scan(node); /* what can't be read is said by stand_next() */
+    peer = peer_find(node, from);
+    if (peer && peer->in && !peer->in->stand)
+        (void) stand_in_look(stand, peer->in);
     return peer && peer->in ? peer->in->stand : NULL;
 }
 
@@ -620,6 +663,7 @@ void stand_in_state(struct stand_in *in, struct stand_in_state *ret_state) {
         .accepted = count_accepted(in),
         .capacity = in->at.mask + 1,
         .largest = in->at.mask + 1 - LINK_SPAN,
+        .copy = in->copy,
     };
 }
 

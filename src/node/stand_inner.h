@@ -42,6 +42,7 @@ struct stand_in {
     uint32_t marks_first, marks_count;
     bool told;             /* STAND_MORE: no look at it is needed before a run finds nothing */
     bool known;            /* STAND_NEW was told */
+    bool copy;
     uint32_t news;         /* 1 << what, to be told */
     bool listed;           /* on the list of those with news */
     struct stand_in *news_next;
@@ -82,6 +83,8 @@ void stand_in_tell(struct stand_in *in, enum stand_what what);
 /* A channel that is awake: is there more, or arm it. */
 int stand_in_look(struct stand *stand, struct in *in);
 struct stand_in *stand_in_free(struct stand_in *in);
+/* … that was not awake: a mirror that is a copy by now. NULL: it is not there. */
+struct stand_in *stand_in_attach(struct stand *stand, tram_id from);
 /* Read on from what is committed. */
 void stand_in_rewind(struct stand_in *in);
 /* Up to which number messages were in hand when R ran here. */

@@ -10,10 +10,8 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
-int mirror_mark_write(const struct bus *bus, int fd, tram_id from, tram_id to, uint64_t id) {
-    const struct mirror_mark mark = {
-        .magic = MARK_MAGIC, .version = MARK_VERSION, .from = from, .to = to, .id = id};
-    int rc = sys_file_write(fd, &mark, sizeof(mark), 0);
+int mirror_mark_write(const struct bus *bus, int fd, const struct mirror_mark *mark) {
+    int rc = sys_file_write(fd, mark, sizeof(*mark), 0);
 
     return rc == 0 && bus->boot ? sys_file_sync(fd) : rc;
 }
@@ -50,14 +48,14 @@ int past_read(int dir, tram_id from, tram_id to, struct past *ret_past) {
     files_past_name(name, from);
     fd = sys_file_open(dir, name, false);
     rc = fd < 0 ? fd : sys_file_read(fd, ret_past, sizeof(*ret_past), 0);
-    if (rc == 0 && ret_past->magic == PAST_MAGIC && ret_past->version != MARK_VERSION)
+    if (rc == 0 && ret_past->magic == PAST_MAGIC && ret_past->version != PAST_VERSION)
         return -EPROTO;
     if (rc < 0 && rc != -ENOENT && rc != -ENODATA)
         return rc;
     if (rc < 0 || ret_past->magic != PAST_MAGIC || ret_past->from != from || ret_past->to != to) {
         memset(ret_past, 0, sizeof(*ret_past));
         ret_past->magic = PAST_MAGIC;
-        ret_past->version = MARK_VERSION;
+        ret_past->version = PAST_VERSION;
         ret_past->from = from;
         ret_past->to = to;
     }
@@ -88,4 +86,39 @@ void past_note(struct past *past, uint64_t id, uint64_t consumed) {
         at++;
     memmove(&past->streams[1], &past->streams[0], at * sizeof(past->streams[0]));
     past->streams[0] = (struct past_stream){.id = id, .consumed = consumed};
+    past_had(past, id, consumed);
+}
+
+void past_enter(struct past *past, uint64_t id, uint64_t consumed) {
+    uint64_t known;
+
+    if (past->id != id && past->id != 0 &&
+        (past_find(past, past->id, &known) < 0 || known < past->consumed))
+        past_note(past, past->id, past->consumed);
+    past->id = id;
+    past->consumed = consumed;
+    past_had(past, id, consumed);
+}
+
+void past_had(struct past *past, uint64_t id, uint64_t consumed) {
+    for (uint32_t i = 0; i < PAST_COPIES; i++) {
+        if (past->copies[i].id == id && past->copies[i].accepted <= consumed)
+            past_copy(past, id, (uint32_t) past->copies[i--].host, 0);
+    }
+}
+
+void past_copy(struct past *past, uint64_t id, uint32_t host, uint64_t accepted) {
+    uint32_t at = 0;
+
+    while (at < PAST_COPIES - 1 && past->copies[at].id != 0 &&
+           (past->copies[at].id != id || past->copies[at].host != host))
+        at++;
+    if (accepted > 0) {
+        memmove(&past->copies[1], &past->copies[0], at * sizeof(past->copies[0]));
+        past->copies[0] = (struct past_copy){.id = id, .accepted = accepted, .host = host};
+    } else if (past->copies[at].id == id && past->copies[at].host == host) {
+        memmove(&past->copies[at], &past->copies[at + 1],
+                (PAST_COPIES - 1 - at) * sizeof(past->copies[0]));
+        past->copies[PAST_COPIES - 1] = (struct past_copy){.id = 0};
+    }
 }

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/custody.h"
 #include "node/mirror.h"
+#include "node/place.h"
 #include "node/stand_inner.h"
 #include "sys/cleanup.h"
 #include "sys/file.h"
@@ -101,8 +103,9 @@ int stand_in_had(struct stand_in *in, uint64_t *ret_number) {
     return 0;
 }
 
-static int export_one(tram_node *node, tram_id from, struct stand_journal *journal) {
+static int export_ring(tram_node *node, tram_id from, struct stand_journal *journal) {
     struct peer peer = {.id = from, .bell = -1, .watch_fd = -1};
+    struct channel_look look = {0};
     struct in *in = calloc(1, sizeof(*in));
     const struct head *head;
     int rc;
@@ -110,7 +113,9 @@ static int export_one(tram_node *node, tram_id from, struct stand_journal *journ
     if (!in)
         return -ENOMEM;
     in->peer = &peer;
-    rc = in_map(node, in);
+    rc = channel_look(node->dir, from, node->id, &look);
+    if (rc == 0)
+        rc = in_map(node, in);
     if (rc == 0) {
         head = in->head_map.base;
         *journal = (struct stand_journal){
@@ -118,6 +123,7 @@ static int export_one(tram_node *node, tram_id from, struct stand_journal *journ
             .mirror = mirror_lies(node->dir, from),
             .id = in->id + (load_relaxed(&in->rx.words->life) & RECORD_LIFE(-1u)),
             .consumed = in->rx.seq,
+            .accepted = look.accepted,
             .unsure = load_relaxed(&head->unsure),
         };
         rc = count_handed(node, in, WORD_POSITION(load_relaxed(&head->handed)), &journal->handed);
@@ -133,30 +139,106 @@ static int export_one(tram_node *node, tram_id from, struct stand_journal *journ
     return rc;
 }
 
+/* One that was entered, and of whose stream no mirror was made here. Since the node was placed
+ * anew it is worth nothing. */
+static bool export_entered(const tram_node *node, const struct past *past,
+                           struct stand_journal *journal) {
+    struct place place;
+
+    if (past->id == 0 || past->epoch == 0 || place_read(node->dir, node->id, &place) < 0 ||
+        place.epoch != past->epoch)
+        return false;
+    *journal = (struct stand_journal){
+        .from = past->from,
+        .mirror = true,
+        .id = past->id,
+        .consumed = past->consumed,
+        .handed = past->handed,
+        .accepted = past->consumed,
+        .unsure = past->unsure,
+    };
+    for (uint64_t i = 1; i <= LAYOUT_WINDOW; i++) {
+        uint64_t number = past->consumed + i;
+        uint64_t word = past->window[number % LAYOUT_WINDOW];
+
+        if (word != 0 && WINDOW_SEQ(word) == WINDOW_SEQ(number))
+            journal->hands[journal->count++] = (struct stand_hand){
+                .number = number, .attempts = (uint8_t) WINDOW_ATTEMPTS(word),
+                .released = (word & WINDOW_RELEASED) != 0};
+    }
+    return true;
+}
+
 struct export {
     tram_node *node;
-    int (*each)(void *context, const struct stand_journal *journal);
+    const struct stand_exported *each;
     void *context;
 };
+
+static int export_notes(const struct export *export, const struct past *past) {
+    struct channel_look look = {0}; /* of that stream its ring says more */
+    int rc = 0;
+
+    (void) channel_look(export->node->dir, past->from, export->node->id, &look);
+
+    for (uint32_t i = 0; rc == 0 && i < PAST_STREAMS; i++) {
+        const struct stand_note note = {
+            .from = past->from, .id = past->streams[i].id, .number = past->streams[i].consumed};
+
+        if (note.number != 0 && note.id != look.id)
+            rc = export->each->note(export->context, &note);
+    }
+    if (rc == 0 && past->id != 0 && past->id != look.id && past->consumed != 0)
+        rc = export->each->note(export->context,
+                                &(struct stand_note){.from = past->from, .id = past->id,
+                                                     .number = past->consumed});
+    for (uint32_t i = 0; rc == 0 && i < PAST_COPIES; i++) {
+        const struct past_copy *copy = &past->copies[PAST_COPIES - 1 - i];
+        const struct stand_note note = {.from = past->from, .host = (uint32_t) copy->host,
+                                        .id = copy->id, .number = copy->accepted};
+
+        if (note.id != 0)
+            rc = export->each->note(export->context, &note);
+    }
+    return rc;
+}
+
+/* What is known of streams from one sender. */
+static int export_past(const struct export *export, tram_id from) {
+    struct stand_journal journal = {0};
+    struct past past;
+    uint64_t inode;
+    int rc = past_read(export->node->dir, from, export->node->id, &past);
+
+    if (rc == 0)
+        rc = export_notes(export, &past);
+    if (rc == 0 && head_inode(export->node->dir, from, &inode) == -ENOENT &&
+        export_entered(export->node, &past, &journal))
+        rc = export->each->journal(export->context, &journal);
+    return rc == -EPROTO ? 0 : rc;
+}
 
 static int export_name(void *context, const char *name, uint64_t inode) {
     struct export *export = context;
     struct stand_journal journal;
+    enum file_kind kind;
     uint64_t number;
     tram_id from;
     int rc;
 
     (void) inode;
-    if (files_parse(name, &from, &number) != FILE_HEAD)
+    kind = files_parse(name, &from, &number);
+    if (kind == FILE_PAST)
+        return export_past(export, from);
+    if (kind != FILE_HEAD)
         return 0;
-    rc = export_one(export->node, from, &journal);
+    rc = export_ring(export->node, from, &journal);
     if (rc == -ENOENT || rc == -EBADMSG || rc == -EPROTO)
         return 0; /* no channel, or one that is closed to everybody */
-    return rc < 0 ? rc : export->each(export->context, &journal);
+    return rc < 0 ? rc : export->each->journal(export->context, &journal);
 }
 
-int stand_export(struct stand *stand,
-                 int (*each)(void *context, const struct stand_journal *journal), void *context) {
+int stand_export(struct stand *stand, const struct stand_exported *each, void *context) {
     struct export export = {.node = &stand->node, .each = each, .context = context};
 
     return stand_is_held(stand) ? sys_dir_each(stand->node.dir, export_name, &export) : -EBADF;
@@ -230,22 +312,77 @@ int stand_import(struct stand *stand, const struct stand_journal *journal) {
     if (rc < 0)
         return rc;
     in = stand_in_find(stand, journal->from);
-    if (in) {
+    if (!in)
+        in = stand_in_attach(stand, journal->from);
+    if (in)
         stand_in_state(in, &state);
-        if (!state.broken && state.id == journal->id)
+    if (in && !state.broken && state.id == journal->id) {
+        if (!in->copy || journal->consumed < state.accepted)
             return import_here(in, journal);
+        rc = stand_in_remove(in); /* all of it was consumed elsewhere */
+        if (rc < 0)
+            return rc;
+        in = NULL;
     }
-    if (mirror_bars(node->dir, journal->from) == 1)
-        return -EEXIST; /* from before the node went away: older than this journal */
+    /* From before the node went away: older than this journal. A copy of another stream is read
+     * before the one that this journal is of. */
+    if ((!in || !in->copy) && mirror_bars(node->dir, journal->from) == 1)
+        return -EEXIST;
     rc = past_read(node->dir, journal->from, node->id, &past);
     if (rc < 0)
         return rc;
-    past.id = journal->id;
-    past.consumed = journal->consumed;
+    past_enter(&past, journal->id, journal->consumed);
     past.handed = journal->handed;
     past.unsure = journal->unsure;
     past.epoch = journal->epoch;
     make_window(journal, 0, past.window);
+    return past_write(&node->bus, node->dir, &past);
+}
+
+/* What lies here was consumed elsewhere up to there. */
+static int consumed_elsewhere(struct stand_in *in, const struct stand_note *note) {
+    uint64_t number = note->number;
+    struct stand_in_state state;
+
+    stand_in_state(in, &state);
+    if (state.broken || state.id != note->id || number <= state.consumed)
+        return 0;
+    if (in->copy && number >= state.accepted)
+        return stand_in_remove(in);
+    if (number > state.accepted)
+        return -EINVAL;
+    if (in->handed < number)
+        in->handed = number;
+    return stand_in_commit(in, number);
+}
+
+int stand_import_note(struct stand *stand, const struct stand_note *note) {
+    tram_node *node = &stand->node;
+    struct stand_in *in = NULL;
+    struct past past;
+    uint64_t known = 0;
+    int rc = 0;
+
+    if (!stand_is_held(stand))
+        return -EBADF;
+    if (note->id == 0 || note->number == 0 || note->number >= LAYOUT_END)
+        return -EINVAL;
+    if (note->host == 0)
+        in = stand_in_find(stand, note->from);
+    if (note->host == 0 && !in)
+        in = stand_in_attach(stand, note->from);
+    if (in)
+        rc = consumed_elsewhere(in, note);
+    else if (note->host == 0 && mirror_bars(node->dir, note->from) == 1)
+        rc = -EEXIST;
+    if (rc == 0)
+        rc = past_read(node->dir, note->from, node->id, &past);
+    if (rc < 0)
+        return rc;
+    if (note->host != 0)
+        past_copy(&past, note->id, note->host, note->number);
+    else if (past_find(&past, note->id, &known) < 0 || known < note->number)
+        past_note(&past, note->id, note->number);
     return past_write(&node->bus, node->dir, &past);
 }
 
@@ -255,13 +392,14 @@ struct each_mirror {
     const struct bus *bus;
     int dir;
     tram_id to;
-    int (*each)(void *context, tram_id from, tram_id to, uint64_t id);
+    int (*each)(void *context, const struct stand_mirror *mirror);
     void *context;
 };
 
 static int find_mirror(void *context, const char *name, uint64_t inode) {
     struct each_mirror *walk = context;
     OWNS_FD int fd = -1;
+    struct stand_mirror mirror;
     struct mirror_mark mark;
     uint64_t number;
     tram_id from;
@@ -274,7 +412,9 @@ static int find_mirror(void *context, const char *name, uint64_t inode) {
     rc = fd < 0 ? fd : mirror_mark_read(fd, &mark);
     if (rc < 0 || mark.id == 0)
         return files_is_machine(rc) ? rc : 0;
-    return walk->each(walk->context, from, walk->to, mark.id);
+    mirror = (struct stand_mirror){.from = from, .to = walk->to, .id = mark.id};
+    memcpy(mirror.origin, mark.origin, sizeof(mirror.origin));
+    return walk->each(walk->context, &mirror);
 }
 
 static int find_mirrors(void *context, const char *name, uint64_t inode) {
@@ -292,10 +432,12 @@ static int find_mirrors(void *context, const char *name, uint64_t inode) {
     return rc;
 }
 
-int stand_mirrors(const struct bus *bus,
-                  int (*each)(void *context, tram_id from, tram_id to, uint64_t id),
-                  void *context) {
+int stand_mirrors(const struct bus *bus, tram_id to,
+                  int (*each)(void *context, const struct stand_mirror *mirror), void *context) {
     struct each_mirror walk = {.bus = bus, .dir = -1, .each = each, .context = context};
+    char name[TRAM_ID_TEXT];
 
+    if (to != 0)
+        return find_mirrors(&walk, tram_id_format(to, name), 0);
     return sys_dir_each(bus->dir, find_mirrors, &walk);
 }

@@ -63,6 +63,8 @@ static int make_mirror(struct stand *stand, int dir, struct out *out,
         .capacity = STREAM_MIN,
         .boot = node->bus.boot,
     };
+    struct mirror_mark mark = {.magic = MARK_MAGIC, .version = MARK_VERSION, .from = node->id,
+                               .to = wish->to, .id = wish->id};
     OWNS_FD int head = -1;
     uint64_t consumed;
     int rc;
@@ -72,7 +74,8 @@ static int make_mirror(struct stand *stand, int dir, struct out *out,
     if (past_find(past, wish->id, &consumed) == 0 && consumed > plan.base_seq)
         plan.base_seq = consumed;
     plan_from_journal(dir, &plan, past);
-    rc = mirror_mark_write(&node->bus, out->mark, node->id, wish->to, wish->id);
+    memcpy(mark.origin, wish->origin, sizeof(mark.origin));
+    rc = mirror_mark_write(&node->bus, out->mark, &mark);
     if (rc == 0)
         rc = out_make_channel(dir, out, &plan, &head);
     if (rc == 0)
@@ -84,8 +87,8 @@ static int make_mirror(struct stand *stand, int dir, struct out *out,
 }
 
 /* Does another stream lie there? 0: it is this one. */
-static int check_mirror(int dir, struct out *out, tram_id from, const struct stand_out_plan *plan,
-                        struct stand_other *other) {
+static int check_mirror(tram_node *node, int dir, struct out *out,
+                        const struct stand_out_plan *plan, struct stand_other *other) {
     struct mirror_mark mark;
     char name[FILES_NAME];
     int rc = mirror_mark_read(out->mark, &mark);
@@ -95,10 +98,14 @@ static int check_mirror(int dir, struct out *out, tram_id from, const struct sta
     other->mirror = mark.id == other->id;
     /* If the origin has freed more than ever came here, it was consumed in a life that is forgotten
      * here: this mirror can't go on. */
-    if (other->mirror && other->id == plan->id && other->accepted >= plan->consumed)
-        return 0;
+    if (other->mirror && other->id == plan->id && other->accepted >= plan->consumed) {
+        if (mark.copy == 0)
+            return 0;
+        mark.copy = 0; /* its receiver is back */
+        return mirror_mark_write(&node->bus, out->mark, &mark);
+    }
     if (!other->mirror) { /* the mark was made by mirror_lock(), or is what a death left */
-        files_mirror_name(name, from);
+        files_mirror_name(name, node->id);
         (void) sys_unlink(dir, name);
     }
     return -EEXIST;
@@ -118,7 +125,7 @@ static int look_at_mirror(tram_node *node, int dir, struct out *out,
     }
     if (rc == 0)
         rc = look_at_other(node, dir, plan->to, other);
-    return rc == 0 ? check_mirror(dir, out, node->id, plan, other) : rc;
+    return rc == 0 ? check_mirror(node, dir, out, plan, other) : rc;
 }
 
 /* It is not ours to lock. */
@@ -570,6 +577,30 @@ static void tell_node(tram_node *node, tram_id to) {
     sys_unmap(&map);
 }
 
+/* It is drained, and its receiver is placed here: so whoever makes a mirror of that stream again
+ * knows as much as if it had stayed. */
+static void keep_journal(int dir, struct past *past, const struct stand_other *other) {
+    struct head_facts facts;
+    struct place place;
+    struct sys_map map;
+    const struct head *head;
+
+    if (other->accepted != other->consumed || place_read(dir, past->to, &place) < 0 ||
+        place.state != PLACE_HERE ||
+        (past->id != 0 && past->id != other->id && past->epoch == place.epoch) ||
+        head_open(dir, past->from, past->to, SYS_MAP_GUARD, &map, &facts) < 0)
+        return;
+    head = map.base;
+    past_enter(past, other->id, other->consumed);
+    past->handed = other->consumed;
+    past->unsure = load_relaxed(&head->unsure);
+    if (past->unsure <= past->consumed)
+        past->unsure = 0;
+    past->epoch = place.epoch;
+    memset(past->window, 0, sizeof(past->window));
+    sys_unmap(&map);
+}
+
 /* The note first: as long as the mirror lies there, its words are what counts. */
 static int remove_channel(tram_node *node, int dir, tram_id to, const struct stand_other *other) {
     char name[FILES_NAME];
@@ -578,6 +609,8 @@ static int remove_channel(tram_node *node, int dir, tram_id to, const struct sta
 
     if (rc == 0) {
         past_note(&past, other->id, other->consumed);
+        if (other->mirror)
+            keep_journal(dir, &past, other);
         rc = past_write(&node->bus, dir, &past);
     }
     if (rc == 0)

@@ -257,6 +257,8 @@ static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
         if (frame->given->n_channels > HOSTS_CHANNELS_MAX)
             return wrong_set(wrong, -EBADMSG, "%zu channels in one frame",
                              frame->given->n_channels);
+        if (frame->given->n_notes > HOSTS_CHANNELS_MAX)
+            return wrong_set(wrong, -EBADMSG, "%zu notes in one frame", frame->given->n_notes);
         for (size_t i = 0; i < frame->given->n_channels; i++)
             if (frame->given->channels[i]->n_hands > HOSTS_HANDS_MAX)
                 return wrong_set(wrong, -EBADMSG, "a channel with too many messages in hand");

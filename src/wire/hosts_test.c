@@ -186,6 +186,7 @@ TEST(of_another_daemon) {
     channel.hands = hands;
     BAD(&frame, way, channel.n_hands, HOSTS_HANDS_MAX + 1);
     BAD(&frame, way, given.n_channels, HOSTS_CHANNELS_MAX + 1);
+    BAD(&frame, way, given.n_notes, HOSTS_CHANNELS_MAX + 1);
     BAD(&frame, way, given.error, 1);
     BAD(&frame, way, given.id, EPHEMERAL);
 

@@ -344,6 +344,14 @@ static int take_journal(void *context, const struct stand_journal *journal) {
     return 0;
 }
 
+static int take_note(void *context, const struct stand_note *note) {
+    struct moving *moving = context;
+    struct cable_node *node = find(moving->cable, moving->id);
+
+    CHECK_OK(stand_import_note(node->stands[moving->to], note));
+    return 0;
+}
+
 /* What the hosts have for the node is let go of, or removed where it goes on elsewhere. */
 static void cut_off(struct cable *cable, tram_id id, int from, int to) {
     struct cable_channel *next;
@@ -360,6 +368,7 @@ static void cut_off(struct cable *cable, tram_id id, int from, int to) {
 
 void cable_move(struct cable *cable, tram_id id, int host) {
     struct cable_node *node = find(cable, id);
+    static const struct stand_exported each = {take_journal, take_note};
     struct moving moving = {.cable = cable, .id = id, .from = node->placed, .to = host};
 
     if (node->placed == host)
@@ -368,7 +377,7 @@ void cable_move(struct cable *cable, tram_id id, int host) {
     plug(cable, node, moving.from);
     if (!stand_is_held(node->stands[moving.from]))
         FAIL("the node that is to move runs");
-    CHECK_OK(stand_export(node->stands[moving.from], take_journal, &moving));
+    CHECK_OK(stand_export(node->stands[moving.from], &each, &moving));
     cut_off(cable, id, moving.from, host);
     node->placed = host;
     stand_let_go(node->stands[host]);

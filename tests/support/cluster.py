@@ -5,6 +5,7 @@ seen outside, and no rights are needed where the kernel lets anybody have them."
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -279,6 +280,18 @@ class Feed:
     def end(self):
         self.process.stdin.close()
         assert self.process.wait(60 * SCALE) == 0
+
+
+def lose(host):
+    """Its processes and its memory; what else it has is there again at once."""
+    host.stop()
+    for process in host.running:
+        process.kill()
+        process.wait()
+    host.running.clear()
+    shutil.rmtree(host.dir)
+    os.mkdir(host.dir, 0o700)
+    host.start()
 
 
 # ---- tests -----------------------------------------------------------------------------------

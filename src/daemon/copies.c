@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What becomes of mirrors when their receiver moves (docs/HOSTS.md, "Copies").
+ *
+ * In order: messages may lie in a mirror here and nowhere else, for their origin's host may have
+ * lost its memory, or may lose it before the receiver's new host has them. So what waits is kept as
+ * a copy, and the new host is told so, with what the journals say (placing.c). From then on a copy
+ * is an origin: the stand-in of the receiver offers it to the receiver's new host, as the host of
+ * the real one does. There the first that comes is taken, and the other one waits; a copy of which
+ * all is there is over, and is removed here. So nobody has to find out whether an origin lives.
+ *
+ * By a take-over: nobody says what was consumed elsewhere. The origin knows, and if its host is
+ * connected, with the memory that it had, what lies here is removed, and mirrored anew. If it is
+ * not, all of it is kept, and comes marked.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/stands_inner.h"
+
+#define FIRST INT64_C(2000000000) /* a copy has so long to come before what was sent after it */
+
+struct moving {
+    struct hosts *hosts;
+    int (*each)(struct moving *moving, struct standin *sender, const struct stand_mirror *mirror);
+};
+
+static int each_mirror(void *context, const struct stand_mirror *mirror) {
+    struct moving *moving = context;
+    struct standin *sender;
+    int rc = standin_get(moving->hosts, mirror->from, &sender);
+
+    if (rc == 0)
+        rc = moving->each(moving, sender, mirror);
+    return rc == -ENOENT || rc == -EBUSY ? 0 : rc;
+}
+
+static int keep(struct moving *moving, struct standin *sender, const struct stand_mirror *mirror) {
+    (void) moving;
+    return stand_out_keep(sender->stand, mirror->to, false);
+}
+
+int copies_keep(struct hosts *hosts, tram_id id) {
+    struct moving moving = { hosts, keep };
+
+    return stand_mirrors(&hosts->daemon->bus, id, each_mirror, &moving);
+}
+
+/* Nobody wrote there since copies_keep(). */
+static int given(struct moving *moving, struct standin *sender, const struct stand_mirror *mirror) {
+    int rc = stand_out_remove(sender->stand, mirror->to, false);
+
+    (void) moving;
+    return rc == -ENOTEMPTY ? 0 : rc;
+}
+
+int copies_given(struct hosts *hosts, tram_id id) {
+    struct moving moving = { hosts, given };
+
+    stands_refuse(hosts, id);
+    return stand_mirrors(&hosts->daemon->bus, id, each_mirror, &moving);
+}
+
+/* Its host is connected, with the memory that the mirror came from? */
+static bool lives(struct hosts *hosts, const struct stand_mirror *mirror) {
+    uint64_t epoch;
+    struct host *host = host_by_number(hosts, placing_of(hosts, mirror->from, &epoch));
+
+    return host && peer_is_up(host) &&
+           memcmp(host->lived_as, mirror->origin, sizeof(mirror->origin)) == 0;
+}
+
+static int back(struct moving *moving, struct standin *sender, const struct stand_mirror *mirror) {
+    int rc = lives(moving->hosts, mirror) ? -ENOENT
+                                          : stand_out_keep(sender->stand, mirror->to, true);
+
+    return rc == -ENOENT ? stand_out_remove(sender->stand, mirror->to, true) : rc;
+}
+
+int copies_back(struct hosts *hosts, tram_id id) {
+    struct moving moving = { hosts, back };
+
+    stands_refuse(hosts, id);
+    return stand_mirrors(&hosts->daemon->bus, id, each_mirror, &moving);
+}
+
+static int here(struct moving *moving, struct standin *sender, const struct stand_mirror *mirror) {
+    (void) moving;
+    return stand_out_unkeep(sender->stand, mirror->to);
+}
+
+int copies_here(struct hosts *hosts, tram_id id) {
+    struct moving moving = { hosts, here };
+
+    return stand_mirrors(&hosts->daemon->bus, id, each_mirror, &moving);
+}
+
+int copies_reuse(struct hosts *hosts, tram_id from, tram_id id) {
+    struct standin *sender;
+    int rc = standin_get(hosts, from, &sender);
+
+    if (rc == 0)
+        rc = stand_out_keep(sender->stand, id, false);
+    return rc == -ENOENT ? stand_out_remove(sender->stand, id, true) : rc;
+}
+
+/* ---- where the receiver is now --------------------------------------------------------------- */
+
+bool copies_offer(struct host *host, const struct link_name *name, const struct link_offer *offer,
+                  enum link_answer *ret_answer) {
+    struct hosts *hosts = host->hosts;
+    uint64_t epoch, consumed, accepted;
+
+    if (offer->from_epoch != 0 || placing_of(hosts, name->from, &epoch) == host->number ||
+        stand_copy_find(&hosts->daemon->bus, name->from, name->to, name->stream, host->number,
+                        &consumed, &accepted) < 0)
+        return false;
+    *ret_answer = consumed >= offer->accepted   ? LINK_PAST
+                  : offer->accepted <= accepted ? LINK_TAKEN
+                                                : LINK_STALE;
+    return true;
+}
+
+bool copies_have(const struct mirror *mirror, const struct link_offer *offer) {
+    for (const struct mirror *one = mirror->standin->mirrors; one && mirror->copy;
+         one = one->next) {
+        struct stand_out_state state;
+
+        if (one->name.to == mirror->name.to && one->name.stream == mirror->name.stream &&
+            !one->copy && one->in && one->out && stand_out_look(one->out, &state) == 0 &&
+            state.accepted >= offer->accepted)
+            return true;
+    }
+    return false;
+}
+
+void copies_over(const struct mirror *mirror) {
+    struct host *host = mirror->host, *other;
+    uint64_t epoch;
+    int rc = stand_copy_forget(&host->hosts->daemon->bus, mirror->name.from, mirror->name.to,
+                               mirror->name.stream, host->number);
+
+    other = host_by_number(host->hosts, placing_of(host->hosts, mirror->name.from, &epoch));
+    if (other && other->named) /* does it have an origin that goes on there? */
+        mirrors_sweep_soon(other);
+    if (rc < 0) /* it says more than is there, no harm */
+        log_line(LEVEL_WARNING, "host %s: a copy that came can't be noted: %s", host->name,
+                 strerror(-rc));
+}
+
+/* What came to another host before has to be there before what was sent since: if that host is
+ * there, it has a while to offer it. What it has offered is in the way by itself. */
+bool copies_first(struct host *host, const struct link_name *name) {
+    struct hosts *hosts = host->hosts;
+    const struct host *first;
+    uint32_t number;
+
+    if (!placing_is_new(hosts, name->to, FIRST) ||
+        stand_copy_other(&hosts->daemon->bus, name->from, name->to, name->stream, &number) < 0)
+        return false;
+    first = host_by_number(hosts, number);
+    return first && peer_is_up(first);
+}
+
+/* ---- where the receiver was ------------------------------------------------------------------ */
+
+void copies_end(struct origin *origin) {
+    int rc = stand_in_remove(origin->in);
+    char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
+
+    if (rc < 0 && rc != -EBADMSG) /* tried again with the next connection */
+        log_line(LEVEL_WARNING, "the copy of the channel %s → %s can't be removed: %s",
+                 tram_id_format(origin->from, from), tram_id_format(origin->standin->id, to),
+                 strerror(-rc));
+    standin_pump(origin->standin);
+}

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+# test: timeout=120 label=notsan cpus=2
+# (notsan: as hosts_test.py)
+"""Receivers that move while what waits for them lies where they were, and maybe nowhere else: their
+senders' host is cut off, or has lost its memory. Everything that had come there comes, once, in
+order, unmarked; and what the senders' host still has goes on behind it.
+
+    COPIES_SEED=N, COPIES_ROUNDS=N      (make soak)
+"""
+
+import glob
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+import cluster  # noqa: E402  (it lies there)
+from cluster import SCALE, Cluster, Feed, all_know, test, until  # noqa: E402
+
+SEED = int(os.environ.get("COPIES_SEED") or time.time())
+ROUNDS = int(os.environ.get("COPIES_ROUNDS") or 12)
+TARGET = "1.0.0.9"
+PATIENCE = 20 * SCALE
+
+
+def read(host, count, patience=PATIENCE):
+    """TARGET is opened there, and reads so many: (from, number, marked) of each."""
+    end = time.monotonic() + patience
+    while True:  # who opens may be refused while hosts meet
+        process = host.run("tram", "recv", "--id", TARGET, "--count", str(count), "--json",
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            out, err = process.communicate(timeout=max(end - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"{host.name}: not {count} within {patience} s: {out}") from None
+        if process.returncode == 0:
+            break
+        assert time.monotonic() < end, err
+    return [(m["from"], int(m["text"].split()[1]), m["redelivered"] > 0)
+            for m in map(json.loads, out.splitlines())]
+
+
+def knows(host, source, **wanted):
+    def it():
+        out, _, code = host.tram("trace", "--from", source, "--to", TARGET, "--json", expect=None)
+        seen = json.loads(out) if code == 0 else {}
+        return all(seen.get(key) == value for key, value in wanted.items())
+    return it
+
+
+def met(hosts):
+    def it():
+        for host in hosts:
+            out, _, code = host.tram("links", "--json", expect=None)
+            up = [link["host"] for link in json.loads(out)["links"] if link["up"]] if code == 0 \
+                else []
+            if not {other.name for other in hosts if other is not host} <= set(up):
+                return False
+        return True
+    return it
+
+
+def plain(source, numbers):
+    return [(source, number, False) for number in numbers]
+
+
+def away(losing):
+    """15 have crossed to c, where 5 were read; b is cut off. The rest is read on a, d, a and c."""
+    with Cluster(["a", "b", "c", "d"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c, d = (hosts[name] for name in "abcd")
+        feed = Feed(b, "1.0.0.2", TARGET)
+        feed.more(15)
+        assert read(c, 5) == plain(feed.source, range(5))
+        until(knows(b, feed.source, arrived=15, waiting=10))
+        b.cut()
+        assert read(a, 3) == plain(feed.source, range(5, 8))
+        assert read(d, 3) == plain(feed.source, range(8, 11))
+        assert read(a, 1) == plain(feed.source, range(11, 12))
+        if losing:
+            b.mend()
+            cluster.lose(b)
+            until(all_know(hosts.hosts))
+            feed = Feed(b, feed.source, TARGET, first=15)
+            feed.more(5)
+            assert read(c, 1) == plain(feed.source, range(12, 13))
+            assert read(d, 7) == plain(feed.source, range(13, 20))
+        else:
+            assert read(c, 3) == plain(feed.source, range(12, 15))
+            feed.more(5)
+            b.mend()
+            assert read(d, 5) == plain(feed.source, range(15, 20))
+            until(knows(b, feed.source, consumed=20, waiting=0))
+        assert lies(d, feed.source)
+        for host in (a, c):  # no copy is left
+            until(lambda host=host: not lies(host, feed.source), seconds=10)
+
+
+def lies(host, source):
+    """Does a mirror, or a copy, of that channel lie there?"""
+    return glob.glob(os.path.join(host.dir, "**", TARGET, f"mirror-{source}"), recursive=True)
+
+
+@test
+def it_comes_though_the_senders_host_is_cut_off():
+    away(losing=False)
+
+
+@test
+def it_comes_though_the_senders_host_lost_its_memory():
+    away(losing=True)
+
+
+@test
+def daemons_die_meanwhile():
+    """Those of all hosts where a copy lies, or goes to, after each step."""
+    with Cluster(["a", "b", "c", "d"]) as hosts:
+        until(all_know(hosts.hosts))
+        b = hosts["b"]
+        feed = Feed(b, "1.0.0.2", TARGET)
+        feed.more(40)
+        assert read(hosts["c"], 5) == plain(feed.source, range(5))
+        until(knows(b, feed.source, arrived=40, waiting=35))
+        b.cut()
+        at = 5
+        for turn, name in enumerate(("a", "d", "c", "d", "a")):
+            assert read(hosts[name], 5) == plain(feed.source, range(at, at + 5))
+            at += 5
+            for each in "cd" if turn % 2 else "acd":
+                hosts[each].stop()
+            for each in "cd" if turn % 2 else "acd":
+                hosts[each].start()
+            until(met([hosts[each] for each in "acd"]))
+        b.mend()
+        until(all_know(hosts.hosts))
+        assert read(hosts["d"], 40 - at) == plain(feed.source, range(at, 40))
+
+
+def taken_back(losing):
+    """Taken over from c, where 10 wait, and back: who had them in between does not say what it
+    read. b knows; if it does not any more, all of them come again, marked."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = (hosts[name] for name in "abc")
+        feed = Feed(b, "1.0.0.2", TARGET)
+        feed.more(15)
+        assert read(c, 5) == plain(feed.source, range(5))
+        until(knows(b, feed.source, arrived=15, waiting=10))
+        a.tram("takeover", TARGET)
+        assert [m[1] for m in read(a, 3)] == list(range(5, 8))
+        until(knows(b, feed.source, consumed=8))
+        if losing:
+            cluster.lose(b)
+            until(all_know(hosts.hosts))
+        c.tram("takeover", TARGET)
+        first = 5 if losing else 8
+        assert read(c, 15 - first) == [(feed.source, number, True) for number in range(first, 15)]
+
+
+@test
+def taken_over_and_back():
+    taken_back(losing=False)
+
+
+@test
+def taken_over_and_back_while_the_senders_host_loses_its_memory():
+    taken_back(losing=True)
+
+
+def in_order(got, lives):
+    """What came of each life of a sender: its beginning, in order, once."""
+    came = [number for _, number, _ in got]
+    wanted = []
+    for first, last, sure in lives:
+        count = sum(first <= number < last for number in came)
+        assert first + count >= sure, f"{first} to {last}: {count}, of {sure}: {came[-40:]}"
+        wanted += range(first, first + count)
+    assert came == wanted, f"not each life's beginning, in order, once: {came}"
+
+
+@test
+def wherever_it_moves_and_whoever_loses_its_memory():
+    dice = random.Random(SEED)
+    print(f"COPIES_SEED={SEED}")
+    with Cluster(["a", "b", "c", "d"]) as hosts:
+        until(all_know(hosts.hosts))
+        b = hosts["b"]
+        feed = Feed(b, "1.0.0.2", TARGET)
+        feed.more(2)
+        got, lives, first = read(hosts["c"], 1), [], 0
+        for _ in range(ROUNDS):
+            feed.more(dice.randrange(1, 30))
+            crossed = len(got) >= first  # else it waits for what was sent in the life before
+            if crossed:
+                until(knows(b, feed.source, arrived=feed.count - first))
+            what = dice.choice(("lose", "cut", "nothing")) if crossed else "nothing"
+            if what == "cut":
+                b.cut()
+            elif what == "lose" and feed.count > len(got):
+                cluster.lose(b)
+                until(all_know(hosts.hosts))
+                lives.append((first, feed.count, feed.count))
+                first = feed.count
+                feed = Feed(b, feed.source, TARGET, first=first)
+                feed.more(1)
+            for _ in range(dice.randrange(1, 4)):
+                left = feed.count - len(got)
+                if left == 0:
+                    break
+                count = dice.randrange(1, left + 1)
+                got += read(hosts[dice.choice("acd")], count)
+            if what == "cut":
+                b.mend()
+                until(all_know(hosts.hosts))
+        feed.more(3)
+        got += read(hosts["c"], feed.count - len(got))
+        in_order(got, lives + [(first, feed.count, feed.count)])
+        assert not any(m[2] for m in got), f"marked, though nobody had it in hand: {got}"
+
+
+if __name__ == "__main__":
+    cluster.run_tests()
