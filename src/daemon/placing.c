@@ -216,17 +216,25 @@ static void claim_end(struct hosts *hosts, struct claim *claim, int code, const 
     free(claim);
 }
 
-/* Say to the old host that its knowledge is ours, so that it forgets it. */
-static void say_give(struct hosts *hosts, uint32_t from, tram_id id, uint64_t epoch, bool entered) {
+/* Ask the old host for what it knows; 0: or say that it is known here, so that it forgets it. */
+static void say_give(struct hosts *hosts, uint32_t from, tram_id id, uint64_t epoch,
+                     uint64_t serial) {
     Tram__Hosts__Give give = HOSTS_NEW(Give, give);
     hosts_frame frame = HOSTS_FRAME(GIVE, give, &give);
     struct host *host = host_by_number(hosts, from);
 
     give.id = id;
     give.epoch = epoch;
-    give.entered = entered;
+    give.entered = serial == 0;
+    give.serial = serial;
     if (host)
         (void) peer_say(host, &frame); /* without a link: asked again, or left there */
+}
+
+static void ask_give(struct hosts *hosts, struct claim *claim) {
+    claim->asked = true;
+    claim->serial = ++hosts->placing->serial;
+    say_give(hosts, claim->from, claim->id, claim->epoch, claim->serial);
 }
 
 /* All is known that there is to know: it is placed here. `taken`: without the old host. */
@@ -252,7 +260,7 @@ static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t fro
         if (from > 0 || taken)
             hosts->maker->settled(hosts->seat, id, epoch);
         if (from > 0 && !taken)
-            say_give(hosts, from, id, epoch, true);
+            say_give(hosts, from, id, epoch, 0);
     }
     if (claim) {
         claim->epoch = epoch;
@@ -335,10 +343,8 @@ static void on_granted(struct hosts *hosts, uint64_t cookie, uint32_t id, uint64
     claim->from = from;
     claim->since = hosts_now(hosts);
     hosts_wake(hosts, claim->since + PATIENCE);
-    if (host_by_number(hosts, from) && peer_is_up(host_by_number(hosts, from))) {
-        claim->asked = true;
-        say_give(hosts, from, id, epoch, false);
-    }
+    if (host_by_number(hosts, from) && peer_is_up(host_by_number(hosts, from)))
+        ask_give(hosts, claim);
 }
 
 static void on_refused(struct hosts *hosts, uint64_t cookie, uint32_t id, int error, uint32_t host,
@@ -455,6 +461,7 @@ static int give_note(void *context, const struct stand_note *known) {
 
     given.id = giving->give->id;
     given.epoch = giving->give->epoch;
+    given.serial = giving->give->serial;
     given.more = true;
     given.notes = notes;
     given.n_notes = 1;
@@ -475,6 +482,7 @@ static int give_channel(void *context, const struct stand_journal *journal) {
 
     given.id = giving->give->id;
     given.epoch = giving->give->epoch;
+    given.serial = giving->give->serial;
     given.more = true;
     given.channels = channels;
     given.n_channels = 1;
@@ -518,6 +526,7 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
 
     given.id = give->id;
     given.epoch = give->epoch;
+    given.serial = give->serial;
     if (!known)
         rc = 0; /* that it was placed here never came: there is nothing to know */
     else if (known->host == hosts->self.host || known->epoch > give->epoch)
@@ -584,8 +593,9 @@ static int take_given(struct host *host, const Tram__Hosts__Given *given) {
     char text[256];
     int rc = 0;
 
-    if (!claim || !claim->granted || claim->from != host->number || claim->epoch != given->epoch)
-        return 0; /* nobody asks any more */
+    if (!claim || !claim->granted || claim->from != host->number ||
+        claim->epoch != given->epoch || claim->serial != given->serial)
+        return 0; /* nobody asks any more, or asked again: some of it was not heard */
     for (size_t i = 0; rc == 0 && i < given->n_notes; i++)
         rc = enter_note(hosts, given, given->notes[i]);
     for (size_t i = 0; rc == 0 && i < given->n_channels; i++)
@@ -623,8 +633,7 @@ void placing_link(struct host *host) {
     for (struct claim *claim = host->hosts->placing->claims; claim; claim = claim->next) {
         if (!claim->granted || claim->from != host->number)
             continue;
-        claim->asked = true;
-        say_give(host->hosts, claim->from, claim->id, claim->epoch, false);
+        ask_give(host->hosts, claim);
     }
 }
 

@@ -32,6 +32,7 @@ struct claim {
     bool granted;      /* what the old host knows is missing yet */
     bool asked;        /* … and it was asked, on this connection */
     bool bad;          /* … and says nonsense */
+    uint64_t serial;   /* of the last question: an answer to one before may be on its way */
     uint64_t epoch;
     uint32_t from;
 };
@@ -40,6 +41,7 @@ struct placing {
     struct known *known;
     size_t count, room;
     struct claim *claims;
+    uint64_t serial;
     int64_t began;
     int64_t look_at;   /* whether what nodes left here is gone; 0: there are none */
 };

@@ -174,12 +174,14 @@ struct left {
 struct claim {
     bool on, granted, began;      /* what the old host knows is missing, or comes */
     uint64_t since, epoch;
+    uint64_t serial;              /* of the last question */
     int from;
 };
 
 struct host {
     struct sim *sim;
     int index;
+    uint64_t gives;               /* questions for what old hosts know */
     struct link_identity self;
     uint8_t instance;
     bool up, daemon;              /* the machine; its daemon */
@@ -377,7 +379,7 @@ void place_link(struct host *host, int peer);
 
 /* sim_move.c */
 void move_give_up(struct host *host, int node);
-void move_give(struct host *host, int peer, int node, uint64_t epoch);
+void move_give(struct host *host, int peer, int node, const Tram__Hosts__Give *give);
 void move_given(struct host *host, int node);
 void move_import(struct host *host, int node, const Tram__Hosts__Channel *channel);
 void move_enter(struct host *host, int node, bool exact);

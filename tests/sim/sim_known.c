@@ -57,5 +57,7 @@ const struct known_world sim_known[] = {
     {1423223, "what was left of a sender whose host is lost is no fenced sender's, and is kept"},
     /* An OPEN that was said before its receiver left, and arrives when it is back: the daemon. */
     {486422, "what was handed out elsewhere meanwhile came again, not marked"},
+    /* The end of an answer that was asked for before, of which the rest was not heard: the daemon. */
+    {139125, "a node was opened without what its old host knew"},
     {0, NULL},
 };

@@ -154,12 +154,13 @@ static void give_one(struct host *host, int peer, Tram__Hosts__Given *given,
     given->n_channels = 0;
 }
 
-void move_give(struct host *host, int peer, int node, uint64_t epoch) {
+void move_give(struct host *host, int peer, int node, const Tram__Hosts__Give *give) {
     Tram__Hosts__Given given = HOSTS_NEW(Given, given);
     hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
 
     given.id = (uint32_t) node + 1;
-    given.epoch = epoch;
+    given.epoch = give->epoch;
+    given.serial = give->serial;
     for (struct journal *known = host->journals; known; known = known->next) {
         if (known->to == node && !BUG(NO_JOURNAL))
             give_one(host, peer, &given, known);

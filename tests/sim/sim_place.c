@@ -143,14 +143,22 @@ void place_say(struct host *host, int peer, const hosts_frame *frame) {
         to->control_out++;
 }
 
-static void say_give(struct host *host, int old, int node, uint64_t epoch, bool entered) {
+static void say_give(struct host *host, int old, int node, uint64_t epoch, uint64_t serial) {
     Tram__Hosts__Give give = HOSTS_NEW(Give, give);
     hosts_frame frame = HOSTS_FRAME(GIVE, give, &give);
 
     give.id = (uint32_t) node + 1;
     give.epoch = epoch;
-    give.entered = entered;
+    give.entered = serial == 0;
+    give.serial = serial;
     place_say(host, old, &frame);
+}
+
+static void ask_give(struct host *host, int node) {
+    struct claim *claim = &host->claims[node];
+
+    claim->serial = ++host->gives;
+    say_give(host, claim->from, node, claim->epoch, claim->serial);
 }
 
 /* All is known that there is to know: it is placed here. */
@@ -179,7 +187,7 @@ static void settle(struct host *host, int node, uint64_t epoch, int from, bool t
     store_reopen(host, node);
     host->dirty = host->look = true;
     if (from >= 0 && !taken)
-        say_give(host, from, node, epoch, true);
+        say_give(host, from, node, epoch, 0);
     if (from < 0 && !taken)
         return;
     member_settled(host->member, (uint32_t) node + 1, epoch);
@@ -205,7 +213,7 @@ static void on_granted(void *arg, uint64_t cookie, uint32_t id, uint64_t epoch, 
     claim->from = (int) from - 1;
     claim->since = host->sim->now;
     if (link_is_up(host->peers[claim->from].link))
-        say_give(host, claim->from, node, epoch, false);
+        ask_give(host, node);
 }
 
 static void on_refused(void *arg, uint64_t cookie, uint32_t id, int error, uint32_t holder,
@@ -431,13 +439,14 @@ static void take_give(struct host *host, int peer, const Tram__Hosts__Give *give
     if (host->place[node].here || host->where[node].epoch > give->epoch) {
         given.id = give->id;
         given.epoch = give->epoch;
+        given.serial = give->serial;
         given.error = -ESTALE; /* it is here, or went on */
         if (!give->entered)
             place_say(host, peer, &frame);
     } else if (give->entered) {
         move_given(host, node);
     } else {
-        move_give(host, peer, node, give->epoch);
+        move_give(host, peer, node, give);
     }
 }
 
@@ -445,8 +454,9 @@ static void take_given(struct host *host, int peer, const Tram__Hosts__Given *gi
     int node = (int) given->id - 1;
     struct claim *claim = &host->claims[node];
 
-    if (!claim->on || !claim->granted || claim->from != peer || claim->epoch != given->epoch)
-        return;
+    if (!claim->on || !claim->granted || claim->from != peer || claim->epoch != given->epoch ||
+        claim->serial != given->serial)
+        return; /* nobody asks any more, or asked again: some of it was not heard */
     if (given->error < 0) {
         sim_trace(host->sim, "host %d: node %d: host %d says error %d", host->index, node, peer,
                   given->error);
@@ -477,7 +487,7 @@ void place_link(struct host *host, int peer) {
         if (!claim->on || !claim->granted || claim->from != peer)
             continue;
         claim->began = false;
-        say_give(host, peer, n, claim->epoch, false);
+        ask_give(host, n);
     }
 }
 
