@@ -263,6 +263,27 @@ def what_a_sender_left_goes_first():
 
 
 @test
+def what_a_sender_left_for_a_node_there_goes_with_that():
+    """Both were on a, and both move."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        for i, restart in enumerate(([], [a], [a, b, c])):
+            sender, target = f"1.0.0.{2 + i}", f"1.0.0.{10 + i}"
+            a.tram("send", "--from", sender, "--to", target, given=b"0\n")
+            assert [m["text"] for m in texts(receive(a, target, 1))] == ["0"]
+            a.tram("send", "--from", sender, "--to", target, given=b"1\n2\n")
+            b.tram("send", "--from", sender, "--to", target, given=b"3\n4\n")
+            for host in restart:
+                host.restart()
+            until(all_know(hosts.hosts))
+            if i == 0:  # where they lie
+                assert [m["text"] for m in texts(receive(a, target, 1))] == ["1"]
+            got = [m["text"] for m in texts(receive(c, target, 3 if i == 0 else 4))]
+            assert got == ["1", "2", "3", "4"][i == 0:], (i, got)
+
+
+@test
 def what_a_sender_left_on_a_forgotten_host_holds_nobody_up():
     with Cluster(["a", "b", "c"]) as hosts:
         until(all_know(hosts.hosts))

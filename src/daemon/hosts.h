@@ -287,9 +287,13 @@ bool stands_turn(struct hosts *hosts);
 uint64_t stands_waiting(struct hosts *hosts, uint32_t host);
 /* How many for that node; and how many of it wait here for nodes of this host. */
 void stands_count(struct hosts *hosts, tram_id id, uint64_t *ret_waiting, uint64_t *ret_arrived);
-/* For how many nodes elsewhere wait messages here that the node sent? And for which, up to
- * HOSTS_LEFT_EACH; if there are more: for one, 0. -EAGAIN: not known yet; 0 is in *ret_to. */
-int stands_left(struct hosts *hosts, tram_id id, tram_id *ret_to);
+/* What it sent here goes first, as the directory says: who refused that did not know yet. */
+void stands_again(struct hosts *hosts, tram_id id);
+/* For how many nodes wait messages here that the node sent? And for which, up to HOSTS_LEFT_EACH;
+ * if there are more: for one, 0. `here`: of those placed here only these are looked at; NULL: all.
+ * -EAGAIN: not known yet; 0 is in *ret_to. */
+int stands_left(struct hosts *hosts, tram_id id, const tram_id *here, size_t count_here,
+                tram_id *ret_to);
 
 /* ---- trust.c --------------------------------------------------------------------------------- */
 

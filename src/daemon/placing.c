@@ -140,6 +140,15 @@ size_t placing_left(struct hosts *hosts, uint32_t host, tram_id after,
     return count;
 }
 
+void placing_each_here(struct hosts *hosts, int (*each)(void *context, tram_id id),
+                       void *context) {
+    const struct placing *placing = hosts->placing;
+
+    for (size_t i = 0; i < placing->count; i++)
+        if (placing->known[i].host == hosts->self.host && each(context, placing->known[i].id) != 0)
+            return;
+}
+
 bool placing_is_new(struct hosts *hosts, tram_id id, int64_t span) {
     const struct known *known = placing_find(hosts, id);
 
@@ -254,7 +263,9 @@ static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t fro
     if (rc == 0)
         rc = copies_here(hosts, id);
     if (rc == 0) {
-        placing_find(hosts, id)->since = hosts_now(hosts);
+        known = placing_find(hosts, id);
+        known->since = hosts_now(hosts);
+        known->told = known->told && !(from > 0 && !taken); /* what goes first may be new */
         log_line(LEVEL_DEBUG, "node %s is placed here, for the %" PRIu64 ". time",
                  tram_id_format(id, text), epoch);
         if (from > 0 || taken)
@@ -399,7 +410,7 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     char text[TRAM_ID_TEXT];
     tram_id to_whom[HOSTS_LEFT_EACH] = { 0 }; /* if that can't be said now: maybe to any */
     struct member_left left = { to_whom, 0 };
-    int sent = stands_left(hosts, id, to_whom);
+    int sent = stands_left(hosts, id, NULL, 0, to_whom);
     bool here = known && known->host == hosts->self.host;
     /* … or was given up before, for this epoch. */
     bool knew = here || (known && known->host == 0 && known->epoch + 1 == epoch);

@@ -39,14 +39,16 @@ enum link_answer placing_sends(struct hosts *hosts, const struct link_name *name
     const struct known *known = placing_find(hosts, name->from);
     uint32_t first;
 
-    if (!known || (!known->told && hosts_now(hosts) - hosts->placing->began < GRACE))
+    if (!known || (!known->told && hosts_now(hosts) < GRACE +
+                       (known->since > hosts->placing->began ? known->since
+                                                             : hosts->placing->began)))
         return LINK_LATER; /* nobody told us yet */
     first = left_first(known, name->to);
     if (host == (first > 0 ? first : known->host))
         return LINK_TAKEN;
     if (is_left(known, host) || known->host == host)
         return LINK_LATER; /* others go first */
-    return known->host > 0 && known->epoch > epoch ? LINK_STALE : LINK_LATER;
+    return known->told && known->host > 0 && known->epoch > epoch ? LINK_STALE : LINK_LATER;
 }
 
 void placing_left_set(struct hosts *hosts, struct known *known, const hosts_placed *placed) {
@@ -68,6 +70,17 @@ void placing_left_set(struct hosts *hosts, struct known *known, const hosts_plac
         return;
     hosts->placing->look_at = hosts_now(hosts) + LOOK;
     hosts_wake(hosts, hosts->placing->look_at);
+    stands_again(hosts, known->id);
+}
+
+/* For whom the directory has it that messages wait on that host. */
+static size_t left_of(const struct known *known, uint32_t host, tram_id *ret_to) {
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < known->left_count && count < HOSTS_LEFT_EACH; i++)
+        if (known->left[i] == host)
+            ret_to[count++] = known->left[known->left_count + i];
+    return count;
 }
 
 /* Does the directory know it so? */
@@ -94,15 +107,19 @@ int64_t placing_left_time(struct hosts *hosts, int64_t now) {
         return placing->look_at > 0 ? placing->look_at : INT64_MAX;
     for (size_t i = 0; i < placing->count; i++) {
         struct known *known = &placing->known[i];
-        tram_id to[HOSTS_LEFT_EACH];
+        tram_id to[HOSTS_LEFT_EACH], said[HOSTS_LEFT_EACH];
         struct member_left left = { to, 0 };
+        size_t count;
         int rc;
 
         if (!is_left(known, hosts->self.host) || known->host == hosts->self.host)
             continue;
         any = true;
-        rc = known->said > 0 && now - known->said < SAY ? -EALREADY
-                                                         : stands_left(hosts, known->id, to);
+        count = left_of(known, hosts->self.host, said);
+        rc = known->said > 0 && now - known->said < SAY
+                 ? -EALREADY
+                 : stands_left(hosts, known->id, count > 0 && said[0] == 0 ? NULL : said, count,
+                               to);
         left.count = rc < 0 ? 0 : (size_t) rc;
         if (rc < 0 || is_said(known, hosts->self.host, left))
             continue;

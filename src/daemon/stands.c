@@ -13,6 +13,7 @@
 
 #include "daemon/log.h"
 #include "daemon/stands_inner.h"
+#include "node/mirror.h"
 #include "sys/cleanup.h"
 #include "sys/event.h"
 #include "sys/file.h"
@@ -516,8 +517,56 @@ void stands_count(struct hosts *hosts, tram_id id, uint64_t *ret_waiting, uint64
     }
 }
 
-int stands_left(struct hosts *hosts, tram_id id, tram_id *ret_to) {
-    int count = 0;
+/* Does something wait that the node sent to one that is placed here? No stand-in knows of it; it
+ * may be told of as long as that node is there. */
+static bool waits_here(struct hosts *hosts, tram_id id, tram_id to) {
+    OWNS_FD int dir = files_node_dir(&hosts->daemon->bus, to, false);
+    struct channel_look look;
+
+    return dir >= 0 && !mirror_lies(dir, id) && channel_look(dir, id, to, &look) == 0 &&
+           look.consumed < look.accepted;
+}
+
+void stands_again(struct hosts *hosts, tram_id id) {
+    for (struct standin *to = hosts->all_standins; to; to = to->all_next) {
+        struct stand_in *in = to->origins ? stand_in_find(to->stand, id) : NULL;
+        struct origin *origin = in ? stand_in_user(in) : NULL;
+
+        if (!origin || !origin->out || origin->answer != LINK_STALE)
+            continue;
+        origin_close(origin, LINK_MOVED);
+        origin_open(origin);
+    }
+}
+
+struct leaving {
+    struct hosts *hosts;
+    tram_id id, *to;
+    int count;
+};
+
+static int each_here(void *context, tram_id to) {
+    struct leaving *leaving = context;
+
+    if (!waits_here(leaving->hosts, leaving->id, to))
+        return 0;
+    if (leaving->count < (int) HOSTS_LEFT_EACH)
+        leaving->to[leaving->count] = to;
+    return ++leaving->count > (int) HOSTS_LEFT_EACH;
+}
+
+int stands_left(struct hosts *hosts, tram_id id, const tram_id *here, size_t count_here,
+                tram_id *ret_to) {
+    struct leaving leaving = { hosts, id, ret_to, 0 };
+    uint64_t epoch;
+    int count;
+
+    if (!here)
+        placing_each_here(hosts, each_here, &leaving);
+    for (size_t i = 0; i < count_here; i++)
+        if (placing_of(hosts, here[i], &epoch) == hosts->self.host)
+            (void) each_here(&leaving, here[i]);
+    count = leaving.count;
 
     for (struct standin *to = hosts->all_standins; to; to = to->all_next) {
         struct stand_in *in = stand_in_find(to->stand, id);
@@ -532,11 +581,13 @@ int stands_left(struct hosts *hosts, tram_id id, tram_id *ret_to) {
             stand_in_state(in, &state);
         if (!in || state.broken || state.consumed == state.accepted)
             continue;
-        if (count == (int) HOSTS_LEFT_EACH) {
-            ret_to[0] = 0;
-            return 1;
-        }
-        ret_to[count++] = to->id;
+        if (count < (int) HOSTS_LEFT_EACH)
+            ret_to[count] = to->id;
+        count++;
+    }
+    if (count > (int) HOSTS_LEFT_EACH) {
+        ret_to[0] = 0;
+        count = 1;
     }
     return count;
 }

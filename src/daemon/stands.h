@@ -29,6 +29,8 @@ int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
                  struct tram_error *error);
 /* It is not here any more: what other hosts send here for it has to go elsewhere. */
 void stands_refuse(struct hosts *hosts, tram_id id);
+/* Each that is placed here, until `each` returns other than 0. */
+void placing_each_here(struct hosts *hosts, int (*each)(void *context, tram_id id), void *context);
 /* It was placed here less than that span ago. */
 bool placing_is_new(struct hosts *hosts, tram_id id, int64_t span);
 

@@ -58,6 +58,7 @@ void origin_open(struct origin *origin) {
         return;
     }
     origin->host = host;
+    origin->answer = LINK_TAKEN;
     peer_flush(host);
 }
 

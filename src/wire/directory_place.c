@@ -209,13 +209,17 @@ static int note_or_undo(struct directory *directory, struct dir_place *place,
     return rc;
 }
 
-/* It is placed there from now on, if that can be noted. `yielded`: with what waits where it was;
- * NULL: if something does, it is of one who is fenced. */
+/* It is placed there from now on, if that can be noted. `yielded`: with what waits where it was,
+ * or, if it was not known there that it was, what is noted of that host, for what else it has is of
+ * one who was fenced; NULL: if something waits, it is of one who is fenced. What the new holder has
+ * itself is in front of what it sends, as soon as it is settled. */
 static int dir_place_set(struct directory *directory, struct dir_place *place, uint32_t host,
                          uint64_t epoch, uint32_t from, const Tram__Hosts__Yielded *yielded) {
     struct dir_place before = *place;
-    int rc = left_change(place, host, place->host, yielded ? yielded->left : NULL,
-                         yielded && host != place->host ? yielded->n_left : 0);
+    bool knew = yielded && yielded->knew;
+    int rc = left_change(place, from == 0 ? host : 0, yielded && !knew ? 0 : place->host,
+                         knew ? yielded->left : NULL,
+                         knew && host != place->host ? yielded->n_left : 0);
 
     if (rc < 0)
         return rc;

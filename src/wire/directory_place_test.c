@@ -132,6 +132,7 @@ TEST(where_messages_wait_is_told) {
     CHECK_EQ(c->left_count, 2);
     CHECK_EQ(c->left[1], 1);
     CHECK_EQ(c->left_to[1], NODE + 2);
+    b->lacks = false;
     member_settled(b->member, NODE, 2);
     settle(&world);
     claim(&world, 2, NODE, false);
@@ -160,8 +161,16 @@ TEST(where_messages_wait_is_told) {
     member_left(a->member, NODE, (struct member_left){ whom, 2 }); /* who is not in it stays so */
     settle(&world);
     CHECK_EQ(c->left_count, 1);
-    claim(&world, 1, NODE, false); /* back: all of it is its own */
-    CHECK_EQ(c->left_count, 0);
+    claim(&world, 1, NODE, false); /* back; if it does not get to know so, all is as it was */
+    claim(&world, 2, NODE, false);
+    CHECK_EQ(c->left_count, 1);
+    CHECK_EQ(c->left[0], 2);
+    claim(&world, 1, NODE, false);
+    CHECK_EQ(c->left_count, 1);
+    b->lacks = false;
+    member_settled(b->member, NODE, b->epoch);
+    settle(&world);
+    CHECK_EQ(c->left_count, 0); /* back: all of it is its own */
     claim(&world, 0, NODE, true); /* taken over: what b sent is fenced */
     CHECK_EQ(c->left_count, 0);
     claim(&world, 2, NODE, false);

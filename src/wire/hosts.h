@@ -16,8 +16,8 @@
 
 #define HOSTS_VERSION 1u
 #define HOSTS_MAX 4095u            /* numbers are from 1 to that */
-#define HOSTS_LEFT_MAX 64u        /* hosts where what a node sent waits, and for whom */
-#define HOSTS_LEFT_EACH 16u       /* … of one host; if it is for more: maybe for any */
+#define HOSTS_LEFT_MAX 256u        /* hosts where what a node sent waits, and for whom */
+#define HOSTS_LEFT_EACH 64u        /* … of one host; if it is for more: maybe for any */
 #define HOSTS_NAME_MAX 63u         /* bytes of a host's or a cluster's name */
 #define HOSTS_INSTANCE 16u
 #define HOSTS_ADDRESSES_MAX 16u

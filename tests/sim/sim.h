@@ -96,6 +96,7 @@ struct ring {
     bool wanted;
     bool past;                    /* of an origin: nobody needs it */
     bool away, again;             /* of an origin: was told so; has asked the directory since */
+    bool stale;                   /* … that its sender is elsewhere */
 };
 
 /* A channel in, of a link's present connection; without a ring: it waits. */
@@ -166,6 +167,7 @@ struct where {
 
 /* Where what a node sent waits, and for whom, as the directory said; the oldest first. */
 struct left {
+    bool told;                    /* for the epoch that is known of */
     uint32_t host[HOSTS_LEFT_MAX], to[HOSTS_LEFT_MAX], count;
     uint64_t at;                  /* when it is looked at whether it waits here still */
 };
@@ -367,7 +369,7 @@ void place_start(struct sim *sim, int node, int host, bool take); /* wish */
 void place_step(struct sim *sim);
 uint64_t place_next(const struct sim *sim);
 void place_host_lost(struct host *host);
-void place_noted(struct sim *sim, int node, int holder, uint64_t epoch);
+void place_noted(struct sim *sim, const Tram__Hosts__Record *record);
 void place_watch(struct host *host, int node);
 void place_ask(struct host *host, int node);  /* of the directory, soon */
 void place_say(struct host *host, int peer, const hosts_frame *frame);

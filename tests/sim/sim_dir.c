@@ -216,7 +216,7 @@ static int on_note(void *arg, const Tram__Hosts__Record *record) {
     if (!(BUG(NOTE_LATE) && record->id) && hosts_out_add(&sim->file, &frame) < 0)
         return -ENOMEM;
     if (record->id)
-        place_noted(sim, (int) record->id - 1, (int) record->holder - 1, record->epoch);
+        place_noted(sim, record);
     return 0;
 }
 

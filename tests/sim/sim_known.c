@@ -57,7 +57,14 @@ const struct known_world sim_known[] = {
     {1423223, "what was left of a sender whose host is lost is no fenced sender's, and is kept"},
     /* An OPEN that was said before its receiver left, and arrives when it is back: the daemon. */
     {486422, "what was handed out elsewhere meanwhile came again, not marked"},
-    /* The end of an answer that was asked for before, of which the rest was not heard: the daemon. */
+    /* The end of an answer to an earlier question, of which the rest was not heard: the daemon. */
     {139125, "a node was opened without what its old host knew"},
+    {463381, "the same"},
+    /* Who is asked for a node that it never got to know it has, and has of it what is fenced: the
+     * directory. */
+    {345531, "it was put in the list of what goes first, for ever"},
+    {453009, "the same"},
+    /* What goes first is said by the directory, and not by who left it: the simulator. */
+    {404230, "who heard from a later holder took what an earlier one, fenced, had sent"},
     {0, NULL},
 };

@@ -65,8 +65,23 @@ static void kill_here(struct host *host, int node) {
     kill_one(host->sim, NODES + node, host);
 }
 
+/* It was given up there, but that could not be noted, and somebody has taken it over since: then
+ * the list of what goes first does not have that host. */
+static bool was_taken(const struct sim *sim, const struct host *old, int node,
+                      const Tram__Hosts__Record *record) {
+    if (!old->place[node].yielded || sim->truth[node].host != old->index)
+        return false;
+    for (size_t i = 0; i < record->n_left; i++) {
+        if ((int) record->left[i] - 1 == old->index)
+            return false;
+    }
+    return true;
+}
+
 /* The directory noted that: what is so from now on, whoever knows it. */
-void place_noted(struct sim *sim, int node, int holder, uint64_t epoch) {
+void place_noted(struct sim *sim, const Tram__Hosts__Record *record) {
+    int node = (int) record->id - 1, holder = (int) record->holder - 1;
+    uint64_t epoch = record->epoch;
     struct node *who = &sim->node[node];
     bool taken = false;
 
@@ -75,13 +90,14 @@ void place_noted(struct sim *sim, int node, int holder, uint64_t epoch) {
     for (int h = 0; h < sim->hosts; h++) {
         struct host *old = &sim->host[h];
 
-        if (h == holder || !old->place[node].here)
+        if (h == holder || (!old->place[node].here && !was_taken(sim, old, node, record)))
             continue;
-        taken = true;
+        taken |= old->place[node].here;
         for (int to = 0; to < sim->nodes; to++) {
             struct ring *ring = old->rings[node][to];
 
-            if (ring && !ring->mirror && !ring->promoted) /* (that one had been given up) */
+            if (ring && !ring->mirror && !ring->promoted && /* (that one had been given up) */
+                (old->place[node].here || !ring_drained(ring)))
                 oracle_fence(sim, ring->stream, epoch);
         }
     }
@@ -179,6 +195,7 @@ static void settle(struct host *host, int node, uint64_t epoch, int from, bool t
     move_enter(host, node, !taken);
     *place = (struct place){.here = true, .epoch = epoch};
     host->where[node] = (struct where){host->index, epoch, true, true};
+    host->left[node].told = false;
     for (int to = 0; to < sim->nodes; to++) { /* what it left here is its own again */
         if (host->rings[node][to] && !host->rings[node][to]->mirror)
             memset(host->rings[node][to]->stream->stale, 0,
@@ -254,7 +271,7 @@ static struct member_left left_of(const struct host *host, int node, uint32_t *t
     for (int n = 0; n < host->sim->nodes; n++) {
         const struct ring *ring = host->rings[node][n];
 
-        if (!ring || ring->mirror || ring->promoted || ring_drained(ring) || host->place[n].here)
+        if (!ring || ring->mirror || ring->promoted || ring_drained(ring))
             continue;
         if (left.count == HOSTS_LEFT_EACH) {
             to[0] = 0;
@@ -277,6 +294,7 @@ static bool is_left(const struct left *left, int host) {
 static void left_set(struct host *host, int node, const hosts_placed *placed) {
     struct left *left = &host->left[node];
 
+    left->told = true;
     left->count = (uint32_t) placed->n_left;
     for (uint32_t i = 0; i < left->count; i++) {
         left->host[i] = placed->left[i];
@@ -284,6 +302,12 @@ static void left_set(struct host *host, int node, const hosts_placed *placed) {
     }
     left->at = is_left(left, host->index) ? host->sim->now + 20 * MS : NEVER;
     host->pending |= UINT32_C(1) << node;
+    for (int to = 0; to < host->sim->nodes && left->at != NEVER; to++) {
+        struct ring *ring = host->rings[node][to];
+
+        if (ring && ring->out && ring->stale) /* who said so did not know that it goes first */
+            ring->away = ring->again = true;
+    }
 }
 
 static bool left_same(const struct left *left, int host, struct member_left now) {

@@ -64,8 +64,10 @@ void journal_remove(struct host *host, struct journal *journal) {
 uint64_t store_from_epoch(const struct host *host, const struct ring *ring) {
     const struct place *place = &host->place[ring->from];
 
-    if (ring->promoted || (!place->here && place->yielded))
+    if (ring->promoted)
         return YIELDED;
+    if (!place->here && place->yielded && host->where[ring->from].epoch > place->was)
+        return host->where[ring->from].epoch; /* may it go first? The directory's list says so */
     return place->here ? place->epoch : place->was;
 }
 
@@ -173,6 +175,7 @@ static void origin_answered(void *store, void *channel, enum link_answer answer,
                  link_wrong(ps->host->peers[ps->peer].link));
     if (answer == LINK_REMOVED)
         gone_origin(ps->host, ring);
+    ring->stale = answer == LINK_STALE;
     if (answer == LINK_AWAY) {
         ring->away = true;
         place_ask(ps->host, ring->to);
@@ -331,6 +334,8 @@ static bool is_known(const struct host *host, const struct chan *chan,
 
     if (!where->known)
         return false; /* who has not been told where its sender is can fence nobody */
+    if (offer->from_epoch < where->epoch && !host->left[chan->from].told)
+        return false; /* likewise what goes first */
     return offer->from_epoch == YIELDED || offer->from_epoch < where->epoch ||
            where->host == chan->peer; /* else it was placed there since */
 }
@@ -351,11 +356,13 @@ static void mirror_look(void *store, void *channel, struct link_state *ret) {
 }
 
 static int mirror_open(void *store, struct link_in *in, const struct link_name *name,
-                       const struct link_offer *offer, void **ret_channel,
+                       const struct link_offer *said, void **ret_channel,
                        struct link_state *ret_state) {
     struct peer_store *ps = store;
     struct host *host = ps->host;
     struct chan *chan = *ret_channel;
+    struct link_offer as_known = *said;
+    const struct link_offer *offer = &as_known;
     struct ring *ring = NULL;
     enum link_answer answer;
 
@@ -372,6 +379,8 @@ static int mirror_open(void *store, struct link_in *in, const struct link_name *
     }
     *ret_channel = chan;
     place_watch(host, chan->from);
+    if (place_first(host, chan->from, chan->to, ps->peer))
+        as_known.from_epoch = YIELDED; /* by the directory's word, not by that host's */
     chan->later = sim_chance(host->sim, 2) || !is_known(host, chan, offer) ||
                   place_waits(host, chan->from, chan->to, ps->peer);
     if (chan->later)
