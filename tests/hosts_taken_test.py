@@ -115,6 +115,23 @@ def what_was_said_before_a_node_left_and_came_back_is_not_taken():
             assert answer == wanted, (epoch, answer)
 
 
+@test
+def who_says_that_it_has_a_copy_is_not_believed():
+    """Only who had the receiver before, and said so when it gave it up, has copies."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        into = receive(b, 2)
+        a.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"mine\n")
+        taken = Taken(c, b)
+        taken.say(stranger.OPEN, 0, 1,
+                  struct.pack("<IIQQQQQQ", 0x01000008, NODE, 99, 0, 5, 5, 0, 1))
+        answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
+        assert answer == stranger.STALE, answer
+        a.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"mine, too\n")
+        assert texts(into) == ["mine", "mine, too"]
+
+
 def names(*some, first=0, last=0):
     return field(32, b"".join(field(1, one) for one in some) + field(2, first) + field(3, last))
 

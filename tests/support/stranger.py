@@ -14,7 +14,7 @@ import threading
 
 PORT = 61001
 HELLO, USE, PING, PONG, CONTROL, OPEN, REFUSED, CLOSE, HERE = 1, 2, 4, 5, 6, 7, 9, 13, 15
-AWAY, LATER, ENDED = 2, 7, 1
+AWAY, STALE, LATER, ENDED = 2, 3, 7, 1
 
 
 def frame(kind, channel=0, serial=0, body=b""):
