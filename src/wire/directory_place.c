@@ -344,6 +344,21 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
     }
 }
 
+/* Who has it by the table. That it is settled may be known from its answer to a YIELD only, and not
+ * noted: what it left there was in the list until then, and is its own again. */
+static void claim_again(struct directory *directory, struct directory_member *member,
+                        const Tram__Hosts__Claim *claim, struct dir_place *place) {
+    int rc = 0;
+
+    if (place->from == 0 && left_has(place, place->host))
+        rc = dir_place_set(directory, place, place->host, place->epoch, 0, NULL);
+    if (rc < 0)
+        refuse(directory, member, claim->cookie, place->id, rc, 0, "it can't be noted: error %d",
+               -rc);
+    else
+        grant(directory, member, claim->cookie, place, claim->take && place->from > 0);
+}
+
 void dir_place_claim(struct directory *directory, struct directory_member *member,
                  const Tram__Hosts__Claim *claim) {
     struct dir_host *host = member->host;
@@ -369,7 +384,7 @@ void dir_place_claim(struct directory *directory, struct directory_member *membe
         refuse(directory, member, claim->cookie, claim->id, -EAGAIN, place->host,
                "host %s asks for it at this moment", place->asker->host->name);
     else if (place->host == host->number && !host->anew)
-        grant(directory, member, claim->cookie, place, claim->take && place->from > 0);
+        claim_again(directory, member, claim, place);
     else if (place->host == 0 || place->host == host->number || !host_at(directory, place->host))
         dir_place_anew(directory, place, member, claim->cookie, false, NULL);
     else

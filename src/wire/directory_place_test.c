@@ -181,6 +181,37 @@ TEST(where_messages_wait_is_told) {
     world_end(&world);
 }
 
+/* It gives the node up before its SETTLED is heard; that can't be noted, and it has it back. */
+TEST(what_waits_where_a_node_is_back_is_in_nobodys_way) {
+    struct world world;
+    struct side *a = &world.sides[0], *b = &world.sides[1], *c = &world.sides[2];
+    const uint32_t whom[1] = { NODE + 1 };
+
+    world_begin_with(&world, 3);
+    CHECK_OK(member_watch(c->member, NODE));
+    a->leaves = (struct member_left){ whom, 1 };
+    claim(&world, 0, NODE, false);
+    claim(&world, 1, NODE, false);
+    b->lacks = false;
+    member_settled(b->member, NODE, b->epoch);
+    settle(&world);
+    claim(&world, 0, NODE, false);
+    CHECK_EQ(a->epoch, 3);
+    CHECK_EQ(c->left_count, 1); /* not settled yet */
+    a->lacks = false;
+    world.note_fails = 1;
+    claim(&world, 2, NODE, false);
+    CHECK_EQ(c->granted, 0);
+    claim(&world, 0, NODE, false);
+    CHECK_EQ(a->epoch, 3);
+    CHECK_EQ(c->left_count, 1);
+    world.note_fails = 0;
+    claim(&world, 0, NODE, false);
+    CHECK_EQ(a->epoch, 3);
+    CHECK_EQ(c->left_count, 0); /* it is its own */
+    world_end(&world);
+}
+
 TEST(who_waits_for_a_host_that_goes_is_told) {
     struct world world;
 
