@@ -464,15 +464,19 @@ struct giving {
     const Tram__Hosts__Give *give;
 };
 
+static void answer_to(const Tram__Hosts__Give *give, Tram__Hosts__Given *given) {
+    given->id = give->id;
+    given->epoch = give->epoch;
+    given->serial = give->serial;
+}
+
 static int give_note(void *context, const struct stand_note *known) {
     struct giving *giving = context;
     Tram__Hosts__Given given = HOSTS_NEW(Given, given);
     Tram__Hosts__Note note = HOSTS_NEW(Note, note), *notes[1] = { &note };
     hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
 
-    given.id = giving->give->id;
-    given.epoch = giving->give->epoch;
-    given.serial = giving->give->serial;
+    answer_to(giving->give, &given);
     given.more = true;
     given.notes = notes;
     given.n_notes = 1;
@@ -491,9 +495,7 @@ static int give_channel(void *context, const struct stand_journal *journal) {
     Tram__Hosts__Hand hands[LAYOUT_WINDOW], *pointers[LAYOUT_WINDOW];
     hosts_frame frame = HOSTS_FRAME(GIVEN, given, &given);
 
-    given.id = giving->give->id;
-    given.epoch = giving->give->epoch;
-    given.serial = giving->give->serial;
+    answer_to(giving->give, &given);
     given.more = true;
     given.channels = channels;
     given.n_channels = 1;
@@ -535,9 +537,7 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
     struct stand *stand = NULL;
     int rc;
 
-    given.id = give->id;
-    given.epoch = give->epoch;
-    given.serial = give->serial;
+    answer_to(give, &given);
     if (!known)
         rc = 0; /* that it was placed here never came: there is nothing to know */
     else if (known->host == hosts->self.host || known->epoch > give->epoch)

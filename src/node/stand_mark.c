@@ -101,10 +101,14 @@ void past_enter(struct past *past, uint64_t id, uint64_t consumed) {
 }
 
 void past_had(struct past *past, uint64_t id, uint64_t consumed) {
+    uint32_t kept = 0;
+
     for (uint32_t i = 0; i < PAST_COPIES; i++) {
-        if (past->copies[i].id == id && past->copies[i].accepted <= consumed)
-            past_copy(past, id, (uint32_t) past->copies[i--].host, 0);
+        if (past->copies[i].id != id || past->copies[i].accepted > consumed)
+            past->copies[kept++] = past->copies[i];
     }
+    while (kept < PAST_COPIES)
+        past->copies[kept++] = (struct past_copy){.id = 0};
 }
 
 void past_copy(struct past *past, uint64_t id, uint32_t host, uint64_t accepted) {
