@@ -319,11 +319,9 @@ int directory_take(struct directory *directory, struct directory_member *member,
     case TRAM__HOSTS__FRAME__KIND_WHERE:
         return dir_place_where(directory, member, frame->where, wrong);
     case TRAM__HOSTS__FRAME__KIND_YIELDED:
-        dir_place_yielded(directory, member, frame->yielded);
-        return 0;
+        return dir_place_yielded(directory, member, frame->yielded, wrong);
     case TRAM__HOSTS__FRAME__KIND_SETTLED:
-        dir_place_settled(directory, member, frame->settled);
-        return 0;
+        return dir_place_settled(directory, member, frame->settled, wrong);
     case TRAM__HOSTS__FRAME__KIND_LEFT:
         dir_place_left(directory, member, frame->left);
         return 0;

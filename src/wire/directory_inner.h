@@ -82,12 +82,12 @@ void dir_place_release(struct directory *directory, struct directory_member *mem
                    const Tram__Hosts__Release *release);
 int dir_place_where(struct directory *directory, struct directory_member *member,
                 const Tram__Hosts__Where *where, struct wrong *wrong);
-void dir_place_yielded(struct directory *directory, struct directory_member *member,
-                   const Tram__Hosts__Yielded *yielded);
+int dir_place_yielded(struct directory *directory, struct directory_member *member,
+                      const Tram__Hosts__Yielded *yielded, struct wrong *wrong);
 void dir_place_left(struct directory *directory, struct directory_member *member,
                     const Tram__Hosts__Left *left);
-void dir_place_settled(struct directory *directory, struct directory_member *member,
-                   const Tram__Hosts__Settled *settled);
+int dir_place_settled(struct directory *directory, struct directory_member *member,
+                      const Tram__Hosts__Settled *settled, struct wrong *wrong);
 /* Its IDs are placed nowhere any more. */
 int dir_place_forget(struct directory *directory, struct dir_host *host);
 /* The member goes: what it waits for, what others wait for from it, and its watches. */

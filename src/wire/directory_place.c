@@ -242,6 +242,21 @@ static int dir_place_set(struct directory *directory, struct dir_place *place, u
     return 0;
 }
 
+/* What waits there of it is its own again, and in nobody's way. True also if it can't be noted: it
+ * says so once more to a directory that does not know it, by HOLD. */
+static int place_settled(struct directory *directory, struct dir_place *place) {
+    uint32_t *left = place->left;
+    int rc = left_change(place, place->host, 0, NULL, 0);
+
+    if (rc < 0)
+        return rc;
+    free(left);
+    place->from = 0;
+    (void) note_place(directory, place);
+    tell_watches(directory, place);
+    return 0;
+}
+
 static bool is_allowed(struct directory *directory, const struct dir_host *host, uint32_t id) {
     return !directory->calls->allowed ||
            directory->calls->allowed(directory->arg, host->name, id);
@@ -261,7 +276,7 @@ int dir_place_hold(struct directory *directory, struct directory_member *member,
         return -ENOMEM;
     if (place->host == host->number && place->epoch == epoch && place->from > 0 &&
         !BUG(SETTLED_LOST))
-        return dir_place_set(directory, place, host->number, epoch, 0, NULL); /* it has settled */
+        return place_settled(directory, place);
     if (place->host == host->number && place->epoch >= epoch)
         return 0;
     if (place->epoch >= epoch && !BUG(HOLD_LOWER)) { /* it was placed elsewhere meanwhile */
@@ -344,21 +359,6 @@ static void claim_elsewhere(struct directory *directory, struct directory_member
     }
 }
 
-/* Who has it by the table. That it is settled may be known from its answer to a YIELD only, and not
- * noted: what it left there was in the list until then, and is its own again. */
-static void claim_again(struct directory *directory, struct directory_member *member,
-                        const Tram__Hosts__Claim *claim, struct dir_place *place) {
-    int rc = 0;
-
-    if (place->from == 0 && left_has(place, place->host))
-        rc = dir_place_set(directory, place, place->host, place->epoch, 0, NULL);
-    if (rc < 0)
-        refuse(directory, member, claim->cookie, place->id, rc, 0, "it can't be noted: error %d",
-               -rc);
-    else
-        grant(directory, member, claim->cookie, place, claim->take && place->from > 0);
-}
-
 void dir_place_claim(struct directory *directory, struct directory_member *member,
                  const Tram__Hosts__Claim *claim) {
     struct dir_host *host = member->host;
@@ -384,28 +384,33 @@ void dir_place_claim(struct directory *directory, struct directory_member *membe
         refuse(directory, member, claim->cookie, claim->id, -EAGAIN, place->host,
                "host %s asks for it at this moment", place->asker->host->name);
     else if (place->host == host->number && !host->anew)
-        claim_again(directory, member, claim, place);
+        grant(directory, member, claim->cookie, place, claim->take && place->from > 0);
     else if (place->host == 0 || place->host == host->number || !host_at(directory, place->host))
         dir_place_anew(directory, place, member, claim->cookie, false, NULL);
     else
         claim_elsewhere(directory, member, claim, place);
 }
 
-void dir_place_yielded(struct directory *directory, struct directory_member *member,
-                   const Tram__Hosts__Yielded *yielded) {
+int dir_place_yielded(struct directory *directory, struct directory_member *member,
+                      const Tram__Hosts__Yielded *yielded, struct wrong *wrong) {
     struct dir_place *place = dir_place_find(directory, yielded->id);
     struct directory_member *asker = place ? place->asker : NULL;
 
     if (!asker || place->host != member->host->number || yielded->epoch != place->epoch + 1)
-        return; /* nobody waits for it any more */
+        return 0; /* nobody waits for it any more */
+    if (yielded->knew && yielded->error == 0 && place->from > 0) { /* whether we were told or not */
+        int rc = place_settled(directory, place);
+
+        if (rc < 0)
+            return wrong_set(wrong, rc, "that it had a node can't be kept: error %d", -rc);
+    }
     place->asker = NULL;
-    if (yielded->knew && yielded->error == 0)
-        place->from = 0; /* it is settled, whether we were told or not */
     if (yielded->error < 0)
         refuse(directory, asker, place->cookie, place->id, yielded->error, place->host, "%s",
                yielded->text);
     else
         dir_place_anew(directory, place, asker, place->cookie, false, yielded);
+    return 0;
 }
 
 /* What waits on that host, by now; or is lost. */
@@ -433,13 +438,15 @@ void dir_place_left(struct directory *directory, struct directory_member *member
         (void) left_set(directory, place, member->host->number, left->to, left->n_to);
 }
 
-void dir_place_settled(struct directory *directory, struct directory_member *member,
-                   const Tram__Hosts__Settled *settled) {
+int dir_place_settled(struct directory *directory, struct directory_member *member,
+                      const Tram__Hosts__Settled *settled, struct wrong *wrong) {
     struct dir_place *place = dir_place_find(directory, settled->id);
+    int rc = 0;
 
     if (place && place->host == member->host->number && place->epoch == settled->epoch &&
-        place->from > 0) /* can't it be noted: it is asked once more, which changes nothing */
-        (void) dir_place_set(directory, place, place->host, place->epoch, 0, NULL);
+        place->from > 0)
+        rc = place_settled(directory, place);
+    return rc < 0 ? wrong_set(wrong, rc, "that it has a node can't be kept: error %d", -rc) : 0;
 }
 
 void dir_place_release(struct directory *directory, struct directory_member *member,

@@ -202,13 +202,39 @@ TEST(what_waits_where_a_node_is_back_is_in_nobodys_way) {
     world.note_fails = 1;
     claim(&world, 2, NODE, false);
     CHECK_EQ(c->granted, 0);
+    CHECK_EQ(c->left_count, 0); /* it is its own, as its answer says */
+    claim(&world, 0, NODE, false);
+    CHECK_EQ(a->epoch, 3);
+    CHECK_EQ(c->left_count, 0);
+    world_end(&world);
+}
+
+/* It is true all the same, and said again to a directory that does not know it. */
+TEST(that_a_node_is_settled_can_not_be_noted) {
+    struct world world;
+    struct side *a = &world.sides[0], *b = &world.sides[1], *c = &world.sides[2];
+    const uint32_t whom[1] = { NODE + 1 };
+
+    world_begin_with(&world, 3);
+    CHECK_OK(member_watch(c->member, NODE));
+    a->leaves = (struct member_left){ whom, 1 };
+    claim(&world, 0, NODE, false);
+    claim(&world, 1, NODE, false);
+    member_settled(b->member, NODE, b->epoch);
+    settle(&world);
     claim(&world, 0, NODE, false);
     CHECK_EQ(a->epoch, 3);
     CHECK_EQ(c->left_count, 1);
+    world.note_fails = 1;
+    member_settled(a->member, NODE, 3);
+    settle(&world);
+    CHECK_EQ(c->left_count, 0);
     world.note_fails = 0;
-    claim(&world, 0, NODE, false);
-    CHECK_EQ(a->epoch, 3);
-    CHECK_EQ(c->left_count, 0); /* it is its own */
+    directory_restart(&world, true);
+    join(&world, 2);
+    CHECK_EQ(c->left_count, 1); /* it does not know it */
+    join(&world, 0);
+    CHECK_EQ(c->left_count, 0);
     world_end(&world);
 }
 

@@ -64,9 +64,10 @@ const struct known_world sim_known[] = {
      * directory. */
     {345531, "it was put in the list of what goes first, for ever"},
     {453009, "the same"},
-    /* It settled, which was known from its answer to YIELD only, and could not be noted: the
-     * directory. */
+    /* It settled, which was heard, or known from its answer to YIELD only, and could not be noted:
+     * the directory. */
     {51643, "what lay on the host of the node was in the list of what goes first, for ever"},
+    {453663, "the same, after SETTLED"},
     /* What goes first is said by the directory, and not by who left it: the simulator. */
     {404230, "who heard from a later holder took what an earlier one, fenced, had sent"},
     {0, NULL},
