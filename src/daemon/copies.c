@@ -28,12 +28,25 @@ struct moving {
 
 static int each_mirror(void *context, const struct stand_mirror *mirror) {
     struct moving *moving = context;
+    char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
     struct standin *sender;
     int rc = standin_get(moving->hosts, mirror->from, &sender);
 
     if (rc == 0)
         rc = moving->each(moving, sender, mirror);
-    return rc == -ENOENT || rc == -EBUSY ? 0 : rc;
+    if (rc == 0 || rc == -ENOENT || rc == -EBUSY || files_is_machine(rc))
+        return files_is_machine(rc) ? rc : 0;
+    log_line(LEVEL_WARNING, "the mirror %s → %s makes no sense, and is left as it is: %s",
+             tram_id_format(mirror->from, from), tram_id_format(mirror->to, to), strerror(-rc));
+    return 0; /* the other channels go on */
+}
+
+/* What has nothing to keep, or makes no sense, is removed. */
+static int keep_or_remove(struct standin *sender, tram_id to, bool doubt) {
+    int rc = stand_out_keep(sender->stand, to, doubt);
+
+    return rc == 0 || rc == -EBUSY || files_is_machine(rc)
+               ? rc : stand_out_remove(sender->stand, to, true);
 }
 
 static int keep(struct moving *moving, struct standin *sender, const struct stand_mirror *mirror) {
@@ -72,10 +85,8 @@ static bool lives(struct hosts *hosts, const struct stand_mirror *mirror) {
 }
 
 static int back(struct moving *moving, struct standin *sender, const struct stand_mirror *mirror) {
-    int rc = lives(moving->hosts, mirror) ? -ENOENT
-                                          : stand_out_keep(sender->stand, mirror->to, true);
-
-    return rc == -ENOENT ? stand_out_remove(sender->stand, mirror->to, true) : rc;
+    return lives(moving->hosts, mirror) ? stand_out_remove(sender->stand, mirror->to, true)
+                                        : keep_or_remove(sender, mirror->to, true);
 }
 
 int copies_back(struct hosts *hosts, tram_id id) {
@@ -100,9 +111,7 @@ int copies_reuse(struct hosts *hosts, tram_id from, tram_id id) {
     struct standin *sender;
     int rc = standin_get(hosts, from, &sender);
 
-    if (rc == 0)
-        rc = stand_out_keep(sender->stand, id, false);
-    return rc == -ENOENT ? stand_out_remove(sender->stand, id, true) : rc;
+    return rc < 0 ? rc : keep_or_remove(sender, id, false);
 }
 
 /* ---- where the receiver is now --------------------------------------------------------------- */

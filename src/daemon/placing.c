@@ -430,6 +430,8 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
     if (rc == 0)
         log_line(LEVEL_INFO, "node %s is given up for host %s", tram_id_format(id, text),
                  host_name(hosts, to));
+    else if (*error.text == '\0')
+        (void) snprintf(error.text, sizeof(error.text), "it can't be given up: %s", strerror(-rc));
     left.count = (size_t) (sent < 0 ? 1 : sent);
     error.text[CONTROL_TEXT_MAX < sizeof(error.text) - 1 ? CONTROL_TEXT_MAX
                                                           : sizeof(error.text) - 1] = '\0';
@@ -555,6 +557,18 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
         (void) peer_say(host, &frame); /* without a link it asks again */
 }
 
+/* That the files of one channel are spoiled here, or of another version, keeps nobody from opening
+ * the node: what is not known of the channel comes marked, at the worst. */
+static int entered(const Tram__Hosts__Given *given, tram_id from, int rc) {
+    char text[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
+
+    if (rc == 0 || rc == -EINVAL || rc == -EBUSY || rc == -EBADF || files_is_machine(rc))
+        return rc;
+    log_line(LEVEL_WARNING, "what the host before knows of the channel %s → %s can't be noted: %s",
+             tram_id_format(from, text), tram_id_format(given->id, to), strerror(-rc));
+    return 0;
+}
+
 static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
                  const Tram__Hosts__Channel *channel) {
     struct stand_journal journal = { .from = channel->from, .mirror = channel->mirror,
@@ -574,11 +588,12 @@ static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
     journal.count = (uint32_t) channel->n_hands;
     if (rc == 0)
         rc = stands_enter(hosts, given->id, &stand, &error);
-    if (rc == 0)
-        rc = stand_import(stand, &journal);
+    if (rc < 0)
+        return rc;
+    rc = stand_import(stand, &journal);
     if (rc == -EEXIST && (rc = copies_reuse(hosts, journal.from, given->id)) == 0)
         rc = stand_import(stand, &journal);
-    return rc;
+    return entered(given, journal.from, rc);
 }
 
 static int enter_note(struct hosts *hosts, const Tram__Hosts__Given *given,
@@ -588,13 +603,12 @@ static int enter_note(struct hosts *hosts, const Tram__Hosts__Given *given,
     struct stand *stand;
     int rc = stands_enter(hosts, given->id, &stand, &error);
 
-    if (rc == 0 && known.host == hosts->self.host)
-        return 0; /* it lies here, and is found here */
-    if (rc == 0)
-        rc = stand_import_note(stand, &known);
+    if (rc < 0 || known.host == hosts->self.host)
+        return rc; /* (that lies here, and is found here) */
+    rc = stand_import_note(stand, &known);
     if (rc == -EEXIST && (rc = copies_reuse(hosts, known.from, given->id)) == 0)
         rc = stand_import_note(stand, &known);
-    return rc;
+    return entered(given, known.from, rc);
 }
 
 /* What the old host knows. */
@@ -612,8 +626,8 @@ static int take_given(struct host *host, const Tram__Hosts__Given *given) {
     for (size_t i = 0; rc == 0 && i < given->n_channels; i++)
         rc = enter(hosts, given, given->channels[i]);
     if (rc < 0 || given->error < 0) {
-        (void) snprintf(text, sizeof(text), "what host %s knows of it can't be had: %s", host->name,
-                        strerror(rc < 0 ? -rc : -given->error));
+        (void) snprintf(text, sizeof(text), "what host %s knows of it can't be %s: %s", host->name,
+                        rc < 0 ? "entered" : "had", strerror(rc < 0 ? -rc : -given->error));
         claim_end(hosts, claim, -EAGAIN, text);
         return rc == -EINVAL ? -EBADMSG : 0;
     }

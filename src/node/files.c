@@ -274,6 +274,8 @@ static int file_put(int dir, const char *name, uint32_t mode, uint64_t size, uin
         rc = sys_file_sync(fd);
     if (rc == 0)
         rc = sys_rename(dir, hidden, name);
+    if (rc == -EISDIR && sys_remove(dir, name) == 0)
+        rc = sys_rename(dir, hidden, name);
     if (rc < 0) {
         (void) sys_unlink(dir, hidden); /* what is left behind is overwritten the next time */
         return rc;
@@ -306,13 +308,8 @@ static int check_version(uint64_t magic, uint64_t expected, uint32_t version) {
 }
 
 int door_make(int dir, const struct door *words, uint32_t mode) {
-    int rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false,
-                      NULL);
-
-    if (rc == -EISDIR && sys_remove(dir, "door") == 0)
-        rc = file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false,
-                      NULL);
-    return rc;
+    return file_put(dir, "door", mode, LAYOUT_DOOR, LAYOUT_DOOR, words, sizeof(*words), false,
+                    NULL);
 }
 
 int door_open(int dir, tram_id id, uint32_t mode, bool make, uint32_t flags,

@@ -26,6 +26,7 @@
 #define PAST_VERSION  1u
 #define PAST_STREAMS  15u
 #define PAST_COPIES   4u
+#define PAST_HOSTS    4095u /* numbers of hosts are from 1 to that */
 #define MARK_LOCK     0u /* the byte that is locked */
 
 struct mirror_mark {

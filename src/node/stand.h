@@ -251,7 +251,8 @@ const char *stand_out_why(const struct stand_out *out);
 
 /* Remove what lies in the directory of `to` from R, and note its id and what was consumed of it; an
  * open one is closed. R's own needs the custody, a mirror only that nobody else writes it.
- * By force: whatever waits, but mirrors only, for theirs is at the origin. -ENOTEMPTY: messages
+ * By force: whatever waits, but mirrors only, for theirs is at the origin; also those whose files
+ * contradict each other. -ENOTEMPTY: messages
  * wait; -EBUSY; -ENOENT: there is none. */
 int stand_out_remove(struct stand *stand, tram_id to, bool force);
 /* What was consumed of a stream from R to `to` that was removed here. -ENOENT: nothing is known. */

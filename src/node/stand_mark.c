@@ -16,6 +16,11 @@ int mirror_mark_write(const struct bus *bus, int fd, const struct mirror_mark *m
     return rc == 0 && bus->boot ? sys_file_sync(fd) : rc;
 }
 
+/* A directory, a link or a FIFO lies in its place. */
+static bool is_no_file(int rc) {
+    return rc == -EISDIR || rc == -ELOOP || rc == -ESPIPE;
+}
+
 int mirror_lock(const struct bus *bus, int dir, tram_id from, bool make, int *ret_fd) {
     char name[FILES_NAME];
 
@@ -23,9 +28,14 @@ int mirror_lock(const struct bus *bus, int dir, tram_id from, bool make, int *re
     for (;;) {
         OWNS_FD int fd = make ? sys_file_open_or_make(dir, name, bus->mode)
                               : sys_file_open(dir, name, true);
+        struct mirror_mark mark;
         struct sys_stat st;
-        int rc = fd < 0 ? fd : sys_lock(fd, MARK_LOCK);
+        int rc = fd < 0 ? fd : make ? mirror_mark_read(fd, &mark) : 0;
 
+        if (is_no_file(rc) && make && sys_remove(dir, name) == 0)
+            continue;
+        if (fd >= 0)
+            rc = sys_lock(fd, MARK_LOCK);
         if (rc < 0)
             return fd >= 0 && rc == -EAGAIN ? -EBUSY : rc;
         rc = sys_stat_fd(fd, &st);
@@ -40,6 +50,29 @@ int mirror_lock(const struct bus *bus, int dir, tram_id from, bool make, int *re
 
 /* ---- past ------------------------------------------------------------------------------------ */
 
+/* What can't be is left out: it was spoiled, and is not to be told to others. */
+static void keep_sane(struct past *past) {
+    uint32_t streams = 0, copies = 0;
+
+    if (past->id == 0 || past->consumed >= LAYOUT_END || past->handed >= LAYOUT_END ||
+        past->unsure >= LAYOUT_END || past->handed < past->consumed) {
+        past->id = past->consumed = past->handed = past->unsure = past->epoch = 0;
+        memset(past->window, 0, sizeof(past->window));
+    }
+    for (uint32_t i = 0; i < PAST_STREAMS; i++)
+        if (past->streams[i].id != 0 && past->streams[i].consumed < LAYOUT_END)
+            past->streams[streams++] = past->streams[i];
+    while (streams < PAST_STREAMS)
+        past->streams[streams++] = (struct past_stream){.id = 0};
+    for (uint32_t i = 0; i < PAST_COPIES; i++)
+        if (past->copies[i].id != 0 && past->copies[i].accepted != 0 &&
+            past->copies[i].accepted < LAYOUT_END && past->copies[i].host != 0 &&
+            past->copies[i].host <= PAST_HOSTS)
+            past->copies[copies++] = past->copies[i];
+    while (copies < PAST_COPIES)
+        past->copies[copies++] = (struct past_copy){.id = 0};
+}
+
 int past_read(int dir, tram_id from, tram_id to, struct past *ret_past) {
     char name[FILES_NAME];
     OWNS_FD int fd = -1;
@@ -50,7 +83,7 @@ int past_read(int dir, tram_id from, tram_id to, struct past *ret_past) {
     rc = fd < 0 ? fd : sys_file_read(fd, ret_past, sizeof(*ret_past), 0);
     if (rc == 0 && ret_past->magic == PAST_MAGIC && ret_past->version != PAST_VERSION)
         return -EPROTO;
-    if (rc < 0 && rc != -ENOENT && rc != -ENODATA)
+    if (files_is_machine(rc))
         return rc;
     if (rc < 0 || ret_past->magic != PAST_MAGIC || ret_past->from != from || ret_past->to != to) {
         memset(ret_past, 0, sizeof(*ret_past));
@@ -59,6 +92,7 @@ int past_read(int dir, tram_id from, tram_id to, struct past *ret_past) {
         ret_past->from = from;
         ret_past->to = to;
     }
+    keep_sane(ret_past);
     return 0;
 }
 

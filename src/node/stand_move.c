@@ -210,12 +210,13 @@ static int export_past(const struct export *export, tram_id from) {
     uint64_t inode;
     int rc = past_read(export->node->dir, from, export->node->id, &past);
 
-    if (rc == 0)
-        rc = export_notes(export, &past);
+    if (rc < 0)
+        return files_is_machine(rc) ? rc : 0; /* of another version */
+    rc = export_notes(export, &past);
     if (rc == 0 && head_inode(export->node->dir, from, &inode) == -ENOENT &&
         export_entered(export->node, &past, &journal))
         rc = export->each->journal(export->context, &journal);
-    return rc == -EPROTO ? 0 : rc;
+    return rc;
 }
 
 static int export_name(void *context, const char *name, uint64_t inode) {
@@ -233,9 +234,9 @@ static int export_name(void *context, const char *name, uint64_t inode) {
     if (kind != FILE_HEAD)
         return 0;
     rc = export_ring(export->node, from, &journal);
-    if (rc == -ENOENT || rc == -EBADMSG || rc == -EPROTO)
-        return 0; /* no channel, or one that is closed to everybody */
-    return rc < 0 ? rc : export->each->journal(export->context, &journal);
+    if (rc < 0) /* no channel, or one that is closed to everybody */
+        return files_is_machine(rc) ? rc : 0;
+    return export->each->journal(export->context, &journal);
 }
 
 int stand_export(struct stand *stand, const struct stand_exported *each, void *context) {

@@ -623,6 +623,22 @@ static int remove_channel(tram_node *node, int dir, tram_id to, const struct sta
     return rc < 0 ? rc : bus_sync_names(&node->bus, dir);
 }
 
+/* Its files contradict each other, but say of which stream they are a mirror, and that only. */
+static int look_at_spoiled(tram_node *node, int dir, tram_id to, int fd, int rc,
+                           struct stand_other *ret_other) {
+    struct mirror_mark mark;
+    struct past past;
+
+    if (rc == -ENOENT || rc == -EPROTO || mirror_mark_read(fd, &mark) < 0 ||
+        mirror_bars(dir, node->id) != 1)
+        return rc;
+    *ret_other = (struct stand_other){.id = mark.id, .mirror = true};
+    rc = past_read(dir, node->id, to, &past);
+    if (rc == 0)
+        (void) past_find(&past, mark.id, &ret_other->consumed);
+    return rc;
+}
+
 int stand_out_remove(struct stand *stand, tram_id to, bool force) {
     tram_node *node = &stand->node;
     struct stand_out *out = stand_out_find(stand, to);
@@ -644,6 +660,8 @@ int stand_out_remove(struct stand *stand, tram_id to, bool force) {
     if (rc == 0 && mark >= 0) {
         rc = mirror_mark_read(mark, &words);
         other.mirror = rc == 0 && words.id == other.id;
+    } else if (rc < 0 && !files_is_machine(rc) && force && mark >= 0) {
+        rc = look_at_spoiled(node, dir, to, mark, rc, &other);
     }
     if (rc == 0 && force && !other.mirror)
         rc = -ENOENT; /* what lies in it lies nowhere else */
