@@ -5,6 +5,7 @@
  */
 // test: timeout=120
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,4 +186,78 @@ TEST_TIMEOUT(a_receiver_is_removed, 60) {
 
 TEST_TIMEOUT(a_receiver_is_removed_while_it_is_sent_to, 60) {
     removed(true);
+}
+
+/* As if all other IDs of that host had been given since. */
+static void come_round(const struct twin *twin, int host) {
+    uint64_t count = 0;
+    char path[400];
+    FILE *file;
+
+    (void) snprintf(path, sizeof(path), "%s/default/claims/count", twin->dir[host]);
+    file = fopen(path, "r+");
+    CHECK(file && fread(&count, sizeof(count), 1, file) == 1);
+    count += HOST_IDS - 1;
+    rewind(file);
+    CHECK(fwrite(&count, sizeof(count), 1, file) == 1 && fclose(file) == 0);
+}
+
+/* What waits on another host for an ephemeral node is not for one that has its ID later. */
+static void round_again(bool speaks, bool restart) {
+    int64_t until = kit_now() + kit_patience(20);
+    struct tram_msg msg;
+    struct twin twin;
+    tram_node *b;
+    tram_node *e;
+    tram_id id;
+    int number = 7;
+
+    twin_start(&twin);
+    b = open_on(&twin, 1, B);
+    e = open_on(&twin, 0, TRAM_EPHEMERAL);
+    id = tram_node_id(e);
+    send_all(e, B, 1, 1);
+    expect(b, 1, 1);
+    send_all(b, id, 1, 3);
+    expect(e, 1, 3);
+    twin_kill(&twin, 0);
+    send_all(b, id, 4, 6);
+    (void) tram_close(e);
+    come_round(&twin, 0);
+    e = open_on(&twin, 0, TRAM_EPHEMERAL);
+    CHECK_EQ(tram_node_id(e), id);
+    if (restart) {
+        twin_kill(&twin, 1);
+        twin_run(&twin, 1);
+    }
+    twin_run(&twin, 0);
+    if (speaks) {
+        send_all(e, B, 2, 2);
+        expect(b, 2, 2);
+    }
+    do {
+        int rc = tram_send(b, id, 1, &number, sizeof(number), 0);
+
+        CHECK(rc == 0 || rc == -EHOSTUNREACH);
+        number += rc == 0;
+        CHECK(kit_now() < until);
+    } while (tram_recv(e, &msg, 10 * 1000000) != 0);
+    memcpy(&number, msg.data, sizeof(number));
+    CHECK(number > 6);
+    CHECK_EQ(msg.attempt, 1);
+    (void) tram_close(e);
+    (void) tram_close(b);
+    finish(&twin);
+}
+
+TEST_TIMEOUT(an_ephemeral_id_comes_round_again, 60) {
+    round_again(true, false);
+}
+
+TEST_TIMEOUT(an_ephemeral_id_comes_round_again_while_the_daemon_restarts, 60) {
+    round_again(true, true);
+}
+
+TEST_TIMEOUT(an_ephemeral_id_comes_round_again_and_is_sent_to, 60) {
+    round_again(false, true);
 }

@@ -16,6 +16,7 @@
 #include "node/place.h"
 #include "support/cable.h"
 #include "support/kit.h"
+#include "sys/file.h"
 
 #define R TRAM_ID(2, 2, 2, 2)
 #define D TRAM_ID(3, 3, 3, 3)
@@ -298,6 +299,66 @@ TEST(ephemeral_ids_come_again_last) {
         CHECK(number < sizeof(seen) && !seen[number]++);
         (void) tram_close(node);
     }
+    claims_close(&claims);
+    bus_close(&bus);
+}
+
+static uint64_t life_of(const struct bus *bus, tram_id id) {
+    int dir = CHECK_OK(files_node_dir(bus, id, false));
+    int fd = CHECK_OK(sys_file_open(dir, "door", false));
+    struct door door;
+
+    CHECK_OK(sys_file_read(fd, &door, sizeof(door), 0));
+    (void) close(fd);
+    (void) close(dir);
+    return door.opens;
+}
+
+/* As if all other IDs had been given. */
+static void come_round(const struct bus *bus) {
+    int dir = CHECK_OK(sys_dir_open(bus->dir, "claims"));
+    int fd = CHECK_OK(sys_file_open(dir, "count", true));
+    uint64_t count;
+
+    CHECK_OK(sys_file_read(fd, &count, sizeof(count), 0));
+    count += HOST_IDS - 1;
+    CHECK_OK(sys_file_write(fd, &count, sizeof(count), 0));
+    (void) close(fd);
+    (void) close(dir);
+}
+
+/* The next one with an ID is another node: senders are told once that the first one is gone, and
+ * who watches sees that it is another life. */
+TEST(an_ephemeral_id_comes_round_again) {
+    struct claims claims;
+    struct tram_msg msg;
+    struct bus bus;
+    tram_node *e;
+    tram_node *s;
+    uint64_t life;
+    tram_id id;
+
+    begin(&bus);
+    CHECK_OK(claims_open(&bus, &claims));
+    put(&bus, R, PLACE_HERE, 1);
+    CHECK_OK(tram_open(NULL, R, NULL, &s));
+    CHECK_OK(tram_open(NULL, TRAM_EPHEMERAL, NULL, &e));
+    id = tram_node_id(e);
+    life = life_of(&bus, id);
+    CHECK_OK(tram_send(s, id, 1, "1", 1, 0));
+    CHECK_OK(tram_recv(e, &msg, 0));
+    (void) tram_close(e);
+    CHECK_ERR(tram_send(s, id, 1, "2", 1, 0), -EHOSTUNREACH);
+    CHECK_ERR(tram_send(s, id, 1, "2", 1, 0), -EHOSTUNREACH);
+    come_round(&bus);
+    CHECK_OK(tram_open(NULL, TRAM_EPHEMERAL, NULL, &e));
+    CHECK_EQ(tram_node_id(e), id);
+    CHECK_EQ(life_of(&bus, id), life + 1);
+    CHECK_OK(tram_send(s, id, 1, "3", 1, 0));
+    CHECK_OK(tram_recv(e, &msg, 0));
+    CHECK(memcmp(msg.data, "3", 1) == 0 && msg.attempt == 1);
+    (void) tram_close(e);
+    (void) tram_close(s);
     claims_close(&claims);
     bus_close(&bus);
 }

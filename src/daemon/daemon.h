@@ -53,6 +53,8 @@ struct life {
 
 /* Which life of the node runs now. 0: none. Or a negative errno, when it is not to be known. */
 int life_look(struct daemon *daemon, tram_id node, uint64_t *ret_number);
+/* … or ran last; 0: it has not begun. -ENOENT: there is no such node. */
+int life_number(struct daemon *daemon, tram_id node, uint64_t *ret_number);
 struct life *life_find(struct daemon *daemon, tram_id node, uint64_t number);
 /* Found or made; watched from now on. */
 int life_get(struct daemon *daemon, tram_id node, uint64_t number, struct life **ret_life);

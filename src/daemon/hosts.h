@@ -376,10 +376,13 @@ int64_t looks_time(struct hosts *hosts, int64_t now);
 
 /* ---- strays.c -------------------------------------------------------------------------------- */
 
-/* There is a stand-in for an ephemeral node of another host, from now on. */
-void strays_add(struct hosts *hosts);
-/* That host says whether it lives; the link to it came up; is gone; it has named all it sends. */
-void strays_life(struct host *host, tram_id id, bool lives);
+/* That is a stand-in for an ephemeral node of another host, from now on. */
+void strays_add(struct standin *standin);
+/* Is it the one in that round of its ID (0: not said)? If not, what is here of the other goes. */
+bool strays_is(struct standin *standin, uint64_t number);
+/* That host says in which round it lives, 0: not; the link to it came up; is gone; it has named all
+ * it sends. */
+void strays_life(struct host *host, tram_id id, uint64_t number);
 void strays_up(struct host *host);
 void strays_down(struct host *host);
 bool strays_has(struct hosts *hosts, tram_id id);

@@ -13,11 +13,28 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
+/* 0: none that is signed. */
+static int door_number(int dir, tram_id node, uint64_t *ret_number) {
+    OWNS_FD int file = sys_file_open(dir, "door", false);
+    struct door door;
+    int rc = file < 0 ? file : sys_file_read(file, &door, sizeof(door), 0);
+
+    if (rc < 0 && rc != -ENOENT && rc != -ENODATA)
+        return rc;
+    *ret_number = rc == 0 && door.magic == DOOR_MAGIC && door.version == LAYOUT_VERSION &&
+        door.id == node ? door.opens : 0;
+    return 0;
+}
+
+int life_number(struct daemon *daemon, tram_id node, uint64_t *ret_number) {
+    OWNS_FD int dir = files_node_dir(&daemon->bus, node, false);
+
+    return dir < 0 ? dir : door_number(dir, node, ret_number);
+}
+
 int life_look(struct daemon *daemon, tram_id node, uint64_t *ret_number) {
     OWNS_FD int dir = files_node_dir(&daemon->bus, node, false);
     OWNS_FD int lock = -1;
-    OWNS_FD int file = -1;
-    struct door door;
     int rc;
 
     *ret_number = 0;
@@ -29,16 +46,7 @@ int life_look(struct daemon *daemon, tram_id node, uint64_t *ret_number) {
     rc = lock == -ENOENT ? 0 : lock < 0 ? lock : sys_lock_held(lock, LOCK_UP);
     if (rc <= 0)
         return rc;
-    /* Whoever holds that byte has counted before. */
-    file = sys_file_open(dir, "door", false);
-    rc = file < 0 ? file : sys_file_read(file, &door, sizeof(door), 0);
-    if (rc == -ENOENT || rc == -ENODATA)
-        return 0;
-    if (rc < 0)
-        return rc;
-    if (door.magic == DOOR_MAGIC && door.version == LAYOUT_VERSION && door.id == node)
-        *ret_number = door.opens;
-    return 0;
+    return door_number(dir, node, ret_number); /* whoever holds that byte has counted before */
 }
 
 struct life *life_find(struct daemon *daemon, tram_id node, uint64_t number) {

@@ -303,7 +303,7 @@ int looks_take(struct host *host, const hosts_frame *frame) {
         /* Who sends to it must find its directory, which only its stand-in makes. */
         if (frame->life->life != 0 && is_seen(daemon, frame->life->id))
             stands_place(host->hosts, frame->life->id, host->number, 0);
-        strays_life(host, frame->life->id, frame->life->life != 0);
+        strays_life(host, frame->life->id, frame->life->life);
     }
     for (struct conn *conn = daemon->conns; conn; conn = conn->next)
         for (struct look *look = conn->looks; look; look = look->next) {

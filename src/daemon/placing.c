@@ -697,6 +697,8 @@ int64_t placing_time(struct hosts *hosts, int64_t now) {
 static int each_place(void *context, const struct place *place) {
     struct hosts *hosts = context;
 
+    if (is_ephemeral(place->id)) /* its number says where it is; strays.c reads which it is */
+        return 0;
     return known_set(hosts->placing, place->id,
                      place->state == PLACE_HERE ? hosts->self.host : place->host, place->epoch);
 }

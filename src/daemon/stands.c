@@ -241,7 +241,7 @@ int standin_take(struct standin *standin, struct tram_error *error) {
     standin->scanned = false;
     standin_pump(standin);
     if (is_ephemeral(standin->id))
-        strays_add(standin->hosts);
+        strays_add(standin);
     return 0;
 }
 
@@ -353,7 +353,8 @@ void stands_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch
     if (standin->host != host)
         mirrors_drop(standin, NULL);
     standin->host = host;
-    standin->epoch = epoch;
+    if (!is_ephemeral(id)) /* of these strays.c knows */
+        standin->epoch = epoch;
     standin->known = true;
     standin->ask = 0;
     if (host == 0)

@@ -42,7 +42,7 @@ struct standin {
     struct hosts *hosts;
     tram_id id;
     uint32_t host;             /* where it is placed; 0: not known, or here */
-    uint64_t epoch;
+    uint64_t epoch;            /* of an ephemeral one: round of its ID; 0: not known */
     struct stand *stand;
     tram_io *io;
     int fd;                    /* that io watches */
@@ -54,7 +54,8 @@ struct standin {
     bool scanned;              /* all channels were told since it was taken */
     bool ended;                /* of some origin all was consumed whose sender went elsewhere */
     bool passing;              /* another host named it, and nothing else did */
-    bool asked, over, lingers; /* strays.c: its host tells of its life; it ended; messages wait */
+    bool asked, over, lingers; /* strays.c: its host tells of its life; it ended; messages wait; */
+    bool stale;                /* … what is here is of another node of that ID */
     struct task task;
     struct origin *origins;
     struct mirror *mirrors;

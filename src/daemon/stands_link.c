@@ -92,8 +92,10 @@ static int store_offer(void *store, void *channel, struct link_offer *ret_offer)
     };
     if (origin->copy) /* what of it came from elsewhere is not known here */
         ret_offer->handed = state.accepted;
-    else
+    else if (!is_ephemeral(state.from))
         (void) placing_of(host->hosts, state.from, &ret_offer->from_epoch);
+    else
+        (void) life_number(host->hosts->daemon, state.from, &ret_offer->from_epoch);
     return 0;
 }
 
@@ -236,6 +238,16 @@ struct mirror *mirror_find(struct standin *standin, tram_id to) {
     return mirror;
 }
 
+/* An ephemeral node here, or one that had its ID before? */
+static enum link_answer is_meant(struct hosts *hosts, tram_id to, uint64_t number) {
+    uint64_t here;
+    int rc = number > 0 ? life_number(hosts->daemon, to, &here) : -ENOENT;
+
+    if (rc == -ENOENT || (rc == 0 && here == number))
+        return LINK_TAKEN; /* or it is no more, as is seen then */
+    return rc < 0 || here == 0 ? LINK_LATER : LINK_REMOVED;
+}
+
 /* May this host send for that node, to that one? LINK_TAKEN: so far. */
 static enum link_answer may_open(struct host *host, const struct link_name *name,
                                  const struct link_offer *offer) {
@@ -248,6 +260,9 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
         return placing_claims(hosts, name->to) ? LINK_LATER : LINK_AWAY;
     if (offer->to_epoch < epoch)
         return LINK_AWAY; /* said before it left from here, and came back: `handed` is older */
+    if (is_ephemeral(name->to) && (answer = is_meant(hosts, name->to, offer->to_epoch)) !=
+        LINK_TAKEN)
+        return answer;
     if (copies_offer(host, name, offer, &answer))
         return answer;
     if (copies_first(host, name))
@@ -443,6 +458,8 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     torn_forget(host, name);
     if (answer == LINK_TAKEN)
         take_sender(mirror); /* if it fails: later */
+    if (answer == LINK_TAKEN && !strays_is(standin, offer->from_epoch))
+        answer = LINK_LATER;
     if (answer == LINK_TAKEN)
         answer = try_open(mirror, offer, ret_state);
     if (is_final(answer)) {
@@ -563,7 +580,7 @@ static void store_closed(void *store, void *channel, enum link_end end, bool mor
     if (end == LINK_ENDED && ours)
         (void) mirror_remove(standin, to); /* or it is when it is in the way */
     if (standin->over)
-        strays_add(host->hosts);
+        strays_up(host);
 }
 
 int64_t mirrors_time(struct standin *standin, int64_t now) {

@@ -9,12 +9,21 @@
  * origins that it has, so a mirror without one gets nothing more; drained, it is removed, and what
  * was noted of it with it, for none of these streams comes again. Then its directory goes, and
  * what was sent to it.
+ *
+ * Its ID comes round again, after all others of its host: perhaps while the link is down. So
+ * `place` in its directory says which of those with that ID it is, by the round (`opens` of its
+ * door over there), which OPEN and Life say. If another one lives, what was sent to the one before
+ * goes.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "daemon/hosts.h"
+#include "daemon/log.h"
 #include "daemon/stands_inner.h"
 #include "node/custody.h"
+#include "sys/cleanup.h"
 
 #define AGAIN INT64_C(1000000000)
 
@@ -25,7 +34,12 @@ static void wake(struct hosts *hosts, int64_t at) {
     hosts_wake(hosts, at);
 }
 
-void strays_add(struct hosts *hosts) {
+void strays_add(struct standin *standin) {
+    struct hosts *hosts = standin->hosts;
+    OWNS_FD int dir = files_node_dir(&hosts->daemon->bus, standin->id, false);
+    struct place place;
+
+    standin->epoch = dir >= 0 && place_read(dir, standin->id, &place) == 0 ? place.epoch : 0;
     wake(hosts, hosts_now(hosts) + AGAIN / 10);
 }
 
@@ -47,15 +61,47 @@ bool strays_has(struct hosts *hosts, tram_id id) {
     return standin && host_of(standin);
 }
 
-void strays_life(struct host *host, tram_id id, bool lives) {
+/* Into the file of its directory: what is sent there is for this one. */
+static int note(struct standin *standin, uint64_t number) {
+    struct hosts *hosts = standin->hosts;
+    struct place place = { .id = standin->id, .state = PLACE_AWAY, .host = standin->host,
+                           .epoch = number };
+    char text[TRAM_ID_TEXT];
+    int rc;
+
+    (void) snprintf(place.name, sizeof(place.name), "%s", host_name(hosts, standin->host));
+    rc = place_write(&hosts->daemon->bus, &place);
+    if (rc < 0)
+        log_line(LEVEL_ERROR, "cannot write which of its nodes %s is: %s",
+                 tram_id_format(standin->id, text), strerror(-rc));
+    else
+        standin->epoch = number;
+    return rc;
+}
+
+bool strays_is(struct standin *standin, uint64_t number) {
+    struct host *host = host_of(standin);
+
+    if (!host || number == 0 || number == standin->epoch)
+        return true;
+    if (standin->epoch == 0)
+        return note(standin, number) == 0;
+    standin->stale = true;
+    strays_up(host); /* not now: a link asks */
+    return false;
+}
+
+void strays_life(struct host *host, tram_id id, uint64_t number) {
     struct standin *standin = standin_find(host->hosts, id);
 
     if (!standin || host_of(standin) != host)
         return;
     standin->asked = true;
-    standin->over = !lives;
-    if (!lives)
+    standin->over = number == 0;
+    if (standin->over)
         strays_up(host);
+    else
+        (void) strays_is(standin, number);
 }
 
 void strays_down(struct host *host) {
@@ -95,6 +141,26 @@ static void bury(struct standin *standin) {
     (void) looks_ask(host, id, true);
 }
 
+/* What was sent to the one before goes, and its senders see it; what that one sent stays. */
+static void renew(struct standin *standin) {
+    struct hosts *hosts = standin->hosts;
+    char text[TRAM_ID_TEXT];
+    int rc;
+
+    for (const struct mirror *mirror = standin->mirrors; mirror; mirror = mirror->next)
+        if (mirror->in && mirror->out)
+            return; /* its link will say that it is over */
+    (void) stands_let_go(hosts, standin->id);
+    rc = custody_remove_far(&hosts->daemon->bus, standin->id);
+    if (rc < 0 && rc != -ENOENT)
+        return;
+    standin->stale = standin->asked = standin->over = false;
+    standin->passing = true; /* who sends, or goes on with its OPEN, takes it anew */
+    standins_passed(hosts);
+    log_line(LEVEL_INFO, "node %s is another one by now: what waited for the last one is gone",
+             tram_id_format(standin->id, text));
+}
+
 int64_t strays_time(struct hosts *hosts, int64_t now) {
     struct standin *next;
     bool over = false, more = false;
@@ -102,8 +168,12 @@ int64_t strays_time(struct hosts *hosts, int64_t now) {
     if (hosts->strays_due > now)
         return hosts->strays_due;
     for (struct standin *one = hosts->all_standins; one; one = one->all_next) {
-        struct host *host = host_of(one);
+        struct host *host;
 
+        if (one->stale)
+            renew(one);
+        more |= one->stale;
+        host = host_of(one);
         if (host && !one->asked && peer_is_up(host)) {
             one->asked = looks_ask(host, one->id, false) == 0;
             more |= !one->asked;

@@ -173,7 +173,7 @@ struct tram_node {
     tram_id id;
     uint32_t host;     /* in the cluster */
     uint32_t place_seen; /* door.attached when `place` was last looked at */
-    uint64_t epoch;    /* of the placement */
+    uint64_t epoch;    /* of the placement; of an ephemeral one: round of its ID, from 1 */
     uint64_t pid_namespace;
     uint32_t flags, mode, attempts;
     uint64_t ring_size, ring_max, keep;

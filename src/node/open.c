@@ -185,8 +185,12 @@ static int take_ephemeral(tram_node *node, struct tram_error *error) {
         if (rc < 0)
             return error_set(error, rc, "no random number: %s", strerror(-rc));
         node->id = TRAM_EPHEMERAL + 1 + number % 0x0ffffffeu; /* neither the first nor the last */
-        if (node->cluster) /* of the host's own block: no other host gives it away */
-            node->id = TRAM_EPHEMERAL | node->host << 16 | place_number(node, number % HOST_IDS);
+        if (node->cluster) { /* of the host's own block: no other host gives it away */
+            uint64_t count = place_count(node, number);
+
+            node->id = TRAM_EPHEMERAL | node->host << 16 | (uint32_t) (count % HOST_IDS);
+            node->epoch = 1 + count / HOST_IDS;
+        }
         rc = sys_dir_make(node->bus.dir, tram_id_format(node->id, name),
                           files_dir_mode(node->mode));
         if (rc == -EEXIST)
@@ -231,7 +235,8 @@ static void sign_door(tram_node *node) {
     door->opened_ns = sys_wall();
     door->closed_ns = 0;
     store_release(&door->pid, sys_pid()); /* who reads it looks at the rest next */
-    store_release(&door->opens, door->opens + 1);
+    /* An ephemeral node is opened once: among those of its ID it is told by its round. */
+    store_release(&door->opens, node->ephemeral && node->cluster ? node->epoch : door->opens + 1);
 }
 
 int node_open_door(tram_node *node, struct tram_error *error) {

@@ -669,9 +669,6 @@ static int out_revive(tram_node *node, struct peer *peer) {
     struct peer *again;
     int broken = out->broken;
 
-    if (broken == -EHOSTUNREACH)
-        return error_channel(&node->error, broken, node->id, peer->id,
-                             "the ephemeral node is gone");
     if (broken == -ENOTRECOVERABLE && (load_relaxed(&out->tx.head->armed) & ARMED_BROKEN))
         return error_channel(&node->error, broken, node->id, peer->id,
                              "the channel is closed; `tram purge` makes it usable again");

@@ -221,9 +221,10 @@ int place_ask(tram_node *node, struct tram_error *error) {
 
 /* ---- ephemeral nodes-------------------------------------------------------------------------- */
 
-/* Each opener counts on, so that a number comes again only after all others: what other hosts still
- * have of a node that ended is not taken for the next one's. */
-uint32_t place_number(const tram_node *node, uint32_t any) {
+/* Each opener counts on, so that an ID comes again only after all others, and in another round:
+ * what other hosts still have of a node that ended is not taken for the next one's. A bus that is
+ * made anew begins anywhere, so it is hardly in a round that another host has heard of. */
+uint64_t place_count(const tram_node *node, uint32_t any) {
     OWNS_FD int claims = sys_dir_open(node->bus.dir, "claims");
     OWNS_FD int fd = claims < 0 ? claims : sys_file_open_or_make(claims, "count", node->mode);
     uint64_t first = any;
@@ -237,9 +238,9 @@ uint32_t place_number(const tram_node *node, uint32_t any) {
         rc = sys_map(fd, sizeof(first), 0, SYS_MAP_WRITE | SYS_MAP_GUARD, &map);
     if (rc < 0)
         return any; /* mkdir(2) decides who has it */
-    any = (uint32_t) (__atomic_fetch_add((uint64_t *) map.base, 1, __ATOMIC_RELAXED) % HOST_IDS);
+    first = __atomic_fetch_add((uint64_t *) map.base, 1, __ATOMIC_RELAXED);
     sys_unmap(&map);
-    return any;
+    return first;
 }
 
 /* ---- being fenced ---------------------------------------------------------------------------- */

@@ -41,8 +41,9 @@ int place_join(tram_node *node, struct tram_error *error);
 /* Its byte 0 is ours: may it be opened here? Asks the daemon if the host does not know. -EAGAIN,
  * -EADDRINUSE, -EHOSTUNREACH, -EACCES: as the text says. */
 int place_ask(tram_node *node, struct tram_error *error);
-/* The number that the next ephemeral node of this host is to have; `any` if it can't be told. */
-uint32_t place_number(const tram_node *node, uint32_t any);
+/* Of the next ephemeral node of this host, which takes its ID from it, and the round of all IDs
+ * that this one is of; counted from `any`, and that itself if it can't be told. */
+uint64_t place_count(const tram_node *node, uint32_t any);
 /* Something changed in its directory: was the node placed elsewhere? Then every call from now on is
  * -ESTALE. */
 bool place_lost(tram_node *node);
