@@ -55,6 +55,10 @@ int place_write(const struct bus *bus, const struct place *place) {
         return -ESTALE;
     if (rc < 0 && rc != -ENOENT && rc != -EBADMSG)
         return rc;
+    words.here = words.state == PLACE_HERE ? words.epoch
+                 : rc < 0                  ? 0
+                 : old.state == PLACE_HERE ? old.epoch
+                                           : old.here;
     if ((words.state != PLACE_HERE && words.state != PLACE_AWAY) ||
         words.name[sizeof(words.name) - 1])
         return -EINVAL;

@@ -139,14 +139,15 @@ static int export_ring(tram_node *node, tram_id from, struct stand_journal *jour
     return rc;
 }
 
-/* One that was entered, and of whose stream no mirror was made here. Since the node was placed
- * anew it is worth nothing. */
+/* One that was entered, and of whose stream no mirror was made here; or that of a drained mirror
+ * which was removed. It holds for the time that the node was here last, and no other: where it is
+ * by now says nothing, for the directory may have told that before its next host asks. */
 static bool export_entered(const tram_node *node, const struct past *past,
                            struct stand_journal *journal) {
     struct place place;
 
     if (past->id == 0 || past->epoch == 0 || place_read(node->dir, node->id, &place) < 0 ||
-        place.epoch != past->epoch)
+        (place.here ? place.here : place.epoch) != past->epoch)
         return false;
     *journal = (struct stand_journal){
         .from = past->from,

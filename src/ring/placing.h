@@ -44,9 +44,11 @@ struct place {
     uint32_t host;       /* where it is placed */
     uint64_t epoch;      /* counts placements of the node */
     char name[PLACE_NAME]; /* of that host */
-    uint64_t zero[4];
+    uint64_t here;       /* the last epoch in which it was placed here; 0: not known */
+    uint64_t zero[3];
 };
 
+static_assert(offsetof(struct place, here) == 96, "layout");
 static_assert(offsetof(struct place, id) == 12, "layout");
 static_assert(offsetof(struct place, state) == 16, "layout");
 static_assert(offsetof(struct place, host) == 20, "layout");
