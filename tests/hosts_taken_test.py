@@ -132,6 +132,61 @@ def who_says_that_it_has_a_copy_is_not_believed():
         assert texts(into) == ["mine", "mine, too"]
 
 
+@test
+def who_says_that_it_has_copies_has_nothing_noted():
+    """Of streams that nobody knows: of each sender that is asked for, a file would be left."""
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        b, c = hosts["b"], hosts["c"]
+        b.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")
+        taken = Taken(c, b)
+        for n in range(200):
+            for channel, epoch in ((n, 1), (1000, 0)):  # the first one waits, and stays
+                taken.say(stranger.OPEN, channel, n + 1,
+                          struct.pack("<IIQQQQQQ", 0x02000001 + n, NODE, 99, 0, 0, 0, epoch, 1))
+                answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
+                assert answer == (stranger.LATER if epoch else stranger.PAST), answer
+        lie = os.listdir(os.path.join(b.dir, "default", "1.0.0.7"))
+        assert not [name for name in lie if name.startswith("past-")], lie
+
+
+@test
+def a_copy_with_more_than_was_sent_spoils_nothing():
+    """Who had the receiver says that its copy has more than the sender ever sent: when the sender's
+    host is there again, what it really sent comes."""
+    with Cluster(["a", "b", "c"], server="b") as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        c.tram("recv", "--id", "1.0.0.7", "--idle-exit", "1")
+        feed = cluster.Feed(a, "1.0.0.1", "1.0.0.7")
+        feed.more(3)
+        c.tram("recv", "--id", "1.0.0.7", "--count", "1")
+        a.cut()
+        into = receive(b, 7)
+        where = os.path.join(b.dir, "default", "1.0.0.7")
+        until(lambda: os.path.exists(os.path.join(where, "mirror-1.0.0.1")))
+        taken = Taken(c, b)
+        with open(os.path.join(where, "mirror-1.0.0.1"), "rb") as file:
+            stream, = struct.unpack_from("<Q", file.read(), 24)
+        number, = (h["number"] for h in b.json("hosts")["hosts"] if h["name"] == "c")
+        with open(os.path.join(where, "past-1.0.0.1"), "r+b") as file:  # as if c had said so
+            file.seek(312)
+            file.write(struct.pack("<QQQ", stream, 1000, number))
+        taken.say(stranger.OPEN, 0, 1,
+                  struct.pack("<IIQQQQQQ", 0x01000001, NODE, stream, 1, 1000, 1000, 0, 9))
+        accepted, = struct.unpack_from("<Q", taken.hear(stranger.STATE))
+        assert accepted == 3, accepted
+        taken.say(stranger.DATA | taken.turn << 16, 0, 1, struct.pack("<QQ", 4, 0) + b"".join(
+            struct.pack("<QIIIIII8s", n, 8, 0, 0x01000001, 0, 0, 0, b"forged %d" % (n - 4))
+            for n in (4, 5)))
+        assert taken.heard()
+        a.mend()
+        until(lambda: "it is mirrored anew" in b.said())
+        feed.more(3)
+        assert texts(into) == ["message 1", "message 2", "forged 0", "forged 1", "message 3",
+                               "message 4", "message 5"]
+
+
 def names(*some, first=0, last=0):
     return field(32, b"".join(field(1, one) for one in some) + field(2, first) + field(3, last))
 

@@ -199,7 +199,7 @@ static void spoil(size_t at, uint64_t value) {
     CHECK_ERR(stand_copy_other(bus, S, R, STREAM + 1, &number), -ENOENT);
     CHECK_OK(stand_copy_find(bus, S, R, STREAM, 5, &seen, &accepted));
     CHECK(seen == 10 && accepted == 0);
-    CHECK_OK(stand_copy_forget(bus, S, R, STREAM, 5));
+    CHECK_ERR(stand_copy_forget(bus, S, R, STREAM, 5), -ENOENT);
     CHECK_OK(stand_import_note(host.stand, &copy)); /* as if nothing had been */
     CHECK_OK(stand_copy_other(bus, S, R, STREAM + 1, &number));
     CHECK_EQ(number, 5);

@@ -150,6 +150,8 @@ void copies_over(const struct mirror *mirror) {
     int rc = stand_copy_forget(&host->hosts->daemon->bus, mirror->name.from, mirror->name.to,
                                mirror->name.stream, host->number);
 
+    if (rc == -ENOENT)
+        return;
     other = host_by_number(host->hosts, placing_of(host->hosts, mirror->name.from, &epoch));
     if (other && other->named) /* does it have an origin that goes on there? */
         mirrors_sweep_soon(other);

@@ -241,7 +241,6 @@ static void say_give(struct hosts *hosts, uint32_t from, tram_id id, uint64_t ep
 }
 
 static void ask_give(struct hosts *hosts, struct claim *claim) {
-    claim->asked = true;
     claim->serial = ++hosts->placing->serial;
     say_give(hosts, claim->from, claim->id, claim->epoch, claim->serial);
 }
@@ -349,7 +348,6 @@ static void on_granted(struct hosts *hosts, uint64_t cookie, uint32_t id, uint64
     if (!claim)
         return; /* nobody waits any more; who asks next gets it, with what is missing */
     claim->granted = true;
-    claim->asked = false;
     claim->epoch = epoch;
     claim->from = from;
     claim->since = hosts_now(hosts);
@@ -559,22 +557,24 @@ static void take_give(struct host *host, const Tram__Hosts__Give *give) {
 
 /* That the files of one channel are spoiled here, or of another version, keeps nobody from opening
  * the node: what is not known of the channel comes marked, at the worst. */
-static int entered(const Tram__Hosts__Given *given, tram_id from, int rc) {
+static int entered(struct claim *claim, tram_id from, int rc) {
     char text[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
 
     if (rc == 0 || rc == -EINVAL || rc == -EBUSY || rc == -EBADF || files_is_machine(rc))
         return rc;
-    log_line(LEVEL_WARNING, "what the host before knows of the channel %s → %s can't be noted: %s",
-             tram_id_format(from, text), tram_id_format(given->id, to), strerror(-rc));
+    if (rc != -EMLINK || !claim->full) /* that host can name any number */
+        log_line(LEVEL_WARNING,
+                 "what the host before knows of the channel %s → %s can't be noted: %s",
+                 tram_id_format(from, text), tram_id_format(claim->id, to), strerror(-rc));
+    claim->full |= rc == -EMLINK;
     return 0;
 }
 
-static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
-                 const Tram__Hosts__Channel *channel) {
+static int enter(struct hosts *hosts, struct claim *claim, const Tram__Hosts__Channel *channel) {
     struct stand_journal journal = { .from = channel->from, .mirror = channel->mirror,
                                      .id = channel->stream, .consumed = channel->consumed,
                                      .handed = channel->handed, .unsure = channel->unsure,
-                                     .epoch = given->epoch };
+                                     .epoch = claim->epoch };
     struct tram_error error = { 0 };
     struct stand *stand;
     int rc = channel->n_hands > LAYOUT_WINDOW ? -EINVAL : 0;
@@ -587,28 +587,27 @@ static int enter(struct hosts *hosts, const Tram__Hosts__Given *given,
     }
     journal.count = (uint32_t) channel->n_hands;
     if (rc == 0)
-        rc = stands_enter(hosts, given->id, &stand, &error);
+        rc = stands_enter(hosts, claim->id, &stand, &error);
     if (rc < 0)
         return rc;
     rc = stand_import(stand, &journal);
-    if (rc == -EEXIST && (rc = copies_reuse(hosts, journal.from, given->id)) == 0)
+    if (rc == -EEXIST && (rc = copies_reuse(hosts, journal.from, claim->id)) == 0)
         rc = stand_import(stand, &journal);
-    return entered(given, journal.from, rc);
+    return entered(claim, journal.from, rc);
 }
 
-static int enter_note(struct hosts *hosts, const Tram__Hosts__Given *given,
-                      const Tram__Hosts__Note *note) {
+static int enter_note(struct hosts *hosts, struct claim *claim, const Tram__Hosts__Note *note) {
     const struct stand_note known = { note->from, note->copy, note->stream, note->number };
     struct tram_error error = { 0 };
     struct stand *stand;
-    int rc = stands_enter(hosts, given->id, &stand, &error);
+    int rc = stands_enter(hosts, claim->id, &stand, &error);
 
     if (rc < 0 || known.host == hosts->self.host)
         return rc; /* (that lies here, and is found here) */
     rc = stand_import_note(stand, &known);
-    if (rc == -EEXIST && (rc = copies_reuse(hosts, known.from, given->id)) == 0)
+    if (rc == -EEXIST && (rc = copies_reuse(hosts, known.from, claim->id)) == 0)
         rc = stand_import_note(stand, &known);
-    return entered(given, known.from, rc);
+    return entered(claim, known.from, rc);
 }
 
 /* What the old host knows. */
@@ -622,9 +621,9 @@ static int take_given(struct host *host, const Tram__Hosts__Given *given) {
         claim->epoch != given->epoch || claim->serial != given->serial)
         return 0; /* nobody asks any more, or asked again: some of it was not heard */
     for (size_t i = 0; rc == 0 && i < given->n_notes; i++)
-        rc = enter_note(hosts, given, given->notes[i]);
+        rc = enter_note(hosts, claim, given->notes[i]);
     for (size_t i = 0; rc == 0 && i < given->n_channels; i++)
-        rc = enter(hosts, given, given->channels[i]);
+        rc = enter(hosts, claim, given->channels[i]);
     if (rc < 0 || given->error < 0) {
         (void) snprintf(text, sizeof(text), "what host %s knows of it can't be %s: %s", host->name,
                         rc < 0 ? "entered" : "had", strerror(rc < 0 ? -rc : -given->error));

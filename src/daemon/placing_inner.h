@@ -30,8 +30,7 @@ struct claim {
     bool command;      /* `tram takeover` waits */
     uint64_t cookie;   /* … with this one */
     bool granted;      /* what the old host knows is missing yet */
-    bool asked;        /* … and it was asked, on this connection */
-    bool bad;          /* … and says nonsense */
+    bool full;         /* … and it names more senders than are noted */
     uint64_t serial;   /* of the last question: an answer to one before may be on its way */
     uint64_t epoch;
     uint32_t from;

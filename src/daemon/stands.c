@@ -524,7 +524,7 @@ static bool waits_here(struct hosts *hosts, tram_id id, tram_id to) {
     OWNS_FD int dir = files_node_dir(&hosts->daemon->bus, to, false);
     struct channel_look look;
 
-    return dir >= 0 && !mirror_lies(dir, id) && channel_look(dir, id, to, &look) == 0 &&
+    return dir >= 0 && mirror_lies(dir, id) == 0 && channel_look(dir, id, to, &look) == 0 &&
            look.consumed < look.accepted;
 }
 

@@ -325,6 +325,25 @@ static struct link_state state_of(const struct stand_out_state *state) {
                                 state->space > state->placed ? state->space - state->placed : 0 };
 }
 
+/* The origin never had as much as lies there: who had the receiver before said more than is true.
+ * What can have come from the origin counts, and comes no more; the rest never was. */
+static int begin_anew(struct mirror *mirror, const struct stand_out_plan *plan,
+                      struct stand_out_state *state) {
+    char from[TRAM_ID_TEXT], to[TRAM_ID_TEXT];
+    int rc;
+
+    log_line(LEVEL_WARNING, "the channel %s → %s had %" PRIu64 " messages here, more than were "
+             "sent: it is mirrored anew", tram_id_format(mirror->name.from, from),
+             tram_id_format(mirror->name.to, to), state->accepted);
+    rc = stand_out_disown(mirror->out,
+                          state->consumed < plan->unsure ? state->consumed : plan->unsure);
+    if (rc < 0)
+        return rc;
+    mirror->out = NULL;
+    rc = stand_out_open(mirror->standin->stand, plan, &mirror->out, NULL);
+    return rc < 0 ? rc : stand_out_look(mirror->out, state);
+}
+
 static enum link_answer try_open(struct mirror *mirror, const struct link_offer *offer,
                                  struct link_state *ret_state) {
     struct stand_out_plan plan = { .to = mirror->name.to, .id = mirror->name.stream,
@@ -356,6 +375,8 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
         mirror->out = stand_out_close(mirror->out);
         return LINK_PAST; /* its origin brought more */
     }
+    if (rc == 0 && state.accepted > offer->accepted)
+        rc = begin_anew(mirror, &plan, &state);
     if (rc == 0) {
         stand_out_set_user(mirror->out, mirror);
         *ret_state = state_of(&state);

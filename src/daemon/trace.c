@@ -73,7 +73,7 @@ static void look_node(struct hosts *hosts, struct observe *observe, tram_id id,
 static bool is_mirror(struct hosts *hosts, tram_id from, tram_id to) {
     OWNS_FD int dir = files_node_dir(&hosts->daemon->bus, to, false);
 
-    return dir >= 0 && mirror_lies(dir, from);
+    return dir >= 0 && mirror_lies(dir, from) == 1;
 }
 
 static void look_ring(struct hosts *hosts, struct observe *observe, struct look *look) {

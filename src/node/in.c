@@ -525,9 +525,11 @@ static int found(void *context, const char *name, uint64_t inode) {
     if (node->layout && !layout_find(node->layout, from, node->id))
         return 0;
     peer = peer_find(node, from);
-    if (node->standing && (!peer || !peer->in) && mirror_lies(node->dir, from) &&
-        !mirror_is_copy(node->dir, from))
-        return 0; /* never is a mirror mirrored, unless its receiver left it behind */
+    if (node->standing && (!peer || !peer->in)) {
+        rc = mirror_lies(node->dir, from);
+        if (rc < 0 || (rc == 1 && (rc = mirror_is_copy(node->dir, from)) != 1))
+            return rc; /* never is a mirror mirrored, unless its receiver left it behind */
+    }
     if (!peer || !peer->in) {
         if (node->ins >= INS_MAX)
             return refuse(node, from);

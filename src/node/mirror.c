@@ -10,22 +10,26 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
-bool mirror_lies(int dir, tram_id from) {
+int mirror_lies(int dir, tram_id from) {
     char name[FILES_NAME];
     struct sys_stat st;
+    int rc;
 
     files_mirror_name(name, from);
-    return sys_stat_at(dir, name, &st) == 0;
+    rc = sys_stat_at(dir, name, &st);
+    return rc == -ENOENT ? 0 : rc < 0 ? rc : 1;
 }
 
-bool mirror_is_copy(int dir, tram_id from) {
+int mirror_is_copy(int dir, tram_id from) {
     char name[FILES_NAME];
     OWNS_FD int fd = -1;
     struct mirror_mark mark;
+    int rc;
 
     files_mirror_name(name, from);
     fd = sys_file_open(dir, name, false);
-    return fd >= 0 && mirror_mark_read(fd, &mark) == 0 && mark.copy != 0;
+    rc = fd < 0 ? fd : mirror_mark_read(fd, &mark);
+    return rc < 0 ? (files_is_machine(rc) ? rc : 0) : mark.copy != 0;
 }
 
 int mirror_mark_read(int fd, struct mirror_mark *ret_mark) {

@@ -75,10 +75,10 @@ static_assert(offsetof(struct past, copies) == 312, "layout");
 static_assert(offsetof(struct past, window) == 4096, "layout");
 static_assert(sizeof(struct past) == 8192, "layout");
 
-/* Is there a mark? */
-bool mirror_lies(int dir, tram_id from);
-/* … that says `copy`? */
-bool mirror_is_copy(int dir, tram_id from);
+/* Is there a mark? 1, 0, or what the machine says: not to know is not to say that there is none. */
+int mirror_lies(int dir, tram_id from);
+/* … that says `copy`? Likewise. */
+int mirror_is_copy(int dir, tram_id from);
 /* As who has, or takes, the custody of `from` and means to send: is the channel a mirror, to be
  * left alone? 1, 0 (a mark without one is removed), or what the machine says. */
 int mirror_bars(int dir, tram_id from);
@@ -117,5 +117,5 @@ void past_note(struct past *past, uint64_t id, uint64_t consumed);
 void past_enter(struct past *past, uint64_t id, uint64_t consumed);
 /* No copy of it is needed up to there. */
 void past_had(struct past *past, uint64_t id, uint64_t consumed);
-/* That host has a copy of the stream, up to `accepted`; 0: none (any more). */
-void past_copy(struct past *past, uint64_t id, uint32_t host, uint64_t accepted);
+/* That host has a copy of the stream, up to `accepted`; 0: none (any more). Was one known? */
+bool past_copy(struct past *past, uint64_t id, uint32_t host, uint64_t accepted);

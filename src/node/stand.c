@@ -305,6 +305,7 @@ void stand_let_go(struct stand *stand) {
     stand->news_end = &stand->news;
     stand->gone = NULL; /* they were among them */
     stand->opener = stand->trouble = false;
+    stand->pasts = 0;
     if (node->door)
         door_wake(node->door);
     sys_unmap(&node->door_map);

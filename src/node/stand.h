@@ -255,6 +255,9 @@ const char *stand_out_why(const struct stand_out *out);
  * contradict each other. -ENOTEMPTY: messages
  * wait; -EBUSY; -ENOENT: there is none. */
 int stand_out_remove(struct stand *stand, tram_id to, bool force);
+/* It has more than its origin ever had, so others wrote there who were believed to have a copy:
+ * remove it, with what is said of copies of that stream; `consumed` of it is right, and no more. */
+int stand_out_disown(struct stand_out *out, uint64_t consumed);
 /* What was consumed of a stream from R to `to` that was removed here. -ENOENT: nothing is known. */
 int stand_out_past(struct stand *stand, tram_id to, uint64_t id, uint64_t *ret_consumed);
 
@@ -298,7 +301,7 @@ int stand_copy_find(const struct bus *bus, tram_id from, tram_id to, uint64_t id
 /* Is there one of another stream than `id`: on which host? -ENOENT. */
 int stand_copy_other(const struct bus *bus, tram_id from, tram_id to, uint64_t id,
                      uint32_t *ret_host);
-/* It is not there any more. */
+/* It is not there any more. -ENOENT: there was none. */
 int stand_copy_forget(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host);
 
 /* ---- moves ----------------------------------------------------------------------------------- */
@@ -333,7 +336,7 @@ int stand_export(struct stand *stand, const struct stand_exported *each, void *c
  * copy, if it lies here; else it is kept for stand_out_open() of the stand of the sender. Needs the
  * custody. May be repeated. -EEXIST: a mirror of that sender lies here, from before R went away:
  * stand_out_keep() it first, or, if that finds nothing, remove it, by force. -EINVAL: it makes no
- * sense (it came from another host). */
+ * sense (it came from another host); -EMLINK: of more senders than a node can have is known. */
 int stand_import(struct stand *stand, const struct stand_journal *journal);
 /* … and before any stand_import(). */
 int stand_import_note(struct stand *stand, const struct stand_note *note);

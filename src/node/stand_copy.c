@@ -73,10 +73,10 @@ int stand_out_unkeep(struct stand *stand, tram_id to) {
     OWNS_FD int dir = files_node_dir(&node->bus, to, false);
     OWNS_FD int fd = -1;
     struct mirror_mark mark;
-    int rc = dir;
+    int rc = dir < 0 ? dir : mirror_is_copy(dir, node->id);
 
-    if (dir < 0 || !mirror_is_copy(dir, node->id))
-        return dir < 0 ? dir : 0;
+    if (rc != 1)
+        return rc;
     rc = mirror_lock(&node->bus, dir, node->id, false, &fd);
     if (rc == 0)
         rc = mirror_mark_read(fd, &mark);
@@ -140,8 +140,7 @@ int stand_copy_forget(const struct bus *bus, tram_id from, tram_id to, uint64_t 
     struct past past;
     int rc = read_past(bus, from, to, &dir, &past);
 
-    if (rc < 0)
-        return rc;
-    past_copy(&past, id, host, 0);
-    return past_write(bus, dir, &past);
+    if (rc == 0 && !past_copy(&past, id, host, 0))
+        rc = -ENOENT; /* nothing is written for who only says that it has one */
+    return rc < 0 ? rc : past_write(bus, dir, &past);
 }

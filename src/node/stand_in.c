@@ -74,15 +74,16 @@ static void lost(struct stand_in *in) {
         (void) stand_in_free(in);
 }
 
-static struct stand_in *stand_in_new(struct stand *stand, struct in *in) {
-    struct stand_in *made = calloc(1, sizeof(*made));
+static int stand_in_new(struct stand *stand, struct in *in, struct stand_in **ret_in) {
+    int copy = mirror_lies(stand->node.dir, in->peer->id);
+    struct stand_in *made = copy < 0 ? NULL : calloc(1, sizeof(*made));
 
     if (!made)
-        return NULL;
+        return copy < 0 ? copy : -ENOMEM;
     made->stand = stand;
     made->in = in;
     made->from = in->peer->id;
-    made->copy = mirror_lies(stand->node.dir, made->from);
+    made->copy = copy;
     made->next = stand->ins;
     made->link = &stand->ins;
     if (made->next)
@@ -90,7 +91,8 @@ static struct stand_in *stand_in_new(struct stand *stand, struct in *in) {
     stand->ins = made;
     in->stand = made;
     in->lost = lost;
-    return made;
+    *ret_in = made;
+    return 0;
 }
 
 void stand_in_rewind(struct stand_in *in) {
@@ -293,9 +295,9 @@ int stand_in_look(struct stand *stand, struct in *in) {
     int rc;
 
     if (!mine) {
-        mine = stand_in_new(stand, in);
-        if (!mine)
-            return -ENOMEM;
+        rc = stand_in_new(stand, in, &mine);
+        if (rc < 0)
+            return rc;
     }
     if (!mine->known) {
         rc = in->broken ? 0 : find_handed(mine);
@@ -623,7 +625,7 @@ struct stand_in *stand_in_attach(struct stand *stand, tram_id from) {
     tram_node *node = &stand->node;
     struct peer *peer;
 
-    if (!mirror_is_copy(node->dir, from))
+    if (mirror_is_copy(node->dir, from) != 1)
         return NULL;
     (void) ins_scan(node); /* what can't be read is said by stand_next() */
     peer = peer_find(node, from);

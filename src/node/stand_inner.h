@@ -74,6 +74,7 @@ struct stand {
     bool opener, trouble;  /* to be told */
     bool opener_told;
     bool expected;         /* by an opener, who has byte 0 */
+    uint32_t pasts;        /* files past-S of R, while they are entered; 0: not counted yet */
     uint32_t tries;        /* to sleep, in a row */
     char text[sizeof(((struct tram_error *) 0)->text)];
 };

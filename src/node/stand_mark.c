@@ -145,18 +145,21 @@ void past_had(struct past *past, uint64_t id, uint64_t consumed) {
         past->copies[kept++] = (struct past_copy){.id = 0};
 }
 
-void past_copy(struct past *past, uint64_t id, uint32_t host, uint64_t accepted) {
+bool past_copy(struct past *past, uint64_t id, uint32_t host, uint64_t accepted) {
     uint32_t at = 0;
+    bool knew;
 
     while (at < PAST_COPIES - 1 && past->copies[at].id != 0 &&
            (past->copies[at].id != id || past->copies[at].host != host))
         at++;
+    knew = past->copies[at].id == id && past->copies[at].host == host;
     if (accepted > 0) {
         memmove(&past->copies[1], &past->copies[0], at * sizeof(past->copies[0]));
         past->copies[0] = (struct past_copy){.id = id, .accepted = accepted, .host = host};
-    } else if (past->copies[at].id == id && past->copies[at].host == host) {
+    } else if (knew) {
         memmove(&past->copies[at], &past->copies[at + 1],
                 (PAST_COPIES - 1 - at) * sizeof(past->copies[0]));
         past->copies[PAST_COPIES - 1] = (struct past_copy){.id = 0};
     }
+    return knew;
 }

@@ -108,6 +108,7 @@ static int export_ring(tram_node *node, tram_id from, struct stand_journal *jour
     struct channel_look look = {0};
     struct in *in = calloc(1, sizeof(*in));
     const struct head *head;
+    int lies = 0;
     int rc;
 
     if (!in)
@@ -116,11 +117,13 @@ static int export_ring(tram_node *node, tram_id from, struct stand_journal *jour
     rc = channel_look(node->dir, from, node->id, &look);
     if (rc == 0)
         rc = in_map(node, in);
-    if (rc == 0) {
+    if (rc == 0)
+        rc = lies = mirror_lies(node->dir, from);
+    if (rc >= 0) {
         head = in->head_map.base;
         *journal = (struct stand_journal){
             .from = from,
-            .mirror = mirror_lies(node->dir, from),
+            .mirror = lies == 1,
             .id = in->id + (load_relaxed(&in->rx.words->life) & RECORD_LIFE(-1u)),
             .consumed = in->rx.seq,
             .accepted = look.accepted,
@@ -141,14 +144,16 @@ static int export_ring(tram_node *node, tram_id from, struct stand_journal *jour
 
 /* One that was entered, and of whose stream no mirror was made here; or that of a drained mirror
  * which was removed. It holds for the time that the node was here last, and no other: where it is
- * by now says nothing, for the directory may have told that before its next host asks. */
-static bool export_entered(const tram_node *node, const struct past *past,
-                           struct stand_journal *journal) {
+ * by now says nothing, for the directory may have told that before its next host asks. 1, 0, or
+ * what the machine says. */
+static int export_entered(const tram_node *node, const struct past *past,
+                          struct stand_journal *journal) {
     struct place place;
+    int rc = past->id == 0 || past->epoch == 0 ? -ENOENT
+                                               : place_read(node->dir, node->id, &place);
 
-    if (past->id == 0 || past->epoch == 0 || place_read(node->dir, node->id, &place) < 0 ||
-        (place.here ? place.here : place.epoch) != past->epoch)
-        return false;
+    if (rc < 0 || (place.here ? place.here : place.epoch) != past->epoch)
+        return files_is_machine(rc) ? rc : 0;
     *journal = (struct stand_journal){
         .from = past->from,
         .mirror = true,
@@ -167,7 +172,7 @@ static bool export_entered(const tram_node *node, const struct past *past,
                 .number = number, .attempts = (uint8_t) WINDOW_ATTEMPTS(word),
                 .released = (word & WINDOW_RELEASED) != 0};
     }
-    return true;
+    return 1;
 }
 
 struct export {
@@ -214,10 +219,13 @@ static int export_past(const struct export *export, tram_id from) {
     if (rc < 0)
         return files_is_machine(rc) ? rc : 0; /* of another version */
     rc = export_notes(export, &past);
-    if (rc == 0 && head_inode(export->node->dir, from, &inode) == -ENOENT &&
-        export_entered(export->node, &past, &journal))
-        rc = export->each->journal(export->context, &journal);
-    return rc;
+    if (rc < 0)
+        return rc;
+    rc = head_inode(export->node->dir, from, &inode);
+    if (rc != -ENOENT)
+        return files_is_machine(rc) ? rc : 0; /* its ring says more */
+    rc = export_entered(export->node, &past, &journal);
+    return rc == 1 ? export->each->journal(export->context, &journal) : rc;
 }
 
 static int export_name(void *context, const char *name, uint64_t inode) {
@@ -302,6 +310,34 @@ static int import_here(struct stand_in *in, const struct stand_journal *journal)
     return 0;
 }
 
+static int count_past(void *context, const char *name, uint64_t inode) {
+    struct stand *stand = context;
+    uint64_t number;
+    tram_id from;
+
+    (void) inode;
+    stand->pasts += files_parse(name, &from, &number) == FILE_PAST;
+    return 0;
+}
+
+/* What another host says: of no more senders than could have a channel here. */
+static int enter_past(struct stand *stand, const struct past *past) {
+    const tram_node *node = &stand->node;
+    char name[FILES_NAME];
+    struct sys_stat st;
+    int rc = 0;
+
+    files_past_name(name, past->from);
+    if (sys_stat_at(node->dir, name, &st) < 0) {
+        if (stand->pasts == 0)
+            rc = sys_dir_each(node->dir, count_past, stand);
+        if (rc == 0 && stand->pasts >= INS_MAX)
+            rc = -EMLINK;
+        stand->pasts++;
+    }
+    return rc < 0 ? rc : past_write(&node->bus, node->dir, past);
+}
+
 int stand_import(struct stand *stand, const struct stand_journal *journal) {
     tram_node *node = &stand->node;
     struct stand_in *in;
@@ -338,7 +374,7 @@ int stand_import(struct stand *stand, const struct stand_journal *journal) {
     past.unsure = journal->unsure;
     past.epoch = journal->epoch;
     make_window(journal, 0, past.window);
-    return past_write(&node->bus, node->dir, &past);
+    return enter_past(stand, &past);
 }
 
 /* What lies here was consumed elsewhere up to there. */
@@ -382,10 +418,10 @@ int stand_import_note(struct stand *stand, const struct stand_note *note) {
     if (rc < 0)
         return rc;
     if (note->host != 0)
-        past_copy(&past, note->id, note->host, note->number);
+        (void) past_copy(&past, note->id, note->host, note->number);
     else if (past_find(&past, note->id, &known) < 0 || known < note->number)
         past_note(&past, note->id, note->number);
-    return past_write(&node->bus, node->dir, &past);
+    return enter_past(stand, &past);
 }
 
 /* ---- mirrors --------------------------------------------------------------------------------- */

@@ -36,18 +36,22 @@ static int look_at_other(tram_node *node, int dir, tram_id to, struct stand_othe
 /* What a move brought: who had the receiver last knows what it was handed, which is less than what
  * left the sender's host. That is true for the placement that it came with; since the receiver was
  * placed anew, others had it who said nothing here. */
-static void plan_from_journal(int dir, struct stream_plan *plan, const struct past *past) {
-    struct place place;
+static int plan_from_journal(int dir, struct stream_plan *plan, const struct past *past) {
+    struct place place = {.epoch = 0};
+    int rc;
 
     if (past->id != plan->id || past->id == 0)
-        return;
+        return 0;
+    rc = place_read(dir, plan->to, &place);
+    if (files_is_machine(rc))
+        return rc;
     if (plan->base_seq < past->consumed)
         plan->base_seq = past->consumed;
     if (plan->unsure < past->unsure ||
-        (past->epoch != 0 && place_read(dir, plan->to, &place) == 0 &&
-         place.state == PLACE_HERE && place.epoch == past->epoch))
+        (past->epoch != 0 && rc == 0 && place.state == PLACE_HERE && place.epoch == past->epoch))
         plan->unsure = past->unsure;
     plan->window = past->window;
+    return 0;
 }
 
 static int make_mirror(struct stand *stand, int dir, struct out *out,
@@ -73,7 +77,9 @@ static int make_mirror(struct stand *stand, int dir, struct out *out,
         plan.capacity *= 2;
     if (past_find(past, wish->id, &consumed) == 0 && consumed > plan.base_seq)
         plan.base_seq = consumed;
-    plan_from_journal(dir, &plan, past);
+    rc = plan_from_journal(dir, &plan, past);
+    if (rc < 0)
+        return rc;
     memcpy(mark.origin, wish->origin, sizeof(mark.origin));
     rc = mirror_mark_write(&node->bus, out->mark, &mark);
     if (rc == 0)
@@ -579,17 +585,20 @@ static void tell_node(tram_node *node, tram_id to) {
 
 /* It is drained, and its receiver is placed here: so whoever makes a mirror of that stream again
  * knows as much as if it had stayed. */
-static void keep_journal(int dir, struct past *past, const struct stand_other *other) {
+static int keep_journal(int dir, struct past *past, const struct stand_other *other) {
     struct head_facts facts;
     struct place place;
     struct sys_map map;
     const struct head *head;
+    int rc = other->accepted == other->consumed ? place_read(dir, past->to, &place) : -ENOENT;
 
-    if (other->accepted != other->consumed || place_read(dir, past->to, &place) < 0 ||
-        place.state != PLACE_HERE ||
-        (past->id != 0 && past->id != other->id && past->epoch == place.epoch) ||
-        head_open(dir, past->from, past->to, SYS_MAP_GUARD, &map, &facts) < 0)
-        return;
+    if (rc == 0 && (place.state != PLACE_HERE ||
+                    (past->id != 0 && past->id != other->id && past->epoch == place.epoch)))
+        rc = -ENOENT;
+    if (rc == 0)
+        rc = head_open(dir, past->from, past->to, SYS_MAP_GUARD, &map, &facts);
+    if (rc < 0)
+        return files_is_machine(rc) ? rc : 0;
     head = map.base;
     past_enter(past, other->id, other->consumed);
     past->handed = other->consumed;
@@ -599,6 +608,7 @@ static void keep_journal(int dir, struct past *past, const struct stand_other *o
     past->epoch = place.epoch;
     memset(past->window, 0, sizeof(past->window));
     sys_unmap(&map);
+    return 0;
 }
 
 /* The note first: as long as the mirror lies there, its words are what counts. */
@@ -609,10 +619,10 @@ static int remove_channel(tram_node *node, int dir, tram_id to, const struct sta
 
     if (rc == 0) {
         past_note(&past, other->id, other->consumed);
-        if (other->mirror)
-            keep_journal(dir, &past, other);
-        rc = past_write(&node->bus, dir, &past);
+        rc = other->mirror ? keep_journal(dir, &past, other) : 0;
     }
+    if (rc == 0)
+        rc = past_write(&node->bus, dir, &past);
     if (rc == 0)
         rc = custody_unlink_channel(dir, node->id);
     files_mirror_name(name, node->id);
@@ -675,6 +685,24 @@ int stand_out_remove(struct stand *stand, tram_id to, bool force) {
         (void) stand_out_close(out);
     if (rc == 0)
         tell_node(node, to);
+    return rc;
+}
+
+int stand_out_disown(struct stand_out *out, uint64_t consumed) {
+    tram_node *node = &out->stand->node;
+    const struct stand_other other = {.id = out->out->id, .consumed = consumed};
+    OWNS_FD int dir = files_node_dir(&node->bus, out->to, false);
+    struct past past;
+    int rc = dir < 0 ? dir : past_read(dir, node->id, out->to, &past);
+
+    if (rc == 0) {
+        past_had(&past, other.id, UINT64_MAX);
+        rc = past_write(&node->bus, dir, &past);
+    }
+    if (rc == 0)
+        rc = remove_channel(node, dir, out->to, &other);
+    if (rc == 0)
+        (void) stand_out_close(out);
     return rc;
 }
 

@@ -209,6 +209,27 @@ static int node_check(uint32_t id, struct wrong *wrong) {
                ? wrong_set(wrong, -EBADMSG, "a node that can be none") : 0;
 }
 
+static int given_check(const Tram__Hosts__Given *given, struct wrong *wrong) {
+    if (given->n_channels > HOSTS_CHANNELS_MAX || given->n_notes > HOSTS_CHANNELS_MAX)
+        return wrong_set(wrong, -EBADMSG, "%zu channels and %zu notes in one frame",
+                         given->n_channels, given->n_notes);
+    for (size_t i = 0; i < given->n_channels; i++) {
+        if (given->channels[i]->n_hands > HOSTS_HANDS_MAX)
+            return wrong_set(wrong, -EBADMSG, "a channel with too many messages in hand");
+        if (node_check(given->channels[i]->from, wrong) < 0)
+            return -EBADMSG;
+    }
+    for (size_t i = 0; i < given->n_notes; i++) {
+        if (given->notes[i]->copy > HOSTS_MAX)
+            return wrong_set(wrong, -EBADMSG, "a host with the number %u", given->notes[i]->copy);
+        if (node_check(given->notes[i]->from, wrong) < 0)
+            return -EBADMSG;
+    }
+    if (given->error > 0)
+        return wrong_set(wrong, -EBADMSG, "an answer that can be none");
+    return id_check(given->id, 0, wrong);
+}
+
 static int relay_check(const Tram__Hosts__Relay *relay, struct wrong *wrong) {
     if (relay->n_wishes > HOSTS_WISHES_MAX)
         return wrong_set(wrong, -EBADMSG, "%zu wishes in one frame", relay->n_wishes);
@@ -254,17 +275,7 @@ static int check_to_peer(const hosts_frame *frame, struct wrong *wrong) {
     case TRAM__HOSTS__FRAME__KIND_HAD:
         return node_check(frame->had->node, wrong);
     case TRAM__HOSTS__FRAME__KIND_GIVEN:
-        if (frame->given->n_channels > HOSTS_CHANNELS_MAX)
-            return wrong_set(wrong, -EBADMSG, "%zu channels in one frame",
-                             frame->given->n_channels);
-        if (frame->given->n_notes > HOSTS_CHANNELS_MAX)
-            return wrong_set(wrong, -EBADMSG, "%zu notes in one frame", frame->given->n_notes);
-        for (size_t i = 0; i < frame->given->n_channels; i++)
-            if (frame->given->channels[i]->n_hands > HOSTS_HANDS_MAX)
-                return wrong_set(wrong, -EBADMSG, "a channel with too many messages in hand");
-        if (frame->given->error > 0)
-            return wrong_set(wrong, -EBADMSG, "an answer that can be none");
-        return id_check(frame->given->id, 0, wrong);
+        return given_check(frame->given, wrong);
     case TRAM__HOSTS__FRAME__KIND_REVOKED:
         return 0; /* it is signed */
     case TRAM__HOSTS__FRAME__KIND_ASK:

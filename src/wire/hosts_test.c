@@ -159,6 +159,7 @@ TEST(of_another_daemon) {
     Tram__Hosts__Names names = HOSTS_NEW(Names, names);
     Tram__Hosts__Channel channel = HOSTS_NEW(Channel, channel), *given_ones[] = { &channel };
     Tram__Hosts__Hand hand = HOSTS_NEW(Hand, hand), *hands[HOSTS_HANDS_MAX + 1];
+    Tram__Hosts__Note note = HOSTS_NEW(Note, note), *notes[] = { &note };
     Tram__Hosts__Given given = HOSTS_NEW(Given, given);
     Tram__Hosts__Look look = HOSTS_NEW(Look, look);
     Tram__Hosts__Answer answer = HOSTS_NEW(Answer, answer);
@@ -183,7 +184,14 @@ TEST(of_another_daemon) {
     given.id = NODE;
     given.channels = given_ones;
     given.n_channels = 1;
+    given.notes = notes;
+    given.n_notes = 1;
     channel.hands = hands;
+    channel.from = NODE;
+    note.from = EPHEMERAL;
+    BAD(&frame, way, channel.from, 0);
+    BAD(&frame, way, note.from, 0);
+    BAD(&frame, way, note.copy, HOSTS_MAX + 1);
     BAD(&frame, way, channel.n_hands, HOSTS_HANDS_MAX + 1);
     BAD(&frame, way, given.n_channels, HOSTS_CHANNELS_MAX + 1);
     BAD(&frame, way, given.n_notes, HOSTS_CHANNELS_MAX + 1);

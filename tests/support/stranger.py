@@ -3,7 +3,7 @@
     stranger.py hello ADDRESS           the body of the HELLO of the daemon there, in hex
     stranger.py link ADDRESS HELLO      as the host of that HELLO, later in its life: what is said
                                         are the lines of stdin, TYPE CHANNEL SERIAL BODY; what comes
-                                        are such lines on stdout
+                                        are lines on stdout, TYPE TURN CHANNEL SERIAL BODY
 """
 
 import socket
@@ -13,12 +13,14 @@ import sys
 import threading
 
 PORT = 61001
-HELLO, USE, PING, PONG, CONTROL, OPEN, REFUSED, CLOSE, HERE = 1, 2, 4, 5, 6, 7, 9, 13, 15
-AWAY, STALE, LATER, ENDED = 2, 3, 7, 1
+HELLO, USE, PING, PONG, CONTROL, OPEN, STATE, REFUSED, DATA = 1, 2, 4, 5, 6, 7, 8, 9, 10
+CLOSE, HERE = 13, 15
+AWAY, STALE, LATER, PAST, ENDED = 2, 3, 7, 8, 1
 
 
 def frame(kind, channel=0, serial=0, body=b""):
-    return struct.pack("<BBHIII", kind, 0, 0, channel, len(body), serial) + body
+    """The kind may have the turn of the channel in its upper half."""
+    return struct.pack("<IIII", kind, channel, len(body), serial) + body
 
 
 def take(conn, size):
@@ -32,8 +34,8 @@ def take(conn, size):
 
 
 def take_frame(conn):
-    kind, _, _, channel, size, serial = struct.unpack("<BBHIII", take(conn, 16))
-    return kind, channel, serial, take(conn, size)
+    kind, _, turn, channel, size, serial = struct.unpack("<BBHIII", take(conn, 16))
+    return kind, turn, channel, serial, take(conn, size)
 
 
 def link(conn, hello):
@@ -49,8 +51,8 @@ def link(conn, hello):
 
     threading.Thread(target=say, daemon=True).start()
     while True:
-        kind, channel, serial, body = take_frame(conn)
-        print(kind, channel, serial, body.hex(), flush=True)
+        kind, turn, channel, serial, body = take_frame(conn)
+        print(kind, turn, channel, serial, body.hex(), flush=True)
         if kind == PING:
             conn.sendall(frame(HERE))
 
@@ -85,6 +87,7 @@ class Taken:
         self.process = subprocess.Popen(host.inside(*program, "link", to.address, hello),
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         host.running.append(self.process)
+        self.turn = 0  # of the last frame that was heard
 
     def say(self, kind, channel=0, serial=0, body=b""):
         self.process.stdin.write(f"{kind} {channel} {serial} {body.hex()}\n")
@@ -93,9 +96,10 @@ class Taken:
     def hear(self, kind):
         """The body of the next frame of that kind; None: the link ended before."""
         for line in self.process.stdout:
-            words = (line.split() + [""])[:4]
+            words = (line.split() + [""])[:5]
             if int(words[0]) == kind:
-                return bytes.fromhex(words[3])
+                self.turn = int(words[1])
+                return bytes.fromhex(words[4])
         return None
 
     def heard(self):
@@ -107,7 +111,7 @@ class Taken:
 def main():
     with socket.create_connection((sys.argv[2], PORT)) as conn:
         if sys.argv[1] == "hello":
-            print(take_frame(conn)[3].hex())
+            print(take_frame(conn)[-1].hex())
         else:
             link(conn, bytes.fromhex(sys.argv[3]))
 
