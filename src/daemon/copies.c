@@ -120,12 +120,16 @@ bool copies_offer(struct host *host, const struct link_name *name, const struct 
                   enum link_answer *ret_answer) {
     struct hosts *hosts = host->hosts;
     uint64_t epoch, consumed, accepted;
+    int rc;
 
-    if (offer->from_epoch != 0 || placing_of(hosts, name->from, &epoch) == host->number ||
-        stand_copy_find(&hosts->daemon->bus, name->from, name->to, name->stream, host->number,
-                        &consumed, &accepted) < 0)
+    if (offer->from_epoch != 0 || placing_of(hosts, name->from, &epoch) == host->number)
         return false;
-    *ret_answer = consumed >= offer->accepted   ? LINK_PAST
+    rc = stand_copy_find(&hosts->daemon->bus, name->from, name->to, name->stream, host->number,
+                         &consumed, &accepted);
+    if (rc < 0 && !files_is_machine(rc))
+        return false;
+    *ret_answer = rc < 0                        ? LINK_LATER
+                  : consumed >= offer->accepted ? LINK_PAST
                   : offer->accepted <= accepted ? LINK_TAKEN
                                                 : LINK_STALE;
     return true;

@@ -248,14 +248,16 @@ static enum link_answer is_meant(struct hosts *hosts, tram_id to, uint64_t numbe
     return rc < 0 || here == 0 ? LINK_LATER : LINK_REMOVED;
 }
 
-/* May this host send for that node, to that one? LINK_TAKEN: so far. */
+/* May this host send for that node, to that one? LINK_TAKEN: so far. *ret_copy: what it has of it
+ * is a copy. */
 static enum link_answer may_open(struct host *host, const struct link_name *name,
-                                 const struct link_offer *offer) {
+                                 const struct link_offer *offer, bool *ret_copy) {
     struct hosts *hosts = host->hosts;
     enum link_answer answer;
     uint64_t epoch;
     uint32_t placed = placing_of(hosts, name->to, &epoch);
 
+    *ret_copy = false;
     if (placed != hosts->self.host)
         return placing_claims(hosts, name->to) ? LINK_LATER : LINK_AWAY;
     if (offer->to_epoch < epoch)
@@ -263,7 +265,8 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
     if (is_ephemeral(name->to) && (answer = is_meant(hosts, name->to, offer->to_epoch)) !=
         LINK_TAKEN)
         return answer;
-    if (copies_offer(host, name, offer, &answer))
+    *ret_copy = copies_offer(host, name, offer, &answer);
+    if (*ret_copy)
         return answer;
     if (copies_first(host, name))
         return LINK_LATER;
@@ -375,7 +378,8 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
         mirror->out = stand_out_close(mirror->out);
         return LINK_PAST; /* its origin brought more */
     }
-    if (rc == 0 && state.accepted > offer->accepted)
+    if (rc == 0 && state.accepted > offer->accepted &&
+        (offer->from_epoch > 0 || is_ephemeral(mirror->name.from)))
         rc = begin_anew(mirror, &plan, &state);
     if (rc == 0) {
         stand_out_set_user(mirror->out, mirror);
@@ -458,7 +462,8 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
                       const struct link_offer *offer, void **ret_channel,
                       struct link_state *ret_state) {
     struct host *host = store;
-    enum link_answer answer = may_open(host, name, offer);
+    bool copy;
+    enum link_answer answer = may_open(host, name, offer, &copy);
     struct mirror *mirror = *ret_channel;
     struct standin *standin;
 
@@ -475,7 +480,7 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     if (!mirror)
         return -ENOMEM;
     mirror->in = in;
-    mirror->copy = copies_offer(host, name, offer, &(enum link_answer){ LINK_TAKEN });
+    mirror->copy = copy;
     torn_forget(host, name);
     if (answer == LINK_TAKEN)
         take_sender(mirror); /* if it fails: later */

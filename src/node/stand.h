@@ -158,10 +158,10 @@ int stand_in_run(struct stand_in *in, uint64_t number, uint64_t offset, uint64_t
                  struct stand_run *ret_run);
 
 /* Before the bytes leave: messages up to `number`, that a run gave, may be seen over there. (Not
- * noted of a copy: all of it may have come from elsewhere in any case.) Also
- * what no run gave in this life, if it is said to be there: from before R was here in between, and
- * the note of what had left was taken back (stand_import()). -EINVAL: there is no such number;
- * -EBADMSG; or what the machine says. */
+ * noted of a copy: all of it may have come from elsewhere in any case.) Also what no run gave in
+ * this life, if it is said to be there: from before R was here in between, and the note of what had
+ * left was taken back (stand_import()). -EINVAL: there is no such number; -EBADMSG; or what the
+ * machine says. */
 int stand_in_handed(struct stand_in *in, uint64_t number);
 
 /* R has consumed up to `number`, which is at most what the runs of this life gave, or what was

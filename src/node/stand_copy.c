@@ -107,7 +107,10 @@ int stand_copy_find(const struct bus *bus, tram_id from, tram_id to, uint64_t id
     (void) past_find(&past, id, ret_consumed);
     if (past.id == id && past.consumed > *ret_consumed)
         *ret_consumed = past.consumed;
-    if (channel_look(dir, from, to, &look) == 0 && look.id == id)
+    rc = channel_look(dir, from, to, &look);
+    if (files_is_machine(rc))
+        return rc;
+    if (rc == 0 && look.id == id)
         *ret_consumed = look.consumed; /* the others mean nothing beside it */
     for (uint32_t i = 0; i < PAST_COPIES; i++) {
         if (past.copies[i].id == id && past.copies[i].host == host)
