@@ -59,6 +59,7 @@ struct outflow {
     uint64_t last;           /* event that was sent, or is there */
     uint64_t chain;          /* up to this one it is not known what there was */
     bool unchained;          /* the first one that comes says that */
+    uint64_t owed;           /* so many were missed, and no event that was sent says so */
     struct sent sent[SENT_MAX];
     unsigned first, sent_count;
     uint64_t under_way;
@@ -85,6 +86,7 @@ static void forget_sent(struct outflow *flow) {
 /* Read again, from behind what the other host has. */
 static void restart(struct outflow *flow) {
     forget_sent(flow);
+    flow->owed = 0; /* it is found again */
     flow->last = flow->there == flow->ring ? flow->number : 0;
     flow->raw.full = !flow->begun;
     if (flow->subscription)
@@ -207,6 +209,7 @@ static void note_sent(struct outflow *flow, const struct topic_rx *rx, uint64_t 
         (struct sent){.number = rx->number, .pos = rx->pos, .size = size};
     flow->under_way += size;
     flow->last = rx->number;
+    flow->owed = 0;
     flow->raw.busy = true;
 }
 
@@ -221,8 +224,10 @@ static enum raw_result on_event(struct raw *raw, const struct topic_rx *rx,
     if (missed > 0 || flow->unchained)
         flow->chain = number - 1;
     flow->unchained = false;
-    if (number <= flow->last || !is_wanted(flow, event->record.code, extra->topic))
+    if (number <= flow->last || !is_wanted(flow, event->record.code, extra->topic)) {
+        flow->owed = number <= flow->last ? 0 : flow->owed + missed;
         return RAW_TOOK;
+    }
     if (number >> 62 != 0 || number == 0) /* an event that can be none would end the link */
         return RAW_LOST;
     if (!flow->begun || flow->sent_count == SENT_MAX ||
@@ -235,6 +240,7 @@ static enum raw_result on_event(struct raw *raw, const struct topic_rx *rx,
 
         if (extra->deadline <= now) {
             flow->chain = number; /* too late: it is missed, over there */
+            flow->owed += missed + 1;
             return RAW_TOOK;
         }
         words.left = extra->deadline - now;
@@ -258,10 +264,10 @@ static void on_rest(struct raw *raw) {
 
     if (!flush(flow) || flow->sent_count > 0)
         return;
-    /* What nobody wants is done with. */
+    /* What nobody wants is done with; what was missed is found again by who goes on from there. */
     if (flow->begun && raw_position(flow->subscription, &pos, &number) && number != TOPIC_UNKNOWN &&
         number > flow->chain)
-        raw_done(flow->subscription, pos, number);
+        raw_done(flow->subscription, pos, number - (flow->owed < number ? flow->owed : number));
 }
 
 static void on_gone(struct raw *raw) {

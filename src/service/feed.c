@@ -15,7 +15,8 @@
  *
  * The position is stored once for a number of events; by a durable reader, after each, and before
  * each that it has it in hand: so that its successor has none twice, but the one that was in hand,
- * and that marked.
+ * and that marked. What was missed, and not told yet, is left out of the number that is stored with
+ * it: so its successor finds that gap again, and tells.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -157,9 +158,14 @@ static bool hand(struct feed *feed, const struct topic_view *event,
 /* ---- turns of the loop ----------------------------------------------------------------------- */
 
 void feed_done(struct feed *feed) {
+    uint64_t number = feed->rx.number;
     struct frame frame;
 
-    if (feed->subscription->raw || !feed->reading || !topic_rx_done(&feed->rx) || !feed->session ||
+    if (feed->subscription->raw || !feed->reading)
+        return;
+    if (feed->missed > 0 && feed->subscription->durable[0] && number != TOPIC_UNKNOWN)
+        number -= feed->missed < number ? feed->missed : number;
+    if (!topic_rx_done_to(&feed->rx, feed->rx.pos, number) || !feed->session ||
         feed->far) /* the relay looks by itself */
         return;
     frame = session_frame(feed->session, FRAME_NEWS,

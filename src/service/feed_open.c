@@ -190,7 +190,9 @@ static int open_ring(struct feed *feed, const struct subscribed *said) {
         return -EBADMSG;
     }
     resumed = load_relaxed(&reader->topic) == said->topic;
-    if (!resumed)
+    if (resumed)
+        feed->missed = 0; /* it is found again */
+    else
         first_position(feed, &ring, said);
     if (!topic_rx_init(&feed->rx, topic_words(&ring), topic_data(&ring), capacity, reader, true)) {
         topic_file_close(&ring);

@@ -93,5 +93,7 @@ bool raw_position(const tram_subscription *subscription, uint64_t *ret_pos, uint
         return false;
     *ret_pos = feed->rx.pos;
     *ret_number = feed->rx.number;
+    if (*ret_number != TOPIC_UNKNOWN) /* what was lost last is told with the next one */
+        *ret_number -= feed->missed < *ret_number ? feed->missed : *ret_number;
     return true;
 }

@@ -72,11 +72,12 @@ static void say(const struct subscriber *subscriber, char text[SUBSCRIPTION_TEXT
 
     if (subscriber->ring) {
         const struct topic_reader *reader = reader_words(&subscriber->reader);
-        uint64_t slot = WORD_SLOT(load_acquire(&reader->position));
-        uint64_t number = load_relaxed(&reader->number[slot]);
+        uint64_t position = load_acquire(&reader->position);
+        uint64_t number = load_relaxed(&reader->number[WORD_SLOT(position)]);
 
-        if (load_relaxed(&reader->topic) != load_relaxed(&publisher->tx.words->id))
-            number = publisher->tx.number; /* it has not begun */
+        if (load_relaxed(&reader->topic) != load_relaxed(&publisher->tx.words->id) ||
+            WORD_POSITION(position) == publisher->tx.pos)
+            number = publisher->tx.number; /* it has not begun; or has read all */
         missed = load_relaxed(&reader->missed);
         behind = number < publisher->tx.number ? publisher->tx.number - number : 0;
     }

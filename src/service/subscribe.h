@@ -136,7 +136,7 @@ int raw_turn(struct feed *feed);
 void raw_done(tram_subscription *subscription, uint64_t pos, uint64_t number);
 /* Read again from where all is done. */
 void raw_rewind(tram_subscription *subscription);
-/* How far it has read. False: it does not read. */
+/* How far it has read; the number without what is lost and not said yet. False: it does not. */
 bool raw_position(const tram_subscription *subscription, uint64_t *ret_pos, uint64_t *ret_number);
 
 /* ---- reading (feed.c) ------------------------------------------------------------------------ */
