@@ -564,7 +564,7 @@ int stands_left(struct hosts *hosts, tram_id id, const tram_id *here, size_t cou
 
     if (!here)
         placing_each_here(hosts, each_here, &leaving);
-    for (size_t i = 0; i < count_here; i++)
+    for (size_t i = 0; here && i < count_here; i++)
         if (placing_of(hosts, here[i], &epoch) == hosts->self.host)
             (void) each_here(&leaving, here[i]);
     count = leaving.count;
