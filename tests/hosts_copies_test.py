@@ -147,6 +147,31 @@ def daemons_die_meanwhile():
         reads(hosts["d"], plain(feed.source, range(at, 40)))
 
 
+@test
+def a_sender_leaves_messages_for_many():
+    """For more than the directory has names of: "maybe any". Where they lie, and where it went,
+    everything goes on; and they come."""
+    targets = [f"1.1.0.{i}" for i in range(1, 71)]  # of 64 it has names
+    with Cluster(["a", "b", "c"]) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = (hosts[name] for name in "abc")
+        for target in targets:
+            c.tram("recv", "--id", target, "--idle-exit", "0")
+        c.cut()
+        for target in targets:
+            b.tram("send", "--from", "1.0.0.2", "--to", target, given=b"first\n")
+        until(lambda: a.tram("recv", "--id", "1.0.0.2", "--idle-exit", "0", expect=None)[2] == 0)
+        a.tram("send", "--from", "1.0.0.2", "--to", targets[0], given=b"second\n")
+        c.mend()
+        until(all_know(hosts.hosts))
+        for target in reversed(targets):  # as long as it is "maybe any", "second" waits
+            wanted = ["first", "second"][:2 if target == targets[0] else 1]
+            out = c.tram("recv", "--id", target, "--count", str(len(wanted)))[0]
+            assert [line.split()[-1] for line in out.splitlines()] == wanted, (target, out)
+        for host in hosts.hosts:
+            assert host.daemon.poll() is None, host.name
+
+
 def taken_back(losing):
     """Taken over from c, where 10 wait, and back: who had them in between does not say what it
     read. b knows; if it does not any more, all of them come again, marked."""
