@@ -30,6 +30,7 @@ struct at {
 
 struct end {
     int count, status;
+    char text[200];
 };
 
 static void on_state(tram_client *client, enum tram_state state, const struct tram_party *who,
@@ -75,6 +76,7 @@ static void ended(const struct tram_result *result, void *arg) {
 
     end->count++;
     end->status = result->status;
+    (void) snprintf(end->text, sizeof(end->text), "%s", result->text);
 }
 
 static void ask(struct at *at, uint32_t code, struct end ends[REQUESTS]) {
@@ -92,9 +94,13 @@ static bool all_ended(const struct end ends[REQUESTS]) {
     return true;
 }
 
-static void check(const struct end ends[REQUESTS], int status) {
+static void check(const struct at *at, const struct end ends[REQUESTS], int status) {
     for (int i = 0; i < REQUESTS; i++) {
         CHECK_EQ(ends[i].count, 1);
+        if (ends[i].status != status) {
+            (void) fprintf(stderr, "%s\n", ends[i].text);
+            twin_show(&at->twin);
+        }
         CHECK_EQ(ends[i].status, status);
     }
 }
@@ -126,7 +132,7 @@ TEST_TIMEOUT(daemons_killed_lose_no_request, 300) {
         if (both)
             twin_run(&at.twin, 1 - first);
         UNTIL(at.worker, all_ended(ends));
-        check(ends, 0);
+        check(&at, ends, 0);
         CHECK_EQ(at.offline, 0);
     }
     finish(&at);
@@ -166,7 +172,7 @@ TEST_TIMEOUT(stall_is_not_noticed, 60) {
         pass(&at, 300);
         CHECK_OK(kill(at.twin.daemon[host], SIGCONT));
         UNTIL(at.worker, all_ended(ends));
-        check(ends, 0);
+        check(&at, ends, 0);
     }
     CHECK_EQ(at.offline, 0);
     finish(&at);
@@ -183,13 +189,13 @@ TEST_TIMEOUT(server_killed, 60) {
     (void) tram_reply_free(reply);
     test_kill(at.server);
     UNTIL(at.worker, all_ended(ends));
-    check(ends, -ECONNRESET);
+    check(&at, ends, -ECONNRESET);
     UNTIL(at.worker, at.offline);
     serve(&at);
     UNTIL(at.worker, at.online == 2);
     ask(&at, PAIR_ECHO, ends);
     UNTIL(at.worker, all_ended(ends));
-    check(ends, 0);
+    check(&at, ends, 0);
     finish(&at);
 }
 

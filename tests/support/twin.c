@@ -86,6 +86,20 @@ void twin_kill(struct twin *twin, int host) {
     twin->daemon[host] = 0;
 }
 
+void twin_show(const struct twin *twin) {
+    for (int host = 0; host < 2; host++) {
+        char path[320], line[1000];
+        FILE *file;
+
+        (void) snprintf(path, sizeof(path), "%s.log", twin->dir[host]);
+        file = fopen(path, "r");
+        while (file && fgets(line, sizeof(line), file))
+            (void) fprintf(stderr, "%s: %s", hosts[host], line);
+        if (file)
+            (void) fclose(file);
+    }
+}
+
 void twin_be(const struct twin *twin, int host) {
     CHECK_OK(setenv("TRAM_DIR", twin->dir[host], 1));
 }

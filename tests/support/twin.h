@@ -17,6 +17,8 @@ struct twin {
 void twin_start(struct twin *twin);
 /* This process, and what it forks, is on that host now: 0 is a, 1 b. */
 void twin_be(const struct twin *twin, int host);
+/* What the daemons said, on standard error: for a test that fails. */
+void twin_show(const struct twin *twin);
 /* Kill that daemon (-9); start it again. */
 void twin_kill(struct twin *twin, int host);
 void twin_run(struct twin *twin, int host);
