@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=120 label=notsan cpus=2
+# test: timeout=120 label=notsan
 # (notsan: as hosts_test.py)
 """Receivers that move while what waits for them lies where they were, and maybe nowhere else: their
 senders' host is cut off, or has lost its memory. Everything that had come there comes, once, in

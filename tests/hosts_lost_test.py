@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=120 label=notsan cpus=2
+# test: timeout=120 label=notsan
 # (notsan: three daemons and their faults take minutes there)
 """Hosts that lose their memory: all processes of one die at a moment, its bus directory is wiped,
 and it comes back, while nodes on the others go on. What the oracle knows:

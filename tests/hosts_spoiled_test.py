@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=240 label=notsan cpus=2
+# test: timeout=240 label=notsan
 # (notsan: as hosts_test.py)
 """Files beside mirrors that somebody spoiled, on the host that a receiver leaves, or on the one
 that it comes to: it moves all the same, and what others send to it comes, once and in order."""

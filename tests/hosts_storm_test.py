@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=180 label=notsan cpus=2
+# test: timeout=180 label=notsan
 # (notsan: three daemons and their faults take minutes there)
 """A storm over three hosts (network namespaces): while nodes on each send to nodes on the others,
 cables are pulled, links flap, swallow, lose, narrow and are reset; daemons and nodes are stopped

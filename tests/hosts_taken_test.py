@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=120 label=notsan cpus=2
+# test: timeout=120 label=notsan
 # (notsan: three daemons take minutes there)
 """A host that somebody took says on its link what no daemon says: what is others' stays theirs."""
 

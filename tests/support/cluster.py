@@ -16,6 +16,7 @@ BUILD = os.environ["TRAM_BUILD"]
 BIN = os.path.join(BUILD, "bin")
 TRAM = os.environ.get("TRAM_BIN") or os.path.join(BIN, "tram")
 SCALE = int(os.environ.get("TRAM_TIME_SCALE") or 1)
+PATIENCE = int(os.environ.get("PATIENCE") or 60) * SCALE
 
 
 def skip(reason):
@@ -292,6 +293,30 @@ def lose(host):
     shutil.rmtree(host.dir)
     os.mkdir(host.dir, 0o700)
     host.start()
+
+
+def receive(host, node, count):
+    """A node that is opened there, and ends when it has so many."""
+    return host.run("tram", "recv", "--id", node, "--count", str(count), "--json",
+                    stdout=subprocess.PIPE, text=True)
+
+
+def texts(process):
+    """What it received, once it has ended."""
+    out, _ = process.communicate(timeout=PATIENCE)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def rest(seconds):
+    select_sleep(seconds * SCALE)
+
+
+def apart(one, other, act):
+    """A black hole between two hosts; `act`: replace, del."""
+    for here, there in ((one, other), (other, one)):
+        wrong = ("lladdr", "02:00:00:00:00:99") if act == "replace" else ()
+        ip("neigh", act, there.address, *wrong, "dev", "eth0",
+           *(("nud", "permanent") if wrong else ()), inside=here.space.pid)
 
 
 # ---- tests -----------------------------------------------------------------------------------
