@@ -18,6 +18,7 @@ from stranger import Taken, field, fixed  # noqa: E402
 
 SCALE = cluster.SCALE
 NODE = 0x01000007
+LOST = (1 << 64) - 2  # what a copy says of its origin
 
 
 def give(taken, node, epoch, entered):
@@ -128,8 +129,30 @@ def who_says_that_it_has_a_copy_is_not_believed():
                   struct.pack("<IIQQQQQQ", 0x01000008, NODE, 99, 0, 5, 5, 0, 1))
         answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
         assert answer == stranger.STALE, answer
+        taken.say(stranger.OPEN, 0, 2,
+                  struct.pack("<IIQQQQQQ", 0x01000008, NODE, 98, 0, 5, 5, LOST, 1))
+        answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
+        assert answer == stranger.STALE, answer
         a.tram("send", "--from", "1.0.0.8", "--to", "1.0.0.7", given=b"mine, too\n")
         assert texts(into) == ["mine", "mine, too"]
+
+
+@test
+def a_copy_is_taken_from_no_host_that_could_not_have_had_the_receiver():
+    """Not even if nobody knows which hosts had it, and nobody has what it brings."""
+    with Cluster(["a", "b", "c"], hosts={"c": ["allow-ids = 1.3.0.0/16"]}) as hosts:
+        until(all_know(hosts.hosts))
+        a, b, c = hosts["a"], hosts["b"], hosts["c"]
+        a.tram("recv", "--id", "1.0.0.7", "--idle-exit", "0")
+        b.tram("takeover", "1.0.0.7")
+        b.tram("recv", "--id", "1.0.0.7", "--idle-exit", "0")
+        taken = Taken(c, b)
+        taken.say(stranger.OPEN, 0, 1,
+                  struct.pack("<IIQQQQQQ", 0x01000008, NODE, 99, 0, 5, 5, LOST, 9))
+        answer, = struct.unpack_from("<I", taken.hear(stranger.REFUSED))
+        assert answer == stranger.STALE, answer
+        lie = os.listdir(os.path.join(b.dir, "default", "1.0.0.7"))
+        assert not [name for name in lie if name.startswith(("past-", "mirror-"))], lie
 
 
 @test

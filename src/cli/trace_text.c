@@ -117,7 +117,7 @@ static void text_end(struct buf *buf, const char *what, tram_id id, const view_n
 }
 
 static void text_ring(struct buf *buf, const view_words *view) {
-    buf_text(buf, view->mirror ? "; the copy here " : "; the ring here ");
+    buf_text(buf, view->mirror ? "the copy here " : "the ring here ");
     if (view->accepted > view->consumed)
         buf_format(buf, "has messages %" PRIu64 " to %" PRIu64 ", %" PRIu64 " of %" PRIu64
                    " bytes, up to position %" PRIu64, view->consumed + 1, view->accepted,
@@ -137,6 +137,9 @@ static void text_ring(struct buf *buf, const view_words *view) {
 }
 
 static void text_view(const struct trace *trace, struct buf *buf, const view_words *view) {
+    bool sends = strcmp(view->host, trace->sender_host) == 0 || view == trace->origin;
+    bool receives = strcmp(view->host, trace->receiver_host) == 0 || view == trace->mirror;
+
     buf_format(buf, "%-12s  ", *view->host ? view->host : "here");
     if (*view->silent) {
         buf_text(buf, "could not be asked: ");
@@ -144,13 +147,14 @@ static void text_view(const struct trace *trace, struct buf *buf, const view_wor
         buf_char(buf, '\n');
         return;
     }
-    if (strcmp(view->host, trace->sender_host) == 0 || view == trace->origin)
+    if (sends)
         text_end(buf, "sender", trace->from, view->sender);
-    if (strcmp(view->host, trace->sender_host) == 0 &&
-        strcmp(view->host, trace->receiver_host) == 0)
+    if (sends && receives)
         buf_text(buf, "; ");
-    if (strcmp(view->host, trace->receiver_host) == 0 || view == trace->mirror)
+    if (receives)
         text_end(buf, "receiver", trace->to, view->receiver);
+    if ((sends || receives) && view->ring)
+        buf_text(buf, "; ");
     if (view->ring)
         text_ring(buf, view);
     buf_char(buf, '\n');

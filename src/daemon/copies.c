@@ -19,6 +19,7 @@
 #include "daemon/log.h"
 #include "daemon/stands_inner.h"
 
+#define NOBODY 0xff /* each byte of an origin's instance: its host had lost its memory before */
 #define FIRST INT64_C(2000000000) /* a copy has so long to come before what was sent after it */
 
 struct moving {
@@ -116,16 +117,33 @@ int copies_reuse(struct hosts *hosts, tram_id from, tram_id id) {
 
 /* ---- where the receiver is now --------------------------------------------------------------- */
 
+/* The receiver came here without what its host before knew, so which hosts have copies is not
+ * known either. It is taken from who could have had the receiver, when nobody else has it: an
+ * origin that lives knows what was consumed, and has it all. */
+static bool may_tell(struct host *host, const struct link_name *name,
+                     const struct link_offer *offer) {
+    return offer->from_epoch == LINK_LOST && placing_is_taken(host->hosts, name->to) &&
+           settings_allow_id(hosts_settings(host->hosts), host->name, name->to);
+}
+
 bool copies_offer(struct host *host, const struct link_name *name, const struct link_offer *offer,
                   enum link_answer *ret_answer) {
     struct hosts *hosts = host->hosts;
+    const struct bus *bus = &hosts->daemon->bus;
     uint64_t epoch, consumed, accepted;
     int rc;
 
-    if (offer->from_epoch != 0 || placing_of(hosts, name->from, &epoch) == host->number)
+    if ((offer->from_epoch != 0 && offer->from_epoch != LINK_LOST) ||
+        placing_of(hosts, name->from, &epoch) == host->number)
         return false;
-    rc = stand_copy_find(&hosts->daemon->bus, name->from, name->to, name->stream, host->number,
-                         &consumed, &accepted);
+    rc = stand_copy_find(bus, name->from, name->to, name->stream, host->number, &consumed,
+                         &accepted);
+    if (rc == 0 && consumed < offer->accepted && accepted < offer->accepted &&
+        may_tell(host, name, offer)) {
+        rc = stand_copy_tell(bus, name->from, name->to, name->stream, host->number,
+                             offer->accepted);
+        accepted = offer->accepted;
+    }
     if (rc < 0 && !files_is_machine(rc))
         return false;
     *ret_answer = rc < 0                        ? LINK_LATER
@@ -133,6 +151,14 @@ bool copies_offer(struct host *host, const struct link_name *name, const struct 
                   : offer->accepted <= accepted ? LINK_TAKEN
                                                 : LINK_STALE;
     return true;
+}
+
+void copies_came_from(const struct mirror *mirror, const struct link_offer *offer,
+                      uint8_t ret_origin[STAND_ORIGIN]) {
+    if (mirror->copy)
+        memset(ret_origin, offer->from_epoch == LINK_LOST ? NOBODY : 0, STAND_ORIGIN);
+    else
+        memcpy(ret_origin, mirror->host->lived_as, STAND_ORIGIN);
 }
 
 bool copies_have(const struct mirror *mirror, const struct link_offer *offer) {
@@ -164,21 +190,74 @@ void copies_over(const struct mirror *mirror) {
                  strerror(-rc));
 }
 
+/* May another host have one of an older stream, of which nobody told? Not of a node that was never
+ * placed anew, and not if something of this stream was consumed. */
+static bool may_come(const struct host *host, const struct link_name *name,
+                     const struct link_offer *offer) {
+    const struct host *other = host->hosts->list;
+
+    if (is_ephemeral(name->from) || offer->from_epoch < 2 || offer->consumed > 0 ||
+        !placing_is_taken(host->hosts, name->to))
+        return false;
+    while (other && (other == host || !peer_is_up(other)))
+        other = other->next;
+    return other;
+}
+
 /* What came to another host before has to be there before what was sent since: if that host is
  * there, it has a while to offer it. What it has offered is in the way by itself. */
-bool copies_first(struct host *host, const struct link_name *name) {
+bool copies_first(struct host *host, const struct link_name *name,
+                  const struct link_offer *offer) {
     struct hosts *hosts = host->hosts;
     const struct host *first;
     uint32_t number;
 
-    if (!placing_is_new(hosts, name->to, FIRST) ||
-        stand_copy_other(&hosts->daemon->bus, name->from, name->to, name->stream, &number) < 0)
+    if (!placing_is_new(hosts, name->to, FIRST))
+        return false;
+    if (may_come(host, name, offer))
+        return true;
+    if (stand_copy_other(&hosts->daemon->bus, name->from, name->to, name->stream, &number) < 0)
         return false;
     first = host_by_number(hosts, number);
     return first && peer_is_up(first);
 }
 
 /* ---- where the receiver was ------------------------------------------------------------------ */
+
+/* Has no host the memory that this came from? Those that the cluster knows say which they have. */
+static bool is_lost(struct hosts *hosts, const uint8_t origin[STAND_ORIGIN]) {
+    static const uint8_t unknown[STAND_ORIGIN];
+
+    if (!hosts->told || memcmp(origin, unknown, STAND_ORIGIN) == 0 ||
+        memcmp(origin, hosts->identity.instance, STAND_ORIGIN) == 0)
+        return false;
+    for (const struct host *host = hosts->list; host; host = host->next)
+        if (memcmp(host->instance, unknown, STAND_ORIGIN) == 0 ||
+            memcmp(host->instance, origin, STAND_ORIGIN) == 0 ||
+            memcmp(host->lived_as, origin, STAND_ORIGIN) == 0)
+            return false;
+    return true;
+}
+
+uint64_t copies_origin(const struct origin *origin) {
+    struct hosts *hosts = origin->standin->hosts;
+    uint8_t instance[STAND_ORIGIN];
+
+    return stand_copy_origin(&hosts->daemon->bus, origin->from, origin->standin->id,
+                             instance) == 0 &&
+                   is_lost(hosts, instance)
+               ? LINK_LOST : 0;
+}
+
+void copies_lost(struct hosts *hosts) {
+    for (struct standin *one = hosts->all_standins; one; one = one->all_next)
+        for (struct origin *origin = one->origins; origin; origin = origin->next) {
+            if (!origin->copy || !origin->out || copies_origin(origin) == origin->lost)
+                continue;
+            origin_close(origin, LINK_MOVED);
+            origin_open(origin);
+        }
+}
 
 void copies_end(struct origin *origin) {
     int rc = stand_in_remove(origin->in);

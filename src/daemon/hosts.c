@@ -159,6 +159,7 @@ void hosts_on_host(struct hosts *hosts, const hosts_host *words, bool gone) {
     struct host *host = host_by_name(hosts, words->name);
     char addresses[HOSTS_ADDRESSES_TEXT] = "";
     size_t used = 0;
+    bool other;
 
     if (strcmp(words->name, hosts->identity.host) == 0)
         return;
@@ -166,6 +167,7 @@ void hosts_on_host(struct hosts *hosts, const hosts_host *words, bool gone) {
         if (host)
             host_remove(host);
         hosts_write(hosts);
+        copies_lost(hosts);
         return;
     }
     if (!host)
@@ -179,7 +181,9 @@ void hosts_on_host(struct hosts *hosts, const hosts_host *words, bool gone) {
                                   i > 0 ? " " : "", words->addresses[i]);
     host->told = true;
     host->number = words->number;
-    if (words->instance.len == HOSTS_INSTANCE)
+    other = words->instance.len == HOSTS_INSTANCE &&
+            memcmp(host->instance, words->instance.data, HOSTS_INSTANCE) != 0;
+    if (other)
         memcpy(host->instance, words->instance.data, HOSTS_INSTANCE);
     (void) snprintf(host->program, sizeof(host->program), "%s", words->program);
     if (host->away != words->away)
@@ -192,6 +196,8 @@ void hosts_on_host(struct hosts *hosts, const hosts_host *words, bool gone) {
     }
     if (hosts->told)
         hosts_write(hosts);
+    if (other)
+        copies_lost(hosts);
 }
 
 void hosts_on_told(struct hosts *hosts) {
@@ -205,6 +211,7 @@ void hosts_on_told(struct hosts *hosts) {
     }
     hosts_write(hosts);
     stands_look(hosts);
+    copies_lost(hosts);
     for (struct host *host = hosts->list; host; host = host->next)
         stands_settle(host);
     hosts_wake(hosts, hosts_now(hosts)); /* far.c may have waited for it */

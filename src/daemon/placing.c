@@ -91,8 +91,9 @@ uint32_t placing_of(struct hosts *hosts, tram_id id, uint64_t *ret_epoch) {
 }
 
 /* Into the file, then into memory. */
-static int write_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch) {
-    struct place place = { .id = id, .host = host, .epoch = epoch };
+static int write_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t epoch,
+                       bool taken) {
+    struct place place = { .id = id, .host = host, .epoch = epoch, .taken = taken ? epoch : 0 };
     int rc;
 
     place.state = host == hosts->self.host ? PLACE_HERE : PLACE_AWAY;
@@ -100,6 +101,8 @@ static int write_place(struct hosts *hosts, tram_id id, uint32_t host, uint64_t 
     rc = place_write(&hosts->daemon->bus, &place);
     if (rc == 0)
         rc = known_set(hosts->placing, id, host, epoch);
+    if (rc == 0 && taken)
+        placing_find(hosts, id)->taken = epoch;
     if (rc < 0) {
         char text[TRAM_ID_TEXT];
 
@@ -147,6 +150,12 @@ void placing_each_here(struct hosts *hosts, int (*each)(void *context, tram_id i
     for (size_t i = 0; i < placing->count; i++)
         if (placing->known[i].host == hosts->self.host && each(context, placing->known[i].id) != 0)
             return;
+}
+
+bool placing_is_taken(struct hosts *hosts, tram_id id) {
+    const struct known *known = placing_find(hosts, id);
+
+    return known && known->host == hosts->self.host && known->taken == known->epoch;
 }
 
 bool placing_is_new(struct hosts *hosts, tram_id id, int64_t span) {
@@ -250,13 +259,14 @@ static void settle(struct hosts *hosts, tram_id id, uint64_t epoch, uint32_t fro
     struct claim *claim = claim_find(hosts->placing, id);
     struct known *known = placing_find(hosts, id);
     uint32_t was = known && known->host > 0 ? known->host : from;
+    bool blind = taken && !(known && known->host == hosts->self.host);
     char text[TRAM_ID_TEXT];
     int rc = 0;
 
-    if (taken && !(known && known->host == hosts->self.host))
+    if (blind)
         rc = copies_back(hosts, id);
     if (rc == 0)
-        rc = write_place(hosts, id, hosts->self.host, epoch);
+        rc = write_place(hosts, id, hosts->self.host, epoch, blind);
     if (rc == 0)
         rc = stands_let_go(hosts, id);
     if (rc == 0)
@@ -293,7 +303,7 @@ static int each_claim(void *context, tram_id id) {
     int rc;
 
     if (known && known->host == hosts->self.host) { /* `tram rm` has removed what said so */
-        rc = write_place(hosts, id, known->host, known->epoch);
+        rc = write_place(hosts, id, known->host, known->epoch, false);
         if (rc == 0)
             rc = stands_let_go(hosts, id);
         answer(hosts, id, rc, known->epoch, 0, "%s", rc < 0 ? strerror(-rc) : "");
@@ -386,11 +396,13 @@ static void on_placed(struct hosts *hosts, const hosts_placed *placed) {
             placing_left_set(hosts, known, placed);
         return;
     }
-    if (known && known->host == hosts->self.host)
+    if (known && known->host == hosts->self.host) {
         log_line(LEVEL_WARNING, "node %s was placed on host %s meanwhile: fenced",
                  tram_id_format(id, text), host_name(hosts, host));
+        (void) copies_keep(hosts, id); /* (what can't be is here when it is back) */
+    }
     if (epoch > 0 && (!known || known->epoch != epoch || known->host != host))
-        (void) write_place(hosts, id, host, epoch);
+        (void) write_place(hosts, id, host, epoch, false);
     known = placing_find(hosts, id);
     if (known)
         placing_left_set(hosts, known, placed);
@@ -421,7 +433,7 @@ static void on_yield(struct hosts *hosts, uint32_t id, uint64_t epoch, uint32_t 
         if (rc == 0)
             rc = copies_keep(hosts, id);
         if (rc == 0)
-            rc = write_place(hosts, id, 0, known->epoch);
+            rc = write_place(hosts, id, 0, known->epoch, false);
         else if (rc == -EBUSY)
             rc = -EADDRINUSE;
     }
@@ -695,11 +707,15 @@ int64_t placing_time(struct hosts *hosts, int64_t now) {
 
 static int each_place(void *context, const struct place *place) {
     struct hosts *hosts = context;
+    int rc;
 
     if (is_ephemeral(place->id)) /* its number says where it is; strays.c reads which it is */
         return 0;
-    return known_set(hosts->placing, place->id,
-                     place->state == PLACE_HERE ? hosts->self.host : place->host, place->epoch);
+    rc = known_set(hosts->placing, place->id,
+                   place->state == PLACE_HERE ? hosts->self.host : place->host, place->epoch);
+    if (rc == 0)
+        placing_find(hosts, place->id)->taken = place->taken;
+    return rc;
 }
 
 int placing_start(struct hosts *hosts) {

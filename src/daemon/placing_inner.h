@@ -13,6 +13,7 @@ struct known {
     tram_id id;
     uint32_t host;     /* 0: nowhere, or nobody told us yet */
     uint64_t epoch;
+    uint64_t taken;    /* … in which it came here by a take-over; 0 */
     uint32_t given_to; /* it was given up here for that host, and nothing was said of it since */
     bool told;         /* the directory said so, and not a file */
     uint32_t *left;    /* where what it sent waits, and goes first; behind these: for whom */

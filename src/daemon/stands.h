@@ -31,6 +31,8 @@ int stands_enter(struct hosts *hosts, tram_id id, struct stand **ret_stand,
 void stands_refuse(struct hosts *hosts, tram_id id);
 /* Each that is placed here, until `each` returns other than 0. */
 void placing_each_here(struct hosts *hosts, int (*each)(void *context, tram_id id), void *context);
+/* It came here without what its host before knew (a take-over; that host lost its memory). */
+bool placing_is_taken(struct hosts *hosts, tram_id id);
 /* It was placed here less than that span ago. */
 bool placing_is_new(struct hosts *hosts, tram_id id, int64_t span);
 
@@ -44,6 +46,8 @@ int copies_given(struct hosts *hosts, tram_id id);
 int copies_back(struct hosts *hosts, tram_id id);
 /* It is placed here, whatever was before: what lies here is no copy (any more). */
 int copies_here(struct hosts *hosts, tram_id id);
+/* A host lost its memory, or was forgotten: copies of what came from there may be all there is. */
+void copies_lost(struct hosts *hosts);
 /* It comes in order; a mirror from that sender lies here from before. */
 int copies_reuse(struct hosts *hosts, tram_id from, tram_id id);
 /* All origins to that host are open: say so to it. */

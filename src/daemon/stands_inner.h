@@ -18,6 +18,7 @@ struct origin {
     tram_id from;
     enum link_answer answer;   /* the last one that was not LINK_TAKEN */
     bool copy;                 /* a mirror that the receiver left here (copies.c) */
+    uint64_t lost;             /* of a copy: LINK_LOST, or 0, as was said last */
 };
 
 /* A ring from a node that is placed elsewhere to one here, as a link has it. It is kept for a while
@@ -97,9 +98,14 @@ void mirrors_away(struct standin *standin, tram_id to);
  * a copy is not needed any more. */
 bool copies_offer(struct host *host, const struct link_name *name, const struct link_offer *offer,
                   enum link_answer *ret_answer);
+/* What is said of the origin of a copy here (`from_epoch` of its offer). */
+uint64_t copies_origin(const struct origin *origin);
+/* … and is noted of where a mirror comes from: zeros if that is not known. */
+void copies_came_from(const struct mirror *mirror, const struct link_offer *offer,
+                      uint8_t ret_origin[STAND_ORIGIN]);
 bool copies_have(const struct mirror *mirror, const struct link_offer *offer);
 void copies_over(const struct mirror *mirror);
-bool copies_first(struct host *host, const struct link_name *name);
+bool copies_first(struct host *host, const struct link_name *name, const struct link_offer *offer);
 void copies_end(struct origin *origin);
 /* torn.c: a connection ended while more was to come of a channel; it was opened again; it never
  * will be; the host is connected, as that instance. */

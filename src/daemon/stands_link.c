@@ -90,12 +90,14 @@ static int store_offer(void *store, void *channel, struct link_offer *ret_offer)
         .accepted = state.accepted,
         .to_epoch = origin->standin->epoch,
     };
-    if (origin->copy) /* what of it came from elsewhere is not known here */
+    if (origin->copy) { /* what of it came from elsewhere is not known here */
         ret_offer->handed = state.accepted;
-    else if (!is_ephemeral(state.from))
+        ret_offer->from_epoch = origin->lost = copies_origin(origin);
+    } else if (!is_ephemeral(state.from)) {
         (void) placing_of(host->hosts, state.from, &ret_offer->from_epoch);
-    else
+    } else {
         (void) life_number(host->hosts->daemon, state.from, &ret_offer->from_epoch);
+    }
     return 0;
 }
 
@@ -268,7 +270,9 @@ static enum link_answer may_open(struct host *host, const struct link_name *name
     *ret_copy = copies_offer(host, name, offer, &answer);
     if (*ret_copy)
         return answer;
-    if (copies_first(host, name))
+    if (offer->from_epoch == LINK_LOST)
+        return LINK_STALE;
+    if (copies_first(host, name, offer))
         return LINK_LATER;
     if (is_ephemeral(name->from))
         return hosts_number_of(name->from) == host->number ? LINK_TAKEN : LINK_DENIED;
@@ -360,7 +364,7 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
         return LINK_PAST;
     if (is_taken(mirror))
         return LINK_WAIT;
-    memcpy(plan.origin, mirror->host->lived_as, sizeof(plan.origin));
+    copies_came_from(mirror, offer, plan.origin);
     if (mirror->out && (stand_out_look(mirror->out, &state) < 0 ||
                         state.accepted < offer->consumed))
         mirror->out = stand_out_close(mirror->out); /* as if it had not been kept */
@@ -381,6 +385,8 @@ static enum link_answer try_open(struct mirror *mirror, const struct link_offer 
     if (rc == 0 && state.accepted > offer->accepted &&
         (offer->from_epoch > 0 || is_ephemeral(mirror->name.from)))
         rc = begin_anew(mirror, &plan, &state);
+    if (rc == 0 && (!mirror->copy || offer->from_epoch == LINK_LOST))
+        rc = stand_out_from(mirror->out, plan.origin);
     if (rc == 0) {
         stand_out_set_user(mirror->out, mirror);
         *ret_state = state_of(&state);
@@ -484,7 +490,7 @@ static int store_open(void *store, struct link_in *in, const struct link_name *n
     torn_forget(host, name);
     if (answer == LINK_TAKEN)
         take_sender(mirror); /* if it fails: later */
-    if (answer == LINK_TAKEN && !strays_is(standin, offer->from_epoch))
+    if (answer == LINK_TAKEN && !copy && !strays_is(standin, offer->from_epoch))
         answer = LINK_LATER;
     if (answer == LINK_TAKEN)
         answer = try_open(mirror, offer, ret_state);

@@ -65,8 +65,9 @@ void torn_say(struct host *host, const struct link_name *name) {
 
 void torn_up(struct host *host, const uint8_t *instance) {
     uint32_t count = host->torn_count;
+    bool other = host->lived && memcmp(host->lived_as, instance, HOSTS_INSTANCE) != 0;
 
-    if (host->lived && memcmp(host->lived_as, instance, HOSTS_INSTANCE) != 0) {
+    if (other) {
         while (host->torn) {
             torn_say(host, &host->torn->name);
             drop(host, &host->torn);
@@ -76,6 +77,8 @@ void torn_up(struct host *host, const uint8_t *instance) {
     }
     host->lived = true;
     memcpy(host->lived_as, instance, HOSTS_INSTANCE);
+    if (other)
+        copies_lost(host->hosts);
 }
 
 void torn_free(struct host *host) {

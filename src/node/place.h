@@ -55,9 +55,9 @@ int place_fenced(tram_node *node);
 int cluster_write(const struct bus *bus, const struct cluster *cluster);
 /* This bus is a host of its own again. */
 int cluster_remove(const struct bus *bus);
-/* Write ID/place, in one step (magic, version, `here` and zeros are put in); the directory is made
- * if it is missing. AWAY: who has the node open all the same is told, and fenced (-ESTALE from then
- * on). Never lowers an epoch: -ESTALE. */
+/* Write ID/place, in one step (magic, version, `here` and zeros are put in; `taken` stays as it was
+ * if it is 0); the directory is made if it is missing. AWAY: who has the node open all the same is
+ * told, and fenced (-ESTALE from then on). Never lowers an epoch: -ESTALE. */
 int place_write(const struct bus *bus, const struct place *place);
 /* A node that is nowhere (`tram rm`, the directory forgot it): the next opener asks. */
 int place_remove(const struct bus *bus, tram_id id);

@@ -59,6 +59,8 @@ int place_write(const struct bus *bus, const struct place *place) {
                  : rc < 0                  ? 0
                  : old.state == PLACE_HERE ? old.epoch
                                            : old.here;
+    if (words.taken == 0 && rc == 0)
+        words.taken = old.taken;
     if ((words.state != PLACE_HERE && words.state != PLACE_AWAY) ||
         words.name[sizeof(words.name) - 1])
         return -EINVAL;

@@ -285,6 +285,8 @@ int stand_mirrors(const struct bus *bus, tram_id to,
 int stand_out_keep(struct stand *stand, tram_id to, bool doubt);
 /* `to` is placed here (again): what lies here is a mirror, as any. 0, also if it is none. */
 int stand_out_unkeep(struct stand *stand, tram_id to);
+/* It has its origin in the life of another host's memory than is noted. */
+int stand_out_from(struct stand_out *out, const uint8_t origin[STAND_ORIGIN]);
 
 /* What R's host, or one where it was before, says of streams that have no ring of their own there;
  * host 0: `number` messages of it were consumed; else: that host has a copy, up to `number`. */
@@ -301,6 +303,13 @@ int stand_copy_find(const struct bus *bus, tram_id from, tram_id to, uint64_t id
 /* Is there one of another stream than `id`: on which host? -ENOENT. */
 int stand_copy_other(const struct bus *bus, tram_id from, tram_id to, uint64_t id,
                      uint32_t *ret_host);
+/* That host has one, up to `accepted`, as it says itself. -EMLINK: of more senders than a node can
+ * have is known. */
+int stand_copy_tell(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host,
+                    uint64_t accepted);
+/* The instance of the host that the mirror came from. -ENOENT: there is none. */
+int stand_copy_origin(const struct bus *bus, tram_id from, tram_id to,
+                      uint8_t ret_origin[STAND_ORIGIN]);
 /* It is not there any more. -ENOENT: there was none. */
 int stand_copy_forget(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host);
 

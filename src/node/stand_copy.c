@@ -86,6 +86,16 @@ int stand_out_unkeep(struct stand *stand, tram_id to) {
     return mirror_mark_write(&node->bus, fd, &mark);
 }
 
+int stand_out_from(struct stand_out *out, const uint8_t origin[STAND_ORIGIN]) {
+    struct mirror_mark mark;
+    int rc = mirror_mark_read(out->out->mark, &mark);
+
+    if (rc < 0 || memcmp(mark.origin, origin, sizeof(mark.origin)) == 0)
+        return rc;
+    memcpy(mark.origin, origin, sizeof(mark.origin));
+    return mirror_mark_write(&out->stand->node.bus, out->out->mark, &mark);
+}
+
 /* ---- which a receiver's new host may take ---------------------------------------------------- */
 
 static int read_past(const struct bus *bus, tram_id from, tram_id to, int *ret_dir,
@@ -136,6 +146,54 @@ int stand_copy_other(const struct bus *bus, tram_id from, tram_id to, uint64_t i
         return 0;
     }
     return rc < 0 ? rc : -ENOENT;
+}
+
+static int count_past(void *context, const char *name, uint64_t inode) {
+    uint32_t *count = context;
+    uint64_t number;
+    tram_id from;
+
+    (void) inode;
+    *count += files_parse(name, &from, &number) == FILE_PAST;
+    return 0;
+}
+
+int stand_copy_tell(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host,
+                    uint64_t accepted) {
+    OWNS_FD int dir = -1;
+    char name[FILES_NAME];
+    struct sys_stat st;
+    struct past past;
+    uint32_t count = 0;
+    int rc = read_past(bus, from, to, &dir, &past);
+
+    files_past_name(name, from);
+    if (rc == 0 && sys_stat_at(dir, name, &st) < 0)
+        rc = sys_dir_each(dir, count_past, &count);
+    if (rc == 0 && count >= INS_MAX)
+        rc = -EMLINK;
+    if (rc < 0)
+        return rc;
+    (void) past_copy(&past, id, host, accepted);
+    return past_write(bus, dir, &past);
+}
+
+int stand_copy_origin(const struct bus *bus, tram_id from, tram_id to,
+                      uint8_t ret_origin[STAND_ORIGIN]) {
+    OWNS_FD int dir = files_node_dir(bus, to, false);
+    OWNS_FD int fd = -1;
+    char name[FILES_NAME];
+    struct mirror_mark mark;
+    int rc = dir < 0 ? dir : 0;
+
+    files_mirror_name(name, from);
+    if (rc == 0)
+        rc = fd = sys_file_open(dir, name, false);
+    if (rc >= 0)
+        rc = mirror_mark_read(fd, &mark);
+    if (rc == 0)
+        memcpy(ret_origin, mark.origin, STAND_ORIGIN);
+    return rc;
 }
 
 int stand_copy_forget(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host) {

@@ -45,10 +45,12 @@ struct place {
     uint64_t epoch;      /* counts placements of the node */
     char name[PLACE_NAME]; /* of that host */
     uint64_t here;       /* the last epoch in which it was placed here; 0: not known */
-    uint64_t zero[3];
+    uint64_t taken;      /* the last epoch in which it came without what the host before knew */
+    uint64_t zero[2];
 };
 
 static_assert(offsetof(struct place, here) == 96, "layout");
+static_assert(offsetof(struct place, taken) == 104, "layout");
 static_assert(offsetof(struct place, id) == 12, "layout");
 static_assert(offsetof(struct place, state) == 16, "layout");
 static_assert(offsetof(struct place, host) == 20, "layout");

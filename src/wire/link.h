@@ -75,6 +75,7 @@ struct link_name {
 };
 
 #define LINK_YIELDED UINT64_MAX
+#define LINK_LOST (UINT64_MAX - 1)
 
 /* What the origin says (OPEN). */
 struct link_offer {
@@ -82,7 +83,8 @@ struct link_offer {
     uint64_t handed;      /* up to here may have left this host, since the receiver was here */
     uint64_t accepted;    /* up to here is there. Grows later */
     uint64_t from_epoch;  /* of the sender's placement on this host: the last one that it had here;
-                             LINK_YIELDED: it was given up in order, so nothing here is fenced */
+                             LINK_YIELDED: it was given up in order, so nothing here is fenced;
+                             0: it is a copy; LINK_LOST: one whose origin's host has no memory */
     uint64_t to_epoch;    /* of the receiver's placement on that host, as known here */
 };
 
