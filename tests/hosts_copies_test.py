@@ -12,13 +12,15 @@ import glob
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import cluster  # noqa: E402  (it lies there)
-from cluster import SCALE, Cluster, Feed, all_know, test, until  # noqa: E402
+from cluster import (SCALE, Cluster, Feed, all_know, receive, rest, test, texts,  # noqa: E402
+                     until)
 
 SEED = int(os.environ.get("COPIES_SEED") or time.time())
 ROUNDS = int(os.environ.get("COPIES_ROUNDS") or 12)
@@ -239,10 +241,11 @@ def what_only_a_fenced_host_has_comes():
 
 @test
 def what_a_fenced_host_has_as_well_comes_once():
-    """As before, but b has its memory, and all of them were consumed on a."""
-    with Cluster(["a", "b", "c"]) as hosts:
+    """As before, but b has its memory, and all of them were consumed on a. d knows nothing of that,
+    and c is back before b."""
+    with Cluster(["a", "b", "c", "d"]) as hosts:
         until(all_know(hosts.hosts))
-        a, b, c = (hosts[name] for name in "abc")
+        a, b, c, d = (hosts[name] for name in "abcd")
         feed = Feed(b, "1.0.0.2", TARGET)
         feed.more(15)
         reads(c, plain(feed.source, range(5)))
@@ -251,13 +254,16 @@ def what_a_fenced_host_has_as_well_comes_once():
         a.tram("takeover", TARGET)
         reads(a, marked(feed.source, range(5, 15)))
         until(knows(b, feed.source, consumed=15))
-        feed.end()
-        a.tram("takeover", "1.0.0.2")  # no mirror says what was consumed any more
+        b.stop()
+        d.tram("takeover", TARGET)
         c.mend()
-        until(all_know(hosts.hosts))
-        again = Feed(a, feed.source, TARGET, first=15)
-        again.more(2)
-        reads(a, plain(feed.source, range(15, 17)))
+        until(met([a, c, d]))
+        feed.more(2)
+        into = receive(d, TARGET, 2)
+        rest(0.5)
+        b.start()
+        got = [(m["text"], m["redelivered"]) for m in texts(into)]
+        assert got == [("message 15", 0), ("message 16", 0)], got
 
 
 def copied(hosts):
@@ -279,7 +285,8 @@ def copied(hosts):
 
 @test
 def a_copy_of_which_nobody_told_comes():
-    """d knew of c's, and loses its memory; what is sent meanwhile comes behind it."""
+    """d knew of c's, and loses its memory; what is sent meanwhile comes behind it, though c is late
+    with it."""
     with Cluster(["a", "b", "c", "d"]) as hosts:
         source = copied(hosts)
         c, d = hosts["c"], hosts["d"]
@@ -287,7 +294,32 @@ def a_copy_of_which_nobody_told_comes():
         until(all_know(hosts.hosts))
         feed = Feed(hosts["b"], source, TARGET, first=15)
         feed.more(2)
-        reads(d, marked(source, range(8, 15)) + plain(source, range(15, 17)))
+        c.daemon.send_signal(signal.SIGSTOP)
+        into = receive(d, TARGET, 9)
+        until(lambda: d.has(TARGET))
+        rest(0.3)
+        c.daemon.send_signal(signal.SIGCONT)
+        got = [(int(m["text"].split()[1]), m["redelivered"] > 0) for m in texts(into)]
+        assert got == [(i, i < 15) for i in range(8, 17)], got
+        gone(c, source)
+
+
+@test
+def a_copy_that_comes_late_comes_behind_what_was_sent():
+    """And not only when the sender has ended."""
+    with Cluster(["a", "b", "c", "d"]) as hosts:
+        source = copied(hosts)
+        c, d = hosts["c"], hosts["d"]
+        c.cut()
+        cluster.lose(d)
+        until(met([hosts["a"], hosts["b"], d]))
+        feed = Feed(hosts["b"], source, TARGET, first=15)
+        feed.more(2)
+        reads(d, plain(source, range(15, 17)))
+        c.mend()
+        reads(d, marked(source, range(8, 15)))
+        feed.more(2)
+        reads(d, plain(source, range(17, 19)))
         gone(c, source)
 
 
@@ -356,6 +388,98 @@ def wherever_it_moves_and_whoever_loses_its_memory():
         got += read(hosts["c"], feed.count - len(got))
         in_order(got, lives + [(first, feed.count, feed.count)])
         assert not any(m[2] for m in got), f"marked, though nobody had it in hand: {got}"
+
+
+class Moving:
+    """What a receiver that is taken over by dice has read, of how many."""
+
+    def __init__(self, hosts):
+        self.hosts, self.b = hosts, hosts["b"]
+        self.feed = Feed(self.b, "1.0.0.2", TARGET)
+        self.first, self.lost, self.got, self.here, self.away = 0, 0, [], "c", set()
+
+    def there(self):
+        return [self.hosts[name] for name in "abcd" if name not in self.away]
+
+    def read(self, idle):
+        """What there is, where it is now."""
+        out = self.hosts[self.here].tram("recv", "--id", TARGET, "--idle-exit", str(idle), "--json",
+                                         expect=None)[0]
+        for line in out.splitlines():
+            message = json.loads(line)
+            self.got.append((int(message["text"].split()[1]), message["redelivered"] > 0))
+
+    def crossed(self):
+        """Has all that was sent come to where the receiver is? Then b's memory is not needed."""
+        sent = self.feed.count - self.first
+        return self.here not in self.away and sent > 0 and \
+            knows(self.b, self.feed.source, sent=sent, arrived=sent)()
+
+    def lose(self):
+        if not self.crossed():
+            return
+        self.lost += self.feed.count - self.first
+        self.first = self.feed.count
+        cluster.lose(self.b)
+        until(met(self.there()))
+        self.feed = Feed(self.b, self.feed.source, TARGET, first=self.first)
+
+    def take(self, name):
+        if name not in self.away and name != self.here:
+            until(lambda: self.hosts[name].tram("takeover", TARGET, expect=None)[2] == 0)
+            self.here = name
+
+    def cut(self, name):
+        if name not in self.away:
+            self.away.add(name)
+            self.hosts[name].cut()
+
+    def mend(self):
+        for name in self.away:
+            self.hosts[name].mend()
+        self.away.clear()
+        until(all_know(self.hosts.hosts))
+
+
+def once_or_marked(got, count):
+    """All of them; those that come again marked; those that do not, of one life, in order."""
+    seen = set()
+    for number, is_marked in got:
+        assert number not in seen or is_marked, f"{number} again, not marked: {got}"
+        seen.add(number)
+    assert seen == set(range(count)), f"{sorted(set(range(count)) - seen)} never came: {got}"
+
+
+@test
+def whoever_takes_it_over():
+    dice = random.Random(SEED)
+    with Cluster(["a", "b", "c", "d"]) as hosts:
+        until(all_know(hosts.hosts))
+        moving = Moving(hosts)
+        moving.feed.more(1)
+        moving.read(1)
+        for _ in range(ROUNDS):
+            what = dice.choice(("send", "send", "read", "take", "take", "cut", "lose", "mend"))
+            if what == "send":
+                moving.feed.more(dice.randrange(1, 20))
+            elif what == "read":
+                moving.read(0.1)
+            elif what == "take":
+                moving.take(dice.choice("acd"))
+            elif what == "cut":
+                moving.cut(dice.choice("cd"))
+                if moving.here in moving.away:
+                    moving.take("a")
+            elif what == "lose":
+                moving.lose()
+            else:
+                moving.mend()
+        moving.mend()
+        moving.feed.more(1)
+        until(lambda: moving.read(1) or len({m[0] for m in moving.got}) == moving.feed.count)
+        print(f"{moving.feed.count} sent, {moving.lost} of them forgotten by b; "
+              f"{sum(m[1] for m in moving.got)} came marked")
+        once_or_marked(moving.got, moving.feed.count)
 
 
 if __name__ == "__main__":

@@ -286,16 +286,21 @@ static bool is_final(enum link_answer answer) {
     return answer != LINK_TAKEN && answer != LINK_WAIT && answer != LINK_LATER;
 }
 
-/* The host that has the origin goes before one that has a copy: that waits, and sees what comes. */
-static bool gives_way(struct mirror *copy, const struct mirror *mirror) {
-    struct hosts *hosts = copy->host->hosts;
+/* The host that has the origin goes before one that has a copy: that waits, and sees what comes.
+ * But what was sent before goes first, once nothing of what was sent since lies here; its sender may
+ * send for ever. */
+static bool gives_way(struct mirror *one, const struct mirror *mirror) {
+    struct hosts *hosts = one->host->hosts;
+    struct stand_out_state state;
 
-    if (!copy->copy || mirror->copy || copy->name.stream != mirror->name.stream)
+    if (one->copy == mirror->copy || one->copy == (one->name.stream != mirror->name.stream))
         return false;
-    link_refuse(peer_link(copy->host), copy->in, LINK_WAIT);
-    peer_flush(copy->host);
-    stand_out_drop(copy->out);
-    copy->out = stand_out_close(copy->out);
+    if (!one->copy && (stand_out_look(one->out, &state) < 0 || state.consumed < state.accepted))
+        return false;
+    link_refuse(peer_link(one->host), one->in, LINK_WAIT);
+    peer_flush(one->host);
+    stand_out_drop(one->out);
+    one->out = stand_out_close(one->out);
     standins_wake(hosts, hosts_now(hosts) + AGAIN);
     return true;
 }
