@@ -287,8 +287,8 @@ static bool is_final(enum link_answer answer) {
 }
 
 /* The host that has the origin goes before one that has a copy: that waits, and sees what comes.
- * But what was sent before goes first, once nothing of what was sent since lies here; its sender may
- * send for ever. */
+ * But what was sent before goes first, once nothing of what was sent since lies here: that its
+ * sender ends would be too late. */
 static bool gives_way(struct mirror *one, const struct mirror *mirror) {
     struct hosts *hosts = one->host->hosts;
     struct stand_out_state state;
