@@ -4,7 +4,7 @@
  * innocent client asks meanwhile, and is answered, over the same connection, in its usual time; and
  * the server's memory is bounded.
  */
-// test: timeout=120
+// test: timeout=120 cpus=2
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -39,7 +39,7 @@ TEST(the_last_values_are_kept) {
 
     CHECK_OK(cache_init(&cache, 3, 10));
     for (int i = 0; i < 10; i++) {
-        char text[8];
+        char text[16];
 
         (void) snprintf(text, sizeof(text), "v%d", i);
         CHECK_OK(put(&cache, 1, "a", text));

@@ -25,13 +25,14 @@ static void address_of(int host, char text[32]) {
 }
 
 static void configure(struct twin *twin, int host) {
-    char own[32], a[32], b[32];
+    char own[32], a[32], b[32], config[sizeof(twin->config[0])];
     FILE *file;
 
     address_of(host, own);
     address_of(0, a);
     address_of(1, b);
-    (void) snprintf(twin->config[host], sizeof(twin->config[host]), "%s.conf", twin->dir[host]);
+    (void) snprintf(config, sizeof(config), "%s.conf", twin->dir[host]);
+    memcpy(twin->config[host], config, sizeof(config));
     file = fopen(twin->config[host], "w");
     CHECK(file);
     CHECK(fprintf(file,
