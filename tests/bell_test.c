@@ -153,7 +153,7 @@ TEST_TIMEOUT(sender_dead_before_the_bell_with_successor, 60) {
     int n = 0;
 
     need_stepping();
-    for (int after = 0; more; after += *test_sanitizer() ? 40 : 8, n++) {
+    for (int after = 0; more; after += *test_sanitizer() ? 120 : 8, n++) {
         int64_t *came = kit_shared(4096), start;
         pid_t receiver = test_fork(receive_and_note, came), sender = test_fork(send_and_die, NULL);
         char path[300];
@@ -186,7 +186,7 @@ TEST_TIMEOUT(sender_dead_before_the_bell_with_the_same_bit, 60) {
     need_stepping();
     while (door_bit(other) != door_bit(SPOKE(0)))
         other++;
-    for (int after = 0; more; after += *test_sanitizer() ? 40 : 8) {
+    for (int after = 0; more; after += *test_sanitizer() ? 120 : 8) {
         int64_t *came = kit_shared(4096);
         pid_t receiver = test_fork(receive_two, came), sender;
         tram_node *node = kit_open(NULL, other, &options);
@@ -263,7 +263,7 @@ TEST_TIMEOUT(receiver_dead_before_the_bell_with_successor, 60) {
     int n = 0;
 
     need_stepping();
-    for (int after = 0; more; after += *test_sanitizer() ? 40 : 8, n++) {
+    for (int after = 0; more; after += *test_sanitizer() ? 120 : 8, n++) {
         int64_t *came = kit_shared(4096);
         pid_t sender = test_fork(send_and_note, came);
         pid_t receiver = test_fork(release_and_die, NULL);

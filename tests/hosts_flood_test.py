@@ -99,7 +99,7 @@ def others_go_on(keys):
         a, b, c = (hosts[name] for name in "abc")
         before = holds(a)
         quiet = pings(b, "a", 20)
-        seconds = 3 if SCALE == 1 else 6
+        seconds = 3 if SCALE == 1 else 4
         floods = subprocess.Popen(
             c.inside(sys.executable, os.path.abspath(__file__), "flood", a.address,
                      str(time.monotonic() + seconds)),
