@@ -110,6 +110,8 @@ int mirror_mark_write(const struct bus *bus, int fd, const struct mirror_mark *m
 /* Zeros if there is none, or none that makes sense. */
 int past_read(int dir, tram_id from, tram_id to, struct past *ret_past);
 int past_write(const struct bus *bus, int dir, const struct past *past);
+/* How many there are is added to *count. */
+int past_count(int dir, uint32_t *count);
 /* What was consumed of a stream that was removed. -ENOENT. */
 int past_find(const struct past *past, uint64_t id, uint64_t *ret_consumed);
 void past_note(struct past *past, uint64_t id, uint64_t consumed);

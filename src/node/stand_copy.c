@@ -148,16 +148,6 @@ int stand_copy_other(const struct bus *bus, tram_id from, tram_id to, uint64_t i
     return rc < 0 ? rc : -ENOENT;
 }
 
-static int count_past(void *context, const char *name, uint64_t inode) {
-    uint32_t *count = context;
-    uint64_t number;
-    tram_id from;
-
-    (void) inode;
-    *count += files_parse(name, &from, &number) == FILE_PAST;
-    return 0;
-}
-
 int stand_copy_tell(const struct bus *bus, tram_id from, tram_id to, uint64_t id, uint32_t host,
                     uint64_t accepted) {
     OWNS_FD int dir = -1;
@@ -169,7 +159,7 @@ int stand_copy_tell(const struct bus *bus, tram_id from, tram_id to, uint64_t id
 
     files_past_name(name, from);
     if (rc == 0 && sys_stat_at(dir, name, &st) < 0)
-        rc = sys_dir_each(dir, count_past, &count);
+        rc = past_count(dir, &count);
     if (rc == 0 && count >= INS_MAX)
         rc = -EMLINK;
     if (rc < 0)

@@ -103,6 +103,20 @@ int past_write(const struct bus *bus, int dir, const struct past *past) {
     return files_put(bus, dir, name, past, sizeof(*past));
 }
 
+static int count_past(void *context, const char *name, uint64_t inode) {
+    uint32_t *count = context;
+    uint64_t number;
+    tram_id from;
+
+    (void) inode;
+    *count += files_parse(name, &from, &number) == FILE_PAST;
+    return 0;
+}
+
+int past_count(int dir, uint32_t *count) {
+    return sys_dir_each(dir, count_past, count);
+}
+
 int past_find(const struct past *past, uint64_t id, uint64_t *ret_consumed) {
     for (uint32_t i = 0; i < PAST_STREAMS; i++) {
         if (id != 0 && past->streams[i].id == id) {

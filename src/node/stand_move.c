@@ -310,16 +310,6 @@ static int import_here(struct stand_in *in, const struct stand_journal *journal)
     return 0;
 }
 
-static int count_past(void *context, const char *name, uint64_t inode) {
-    struct stand *stand = context;
-    uint64_t number;
-    tram_id from;
-
-    (void) inode;
-    stand->pasts += files_parse(name, &from, &number) == FILE_PAST;
-    return 0;
-}
-
 /* What another host says: of no more senders than could have a channel here. */
 static int enter_past(struct stand *stand, const struct past *past) {
     const tram_node *node = &stand->node;
@@ -330,7 +320,7 @@ static int enter_past(struct stand *stand, const struct past *past) {
     files_past_name(name, past->from);
     if (sys_stat_at(node->dir, name, &st) < 0) {
         if (stand->pasts == 0)
-            rc = sys_dir_each(node->dir, count_past, stand);
+            rc = past_count(node->dir, &stand->pasts);
         if (rc == 0 && stand->pasts >= INS_MAX)
             rc = -EMLINK;
         stand->pasts++;
