@@ -107,13 +107,13 @@ def others_go_on(keys):
         c.running.append(floods)
         most = [0, 0]
         until(lambda: holds(a)[0] > before[0] + GATE)
-        links = {link["host"]: link["connections"] for link in a.json("links")["links"]}
+        ended = a.said().count("the connection ended")
         took = pings(b, "a", 50)
         into = b.run("tram", "recv", "--id", "1.0.0.2", "--count", "3", stdout=subprocess.PIPE)
         a.tram("send", "--from", "1.0.0.1", "--to", "1.0.0.2", given=b"x\ny\nz\n")
         assert into.communicate(timeout=20 * SCALE)[0] == b"x\ny\nz\n"
-        after = {link["host"]: link["connections"] for link in a.json("links")["links"]}
-        assert links == after, f"links that ended: {links}, {after}"
+        # (A link may go on in another connection: both ends dial, and one may come late.)
+        assert a.said().count("the connection ended") == ended, "a link ended"
         b.restart()  # and comes anew
         began = time.monotonic()
         until(lambda: b.tram("links", "--json", expect=None)[0].count('"up":true') == 2)
