@@ -81,15 +81,21 @@ def reads(host, wanted):
     assert got == wanted, f"{host.name}: read {got}, not {wanted}"
 
 
+def ten_wait(b, c):
+    """15 have crossed from b to c, where 5 were read."""
+    feed = Feed(b, "1.0.0.2", TARGET)
+    feed.more(15)
+    reads(c, plain(feed.source, range(5)))
+    until(knows(b, feed.source, arrived=15, waiting=10))
+    return feed
+
+
 def away(losing):
     """15 have crossed to c, where 5 were read; b is cut off. The rest is read on a, d, a and c."""
     with Cluster(["a", "b", "c", "d"]) as hosts:
         until(all_know(hosts.hosts))
         a, b, c, d = (hosts[name] for name in "abcd")
-        feed = Feed(b, "1.0.0.2", TARGET)
-        feed.more(15)
-        reads(c, plain(feed.source, range(5)))
-        until(knows(b, feed.source, arrived=15, waiting=10))
+        feed = ten_wait(b, c)
         b.cut()
         reads(a, plain(feed.source, range(5, 8)))
         reads(d, plain(feed.source, range(8, 11)))
@@ -185,10 +191,7 @@ def taken_back(losing):
     with Cluster(["a", "b", "c"]) as hosts:
         until(all_know(hosts.hosts))
         a, b, c = (hosts[name] for name in "abc")
-        feed = Feed(b, "1.0.0.2", TARGET)
-        feed.more(15)
-        reads(c, plain(feed.source, range(5)))
-        until(knows(b, feed.source, arrived=15, waiting=10))
+        feed = ten_wait(b, c)
         a.tram("takeover", TARGET)
         got = [m[1] for m in read(a, 3)]
         assert got == [5, 6, 7], got
@@ -224,10 +227,7 @@ def what_only_a_fenced_host_has_comes():
     with Cluster(["a", "b", "c"]) as hosts:
         until(all_know(hosts.hosts))
         a, b, c = (hosts[name] for name in "abc")
-        feed = Feed(b, "1.0.0.2", TARGET)
-        feed.more(15)
-        reads(c, plain(feed.source, range(5)))
-        until(knows(b, feed.source, arrived=15, waiting=10))
+        feed = ten_wait(b, c)
         c.cut()
         cluster.lose(b)
         until(met([a, b]))
@@ -246,10 +246,7 @@ def what_a_fenced_host_has_as_well_comes_once():
     with Cluster(["a", "b", "c", "d"]) as hosts:
         until(all_know(hosts.hosts))
         a, b, c, d = (hosts[name] for name in "abcd")
-        feed = Feed(b, "1.0.0.2", TARGET)
-        feed.more(15)
-        reads(c, plain(feed.source, range(5)))
-        until(knows(b, feed.source, arrived=15, waiting=10))
+        feed = ten_wait(b, c)
         c.cut()
         a.tram("takeover", TARGET)
         reads(a, marked(feed.source, range(5, 15)))
@@ -270,10 +267,7 @@ def copied(hosts):
     """What was read on c, and on d while b was cut off, lies on both; b has lost its memory."""
     until(all_know(hosts.hosts))
     b, c, d = (hosts[name] for name in "bcd")
-    feed = Feed(b, "1.0.0.2", TARGET)
-    feed.more(15)
-    reads(c, plain(feed.source, range(5)))
-    until(knows(b, feed.source, arrived=15, waiting=10))
+    feed = ten_wait(b, c)
     b.cut()
     reads(d, plain(feed.source, range(5, 8)))
     b.mend()

@@ -11,7 +11,8 @@
  *
  * By a take-over: nobody says what was consumed elsewhere. The origin knows, and if its host is
  * connected, with the memory that it had, what lies here is removed, and mirrored anew. If it is
- * not, all of it is kept, and comes marked.
+ * not, all of it is kept, and comes marked. Nobody says either which hosts have copies: it is taken
+ * from any that may have the receiver, of origins that are lost (may_tell()).
  */
 #include <errno.h>
 #include <string.h>

@@ -291,9 +291,10 @@ static bool is_final(enum link_answer answer) {
  * sender ends would be too late. */
 static bool gives_way(struct mirror *one, const struct mirror *mirror) {
     struct hosts *hosts = one->host->hosts;
+    bool same = one->name.stream == mirror->name.stream;
     struct stand_out_state state;
 
-    if (one->copy == mirror->copy || one->copy == (one->name.stream != mirror->name.stream))
+    if (one->copy == mirror->copy || one->copy != same)
         return false;
     if (!one->copy && (stand_out_look(one->out, &state) < 0 || state.consumed < state.accepted))
         return false;
